@@ -7,11 +7,14 @@
 #include <cstdint>
 #include <string_view>
 
+// Kernels are compiled for several instruction sets; what they share must never become a symbol of its own.
+#define RECKON_INLINE [[gnu::always_inline]] inline
+
 namespace reckon {
 
 enum class DType : uint8_t { f32, bf16, f16, f64, i64, u8, f8e4m3, f8e5m2 };
 
-constexpr size_t size_of(DType t) {
+RECKON_INLINE constexpr size_t size_of(DType t) {
   switch (t) {
     case DType::f64:
     case DType::i64: return 8;
@@ -36,16 +39,16 @@ DType dtype_from_name(std::string_view name);  // Error on an unknown name, list
 // The type that holds both without loss of range: f64 > f32 > (bf16, f16); bf16 with f16 gives f32.
 DType promote(DType a, DType b);
 
-constexpr float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+RECKON_INLINE constexpr float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-constexpr uint16_t f32_to_bf16(float value) {
+RECKON_INLINE constexpr uint16_t f32_to_bf16(float value) {
   uint32_t u = std::bit_cast<uint32_t>(value);
   if ((u & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((u >> 16) | 0x40u);  // quiet NaN
   return static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 
 // Branch-free on the common path so that loops over it vectorise.
-constexpr float f16_to_f32(uint16_t h) {
+RECKON_INLINE constexpr float f16_to_f32(uint16_t h) {
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(h & 0x7fffu);
   const float normal = std::bit_cast<float>((magnitude << 13) + (112u << 23));
@@ -55,7 +58,7 @@ constexpr float f16_to_f32(uint16_t h) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(value) | sign);
 }
 
-constexpr uint16_t f32_to_f16(float value) {
+RECKON_INLINE constexpr uint16_t f32_to_f16(float value) {
   const uint32_t u = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (u >> 16) & 0x8000u;
   const uint32_t a = u & 0x7fffffffu;
@@ -84,8 +87,8 @@ struct f16 {
   uint16_t bits;
 };
 
-constexpr float to_f32(float v) { return v; }
-constexpr float to_f32(bf16 v) { return bf16_to_f32(v.bits); }
-constexpr float to_f32(f16 v) { return f16_to_f32(v.bits); }
+RECKON_INLINE constexpr float to_f32(float v) { return v; }
+RECKON_INLINE constexpr float to_f32(bf16 v) { return bf16_to_f32(v.bits); }
+RECKON_INLINE constexpr float to_f32(f16 v) { return f16_to_f32(v.bits); }
 
 }  // namespace reckon

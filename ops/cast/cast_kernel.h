@@ -1,0 +1,55 @@
+#pragma once
+
+#include "ops/cast/cast_attrs.h"
+#include "ops/kernel/elementwise.h"
+
+namespace reckon::ops::RECKON_ISA {
+namespace {
+
+template <class C>
+inline void copy_elements(KernelArgs& a) {
+  elementwise<C, 1, 1>(a, [](int64_t, const C* const* in, C* const* out, int64_t n) {
+    if (in[0] == out[0]) return;
+    for (int64_t i = 0; i < n; ++i) out[0][i] = in[0][i];
+  }, 2);
+}
+
+template <class C>
+inline void cast_kernel(KernelArgs& a) {
+  a.launch(0);
+  copy_elements<C>(a);
+}
+
+template <class S>
+inline void copy_raw(KernelArgs& a) {  // any strides, no conversion
+  const TensorArg &x = a.in[0], &y = a.out[0];
+  const int r = x.rank;
+  const int64_t inner = r ? x.shape[r - 1] : 1, step = r ? x.strides[r - 1] : 1;
+  const int64_t rows = inner ? y.numel() / inner : 0;
+  parallel_ranges(a, rows, inner, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      int64_t rest = row, offset = 0;
+      for (int d = r - 2; d >= 0; --d) {
+        offset += rest % x.shape[d] * x.strides[d];
+        rest /= x.shape[d];
+      }
+      const S* from = x.as<S>() + offset;
+      S* to = y.as<S>() + row * inner;
+      for (int64_t i = 0; i < inner; ++i) to[i] = from[i * step];
+    }
+  });
+}
+
+template <class C>
+inline void contiguous_kernel(KernelArgs& a) {
+  a.launch(0);
+  switch (size_of(a.in[0].dtype)) {
+    case 8: return copy_raw<uint64_t>(a);
+    case 4: return copy_raw<uint32_t>(a);
+    case 2: return copy_raw<uint16_t>(a);
+    default: return copy_raw<uint8_t>(a);
+  }
+}
+
+}  // namespace
+}  // namespace reckon::ops::RECKON_ISA

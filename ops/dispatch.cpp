@@ -1,0 +1,183 @@
+// The op door: the only path from a call to work on a device.
+#include <array>
+#include <cmath>
+
+#include "ops/op.h"
+#include "runtime/scope.h"
+
+namespace reckon::ops {
+namespace {
+
+struct Recorder {
+  Device& device;
+  const OpDef& op;
+  const Plan& plan;
+  size_t made = 0;
+};
+
+thread_local CallHook hook = nullptr;
+
+TensorArg to_arg(const Tensor& t) {
+  if (!t.defined()) return {};
+  TensorArg arg{t.address(), t.dtype(), t.rank()};
+  for (int i = 0; i < t.rank(); ++i) {
+    arg.shape[i] = t.shape()[i];
+    arg.strides[i] = t.strides()[i];
+  }
+  return arg;
+}
+
+std::string describe_inputs(std::span<const Tensor> inputs) {
+  std::string text;
+  for (const Tensor& t : inputs) text += (text.empty() ? "" : ", ") + describe(t);
+  return text;
+}
+
+Device& device_of(const OpDef& op, std::span<const Tensor> inputs) {
+  Device* device = nullptr;
+  for (const Tensor& t : inputs) {
+    if (!t.defined()) continue;
+    RECKON_CHECK(!device || device == &t.device(), "op '{}' got tensors of two devices", op.name);
+    device = &t.device();
+  }
+  RECKON_CHECK(device, "op '{}' got no defined input", op.name);
+  return *device;
+}
+
+TensorList make_outputs(const Plan& plan, std::span<const Tensor> inputs, Device& device) {
+  TensorList outputs;
+  outputs.reserve(plan.outputs.size());
+  for (const OutputSpec& spec : plan.outputs) {
+    if (spec.alias_of < 0) {
+      outputs.push_back(Tensor::empty(device, spec.shape, spec.dtype, spec.category, spec.label));
+      continue;
+    }
+    const Tensor& source = inputs[static_cast<size_t>(spec.alias_of)];
+    if (spec.writes) {
+      source.storage()->bump_version();
+      outputs.push_back(source.detached());
+    } else {
+      outputs.push_back(source.with_layout(spec.layout));
+    }
+  }
+  return outputs;
+}
+
+template <class T, class ToFloat>
+bool all_finite(const T* p, int64_t n, ToFloat to_float) {
+  for (int64_t i = 0; i < n; ++i)
+    if (!std::isfinite(to_float(p[i]))) return false;
+  return true;
+}
+
+void check_outputs_finite(const OpDef& op, const TensorList& outputs, std::span<const Tensor> inputs) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Tensor& t = outputs[i];
+    if (!is_compute_type(t.dtype()) || !t.contiguous()) continue;
+    const int64_t n = t.numel();
+    bool good = true;
+    switch (t.dtype()) {
+      case DType::f32: good = all_finite(t.data<float>(), n, [](float v) { return v; }); break;
+      case DType::f64: good = all_finite(t.data<double>(), n, [](double v) { return v; }); break;
+      case DType::bf16: good = all_finite(t.data<bf16>(), n, [](bf16 v) { return to_f32(v); }); break;
+      default: good = all_finite(t.data<f16>(), n, [](f16 v) { return to_f32(v); });
+    }
+    RECKON_CHECK(good, "op '{}' in module '{}' (phase {}, step {}) made NaN or infinity in output {} {}; its inputs were {}",
+                 op.name, name_of(context().module), name_of(context().phase), context().step, i, describe(t),
+                 describe_inputs(inputs));
+  }
+}
+
+void run_kernel(const OpDef& op, const Plan& plan, std::span<const Tensor> inputs, const TensorList& outputs,
+                std::span<std::byte* const> workspaces, const Attrs* attrs, Recorder& recorder) {
+  std::vector<TensorArg> in_args, out_args;
+  in_args.reserve(inputs.size());
+  out_args.reserve(outputs.size());
+  bool f64 = false;
+  for (const Tensor& t : inputs) {
+    in_args.push_back(to_arg(t));
+    f64 |= t.defined() && t.dtype() == DType::f64;
+  }
+  for (const Tensor& t : outputs) {
+    out_args.push_back(to_arg(t));
+    f64 |= t.dtype() == DType::f64;
+  }
+  const DeviceSpec& spec = recorder.device.spec();
+  KernelArgs args{in_args.data(), static_cast<int>(in_args.size()), out_args.data(), static_cast<int>(out_args.size()),
+                  workspaces.data(), attrs, spec.threads, spec.isa_level, &recorder};
+  const KernelFn kernel = f64 ? op.reference : op.cpu.level[std::min(spec.isa_level, 2)];
+  RECKON_CHECK(kernel, "op '{}' has no {} kernel for ({})", op.name, f64 ? "f64" : "cpu", describe_inputs(inputs));
+  kernel(args);
+}
+
+}  // namespace
+
+void KernelArgs::launch(int index) {
+  auto& r = *static_cast<Recorder*>(recorder);
+  RECKON_CHECK(r.made == static_cast<size_t>(index) && r.made < r.plan.launches.size(),
+               "op '{}' made launch {} as number {}, but its plan has {} launches", r.op.name, index, r.made, r.plan.launches.size());
+  const LaunchSpec& planned = r.plan.launches[r.made++];
+  r.device.note_launch(planned.kind, intern(planned.name));
+}
+
+TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, uint32_t needs_grad) {
+  Device& device = device_of(op, inputs);
+  Scope scope;
+  context().op = intern(op.name);
+  Plan plan;
+  try {
+    plan = op.plan({inputs, attrs.get(), device.spec(), needs_grad});
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& e) {
+    throw Error(fmt::format("{}\n  in op '{}' of module '{}' (phase {}) with inputs ({})", e.what(), op.name,
+                            name_of(context().module), name_of(context().phase), describe_inputs(inputs)));
+  }
+
+  const Context& c = context();
+  Event begin{.kind = EventKind::op_begin, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step};
+  device.emit(begin);
+  TensorList outputs = make_outputs(plan, inputs, device);
+  {
+    std::vector<std::unique_ptr<Storage>> workspaces;
+    std::vector<std::byte*> addresses;
+    for (const WorkspaceSpec& w : plan.workspaces) {
+      workspaces.push_back(std::make_unique<Storage>(device, w.bytes, Category::workspace, intern(w.label)));
+      addresses.push_back(workspaces.back()->data());
+    }
+    Recorder recorder{device, op, plan};
+    if (!plan.launches.empty()) {
+      if (device.executes()) {
+        run_kernel(op, plan, inputs, outputs, addresses, attrs.get(), recorder);
+        RECKON_CHECK(recorder.made == plan.launches.size(), "op '{}' made {} launches, its plan has {}", op.name, recorder.made,
+                     plan.launches.size());
+        if (device.options().check_finite) check_outputs_finite(op, outputs, inputs);
+      } else {
+        for (const LaunchSpec& l : plan.launches) device.note_launch(l.kind, intern(l.name));
+      }
+    }
+    while (!workspaces.empty()) workspaces.pop_back();
+  }
+  Event end{.kind = EventKind::op_end, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step, .cost = plan.cost};
+  device.emit(end);
+  return outputs;
+}
+
+TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs) {
+  return hook ? hook(op, inputs, attrs) : dispatch(op, inputs, attrs);
+}
+
+void set_call_hook(CallHook h) { hook = h; }
+CallHook call_hook() { return hook; }
+
+Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec, uint32_t needs_grad) {
+  return op.plan({inputs, attrs.get(), spec, needs_grad});
+}
+
+const OpDef& op_by_name(std::string_view name) {
+  for (const OpDef* op : all_ops())
+    if (name == op->name) return *op;
+  raise_error(fmt::format("no op is called '{}'", name));
+}
+
+}  // namespace reckon::ops

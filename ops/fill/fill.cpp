@@ -1,0 +1,112 @@
+#include "ops/fill/fill.h"
+
+#include <cmath>
+
+#include "ops/rules.h"
+#include "runtime/core/rng.h"
+
+namespace reckon::ops {
+namespace {
+
+struct FillAttrs : Attrs {
+  explicit FillAttrs(double v) : value(v) {}
+  double value;
+};
+
+struct RandomAttrs : Attrs {
+  Distribution distribution = Distribution::normal;
+  double mean = 0, spread = 1;
+  Philox random;
+};
+
+void store_any(const TensorArg& t, int64_t i, double v) {
+  switch (t.dtype) {
+    case DType::f64: t.as<double>()[i] = v; break;
+    case DType::f32: t.as<float>()[i] = static_cast<float>(v); break;
+    case DType::bf16: t.as<bf16>()[i].bits = f32_to_bf16(static_cast<float>(v)); break;
+    case DType::f16: t.as<f16>()[i].bits = f32_to_f16(static_cast<float>(v)); break;
+    case DType::i64: t.as<int64_t>()[i] = static_cast<int64_t>(v); break;
+    case DType::u8: t.as<uint8_t>()[i] = static_cast<uint8_t>(v); break;
+    default: raise_error(fmt::format("fill of {} is not offered", name_of(t.dtype)));
+  }
+}
+
+void fill_kernel(KernelArgs& a) {
+  a.launch(0);
+  const double v = a.as<FillAttrs>().value;
+  const int64_t n = a.out[0].numel();
+  for (int64_t i = 0; i < n; ++i) store_any(a.out[0], i, v);
+}
+
+// One counter per element; redraws of the truncated normal move to the next 2^40 block of counters.
+double draw(const RandomAttrs& t, uint64_t element) {
+  for (uint64_t attempt = 0;; ++attempt) {
+    const PhiloxBlock block = t.random(element + (attempt << 40));
+    if (t.distribution == Distribution::uniform) return t.mean + t.spread * (2.0 * uniform_open(block[0]) - 1.0);
+    const double z = normal_pair(uniform_open(block[0]), uniform_open(block[1]))[0];
+    if (t.distribution == Distribution::normal || std::fabs(z) <= 2.0) return t.mean + t.spread * z;
+  }
+}
+
+void random_kernel(KernelArgs& a) {
+  a.launch(0);
+  const auto& t = a.as<RandomAttrs>();
+  const int64_t n = a.out[0].numel();
+#pragma omp parallel for schedule(static) num_threads(a.threads) if (n > 4096)
+  for (int64_t i = 0; i < n; ++i) store_any(a.out[0], i, draw(t, static_cast<uint64_t>(i)));
+}
+
+Plan plan_in_place(const PlanContext& c, const char* name, LaunchKind kind) {
+  RECKON_CHECK(c.in[0].contiguous(), "{} needs a contiguous tensor, got {}", name, describe(c.in[0]));
+  Plan p;
+  p.outputs = {{.shape = c.in[0].shape(), .dtype = c.in[0].dtype(), .alias_of = 0, .writes = true}};
+  p.launches = {{name, kind}};
+  p.cost.bytes_written = static_cast<int64_t>(c.in[0].bytes());
+  return p;
+}
+
+const OpDef fill_op{.name = "fill", .plan = [](const PlanContext& c) { return plan_in_place(c, "fill", LaunchKind::fill); },
+                    .cpu = {{fill_kernel, fill_kernel, fill_kernel}}, .reference = fill_kernel, .counted = fill_kernel,
+                    .gradient = Gradient::none, .gradient_note = "overwrites its target with a constant",
+                    .cases = [] {
+                      return std::vector<OpCase>{{.name = "constant", .inputs = {normal({3, 5})}, .attrs = std::make_shared<FillAttrs>(0.5)}};
+                    }};
+
+const OpDef random_op{.name = "fill_random", .plan = [](const PlanContext& c) { return plan_in_place(c, "fill_random", LaunchKind::fill); },
+                      .cpu = {{random_kernel, random_kernel, random_kernel}}, .reference = random_kernel, .counted = random_kernel,
+                      .gradient = Gradient::none, .gradient_note = "overwrites its target with random numbers",
+                      .cases = [] {
+                        std::vector<OpCase> cases;
+                        for (Distribution d : {Distribution::uniform, Distribution::normal, Distribution::truncated_normal}) {
+                          auto attrs = std::make_shared<RandomAttrs>();
+                          attrs->distribution = d;
+                          attrs->random = {7, 3};
+                          cases.push_back({.name = "matrix", .inputs = {normal({30, 5})}, .attrs = attrs});
+                        }
+                        return cases;
+                      }};
+
+}  // namespace
+
+void fill(const Tensor& t, double value) {
+  dispatch(fill_op, std::span<const Tensor>(&t, 1), std::make_shared<FillAttrs>(value));
+}
+
+void fill_random(const Tensor& t, Distribution d, double mean, double spread, uint64_t seed, uint64_t stream) {
+  auto attrs = std::make_shared<RandomAttrs>();
+  attrs->distribution = d;
+  attrs->mean = mean;
+  attrs->spread = spread;
+  attrs->random = {seed, stream};
+  dispatch(random_op, std::span<const Tensor>(&t, 1), attrs);
+}
+
+Tensor full(Device& device, const Shape& shape, DType dtype, double value, Category category, std::string_view label) {
+  Tensor t = Tensor::empty(device, shape, dtype, category, label);
+  fill(t, value);
+  return t;
+}
+
+std::vector<const OpDef*> fill_ops() { return {&fill_op, &random_op}; }
+
+}  // namespace reckon::ops

@@ -1,0 +1,94 @@
+#include "ops/linear/linear.h"
+
+#include "ops/cast/cast.h"
+#include "ops/kernel/gemm.h"
+#include "ops/kernel/scalar.h"
+#include "ops/matmul/matmul.h"
+#include "ops/rules.h"
+#include "ops/sum/sum.h"
+
+namespace reckon::ops {
+namespace {
+
+Plan plan_linear(const PlanContext& c) {
+  const Tensor &x = c.in[0], &w = c.in[1], &b = c.in[2];
+  check_rank_at_least(x, 1, "linear's input");
+  RECKON_CHECK(w.rank() == 2 && w.size(1) == x.size(-1), "linear of {} with weight {}: expected a weight [out, {}]", describe(x),
+               describe(w), x.size(-1));
+  if (b.defined()) check_shape(b, {w.size(0)}, "linear's bias");
+  RECKON_CHECK(x.contiguous() && w.contiguous(), "linear needs contiguous operands, got strides {} and {}", to_string(x.strides()),
+               to_string(w.strides()));
+  const int64_t k = w.size(1), n = w.size(0), m = k > 0 ? x.numel() / k : 0;
+  const DType t = promote(x.dtype(), w.dtype());
+  Shape out = x.shape();
+  out[out.rank() - 1] = n;
+  Plan p;
+  p.outputs = {{.shape = out, .dtype = t}};
+  p.launches = {{"gemm"}};
+  const size_t bytes = gemm_workspace_bytes(m, n, k, x.dtype(), w.dtype(), t, c.spec.threads, static_cast<IsaLevel>(c.spec.isa_level));
+  if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
+  if (c.needs(1)) p.saves.push_back({false, 0});
+  if (c.needs(0)) p.saves.push_back({false, 1});
+  p.cost.matmul_flops = checked_multiply(checked_multiply(2 * m, n, "FLOPs"), k, "FLOPs");
+  p.cost.vector_flops = b.defined() ? m * n : 0;  // the bias
+  set_traffic(p, c);
+  return p;
+}
+
+void linear_run(KernelArgs& args) {
+  args.launch(0);
+  const TensorArg &x = args.in[0], &w = args.in[1], &out = args.out[0];
+  const bool biased = args.n_in > 2 && args.in[2].defined();
+  const int64_t k = w.shape[1], n = w.shape[0], m = out.numel() / (n > 0 ? n : 1);
+  const GemmProblem p{.m = m, .n = n, .k = k, .a = {x.data, x.dtype, k, 1}, .b = {w.data, w.dtype, 1, k},
+                      .c = out.data, .c_dtype = out.dtype, .c_row_stride = n, .c_col_stride = 1,
+                      .bias = biased ? args.in[2].data : nullptr, .bias_dtype = biased ? args.in[2].dtype : DType::f32};
+  gemm(p, args.workspace ? args.workspace[0] : nullptr, args.threads, static_cast<IsaLevel>(args.isa_level));
+}
+
+void linear_counted(KernelArgs& args) {
+  args.launch(0);
+  const TensorArg &x = args.in[0], &w = args.in[1], &b = args.in[2], &y = args.out[0];
+  const int64_t k = w.shape[1], n = w.shape[0], m = y.numel() / n;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      Counted acc(0);
+      for (int64_t l = 0; l < k; ++l) acc += x.as<Counted>()[i * k + l] * w.as<Counted>()[j * k + l];
+      if (b.defined()) acc += b.as<Counted>()[j];
+      y.as<Counted>()[i * n + j] = acc;
+    }
+}
+
+TensorList linear_backward(BackwardContext& c) {
+  TensorList out(3);
+  size_t next = 0;
+  const Tensor x = c.needs(1) ? c.saved[next++] : Tensor{};
+  const Tensor w = c.needs(0) ? c.saved[next++] : Tensor{};
+  const Tensor g = contiguous(c.grads[0]);
+  c.grads[0] = {};
+  const int64_t n = g.size(-1), m = g.numel() / n;
+  const Tensor g2 = g.reshaped({m, n});
+  if (c.needs(2)) out[2] = sum(g2, {0});
+  if (c.needs(1)) out[1] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}));
+  if (c.needs(0)) out[0] = matmul(g2, w).reshaped(c.input_shapes[0]);
+  return out;
+}
+
+const OpDef linear_op{.name = "linear", .plan = plan_linear, .cpu = {{linear_run, linear_run, linear_run}}, .reference = linear_run,
+                      .counted = linear_counted, .gradient = Gradient::differentiable, .backward = linear_backward,
+                      .precision = Precision::low,
+                      .cases = [] {
+                        return std::vector<OpCase>{
+                            {.name = "bias", .inputs = {normal({2, 3, 7}), normal({5, 7}), normal({5})}},
+                            {.name = "no bias", .inputs = {normal({9, 33}), normal({40, 33}), absent()}}};
+                      }};
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return call(linear_op, {contiguous(x), weight, bias})[0];
+}
+
+std::vector<const OpDef*> linear_ops() { return {&linear_op}; }
+
+}  // namespace reckon::ops

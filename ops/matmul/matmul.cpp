@@ -1,0 +1,121 @@
+#include "ops/matmul/matmul.h"
+
+#include "ops/binary/binary.h"
+#include "ops/matmul/matmul_kernel.h"
+#include "ops/rules.h"
+
+namespace reckon::ops {
+
+BatchedShape batched_shape(const TensorArg& a, const TensorArg& b, const TensorArg& out) {
+  BatchedShape s;
+  s.m = a.shape[a.rank - 2];
+  s.k = a.shape[a.rank - 1];
+  s.n = b.shape[b.rank - 1];
+  GemmBatch& batch = s.batch;
+  int64_t c_stride = 1;
+  for (int i = 0; i < out.rank; ++i) c_stride *= out.shape[i];
+  for (int i = 0; i < out.rank - 2; ++i) {
+    const int64_t e = out.shape[i];
+    c_stride /= e > 0 ? e : 1;
+    const int ia = i - (out.rank - a.rank), ib = i - (out.rank - b.rank);
+    const int64_t sa = ia < 0 || a.shape[ia] == 1 ? 0 : a.strides[ia];
+    const int64_t sb = ib < 0 || b.shape[ib] == 1 ? 0 : b.strides[ib];
+    if (e == 1) continue;
+    const int last = batch.rank - 1;
+    if (batch.rank > 0 && batch.a_stride[last] == sa * e && batch.b_stride[last] == sb * e && batch.c_stride[last] == c_stride * e) {
+      batch.size[last] *= e;
+      batch.a_stride[last] = sa;
+      batch.b_stride[last] = sb;
+      batch.c_stride[last] = c_stride;
+      continue;
+    }
+    RECKON_CHECK(batch.rank < GemmBatch::kMaxRank, "a matrix product over more than {} independent batch axes: make an operand contiguous first",
+                 GemmBatch::kMaxRank);
+    batch.size[batch.rank] = e;
+    batch.a_stride[batch.rank] = sa;
+    batch.b_stride[batch.rank] = sb;
+    batch.c_stride[batch.rank++] = c_stride;
+  }
+  return s;
+}
+
+namespace {
+
+int64_t batch_count(const Shape& out) {
+  int64_t n = 1;
+  for (int i = 0; i < out.rank() - 2; ++i) n *= out[i];
+  return n;
+}
+
+Plan plan_matmul(const PlanContext& c) {
+  const Tensor &a = c.in[0], &b = c.in[1];
+  check_rank_at_least(a, 2, "matmul's first operand");
+  check_rank_at_least(b, 2, "matmul's second operand");
+  const int64_t m = a.size(-2), k = a.size(-1), n = b.size(-1);
+  RECKON_CHECK(b.size(-2) == k, "matmul of {} and {}: the inner extents {} and {} differ (a transpose missing?)", describe(a), describe(b), k, b.size(-2));
+  Shape out = broadcast_shapes(a.shape().slice(0, a.rank() - 2), b.shape().slice(0, b.rank() - 2));
+  out.push_back(m);
+  out.push_back(n);
+  const DType t = promote(a.dtype(), b.dtype());
+  const int64_t batch = batch_count(out);
+  Plan p;
+  p.outputs = {{.shape = out, .dtype = t, .label = "product"}};
+  p.launches = {{batch == 1 ? "gemm" : "batched_gemm"}};
+  const auto level = static_cast<IsaLevel>(c.spec.isa_level);
+  const size_t bytes = batch == 1 ? gemm_workspace_bytes(m, n, k, a.dtype(), b.dtype(), t, c.spec.threads, level)
+                                  : batched_gemm_workspace_bytes(m, n, k, batch, a.dtype(), b.dtype(), t, c.spec.threads, level);
+  if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
+  if (c.needs(1)) p.saves.push_back({false, 0});
+  if (c.needs(0)) p.saves.push_back({false, 1});
+  p.cost.matmul_flops = checked_multiply(checked_multiply(2 * batch, m, "FLOPs"), checked_multiply(n, k, "FLOPs"), "FLOPs");
+  set_traffic(p, c);
+  return p;
+}
+
+void matmul_run(KernelArgs& args) {
+  args.launch(0);
+  const TensorArg &a = args.in[0], &b = args.in[1], &out = args.out[0];
+  const BatchedShape s = batched_shape(a, b, out);
+  GemmProblem p{.m = s.m, .n = s.n, .k = s.k,
+                .a = {a.data, a.dtype, a.strides[a.rank - 2], a.strides[a.rank - 1]},
+                .b = {b.data, b.dtype, b.strides[b.rank - 2], b.strides[b.rank - 1]},
+                .c = out.data, .c_dtype = out.dtype, .c_row_stride = s.n, .c_col_stride = 1};
+  std::byte* workspace = args.workspace ? args.workspace[0] : nullptr;
+  const auto level = static_cast<IsaLevel>(args.isa_level);
+  if (s.batch.rank == 0) gemm(p, workspace, args.threads, level);
+  else batched_gemm(p, s.batch, workspace, args.threads, level);
+}
+
+void matmul_counted(KernelArgs& args) {
+  args.launch(0);
+  RECKON_ISA::naive_product<Counted>(batched_shape(args.in[0], args.in[1], args.out[0]), args.in[0], args.in[1], args.out[0]);
+}
+
+TensorList matmul_backward(BackwardContext& c) {
+  TensorList out(2);
+  size_t next = 0;
+  const Tensor a = c.needs(1) ? c.saved[next++] : Tensor{};
+  const Tensor b = c.needs(0) ? c.saved[next++] : Tensor{};
+  if (c.needs(0)) out[0] = sum_to(matmul(c.grads[0], b.transposed(-2, -1)), c.input_shapes[0]);
+  if (c.needs(1)) out[1] = sum_to(matmul(a.transposed(-2, -1), c.grads[0]), c.input_shapes[1]);
+  return out;
+}
+
+const OpDef matmul_op{.name = "matmul", .plan = plan_matmul, .cpu = {{matmul_run, matmul_run, matmul_run}},
+                      .reference = matmul_run, .counted = matmul_counted, .gradient = Gradient::differentiable,
+                      .backward = matmul_backward, .precision = Precision::low,
+                      .cases = [] {
+                        return std::vector<OpCase>{
+                            {.name = "plain", .inputs = {normal({5, 7}), normal({7, 3})}},
+                            {.name = "batch broadcasts", .inputs = {normal({2, 1, 4, 6}), normal({3, 6, 5})}},
+                            {.name = "transposed operand", .inputs = {{.shape = {9, 8}, .transposed = true}, normal({8, 33})}},
+                            {.name = "wide", .inputs = {normal({33, 70}), normal({70, 65})}}};
+                      }};
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, {a, b})[0]; }
+
+std::vector<const OpDef*> matmul_ops() { return {&matmul_op}; }
+
+}  // namespace reckon::ops

@@ -1,0 +1,168 @@
+// The declaration of an op: everything the runtime, autograd, the ledger and the tests know about it. A plan is pure
+// in shapes, types, attributes and the device's spec; it decides outputs, workspaces, launches, saves and cost before
+// anything runs, and a real run that deviates from it is an error.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ops/kernel_args.h"
+#include "runtime/tensor.h"
+
+namespace reckon::ops {
+
+using AttrsPtr = std::shared_ptr<const Attrs>;
+
+struct OutputSpec {
+  Shape shape;
+  DType dtype = DType::f32;
+  const char* label = "out";
+  int alias_of = -1;        // >= 0: a view of that input (no bytes), or that input written in place
+  Layout layout{};          // of the view, when alias_of >= 0
+  bool writes = false;      // in-place
+  bool differentiable = true;  // false: statistics and masks, which only backward reads
+  Category category = Category::transient;
+};
+
+struct WorkspaceSpec {
+  const char* label;
+  size_t bytes;
+};
+
+struct LaunchSpec {
+  const char* name;
+  LaunchKind kind = LaunchKind::kernel;
+};
+
+struct SaveRef {
+  bool output;  // of the op's outputs, else of its inputs
+  int index;
+};
+
+struct Plan {
+  std::vector<OutputSpec> outputs;
+  std::vector<WorkspaceSpec> workspaces;
+  std::vector<LaunchSpec> launches;
+  std::vector<SaveRef> saves;  // what backward reads, given which inputs need gradients
+  Cost cost;
+};
+
+struct PlanContext {
+  std::span<const Tensor> in;  // shapes, strides and types only; undefined where an optional input is absent
+  const Attrs* attrs;
+  const DeviceSpec& spec;
+  uint32_t needs_grad = 0;  // bit i: input i will need a gradient
+
+  bool needs(int i) const { return (needs_grad >> i) & 1u; }
+  template <class A>
+  const A& as() const {
+    return static_cast<const A&>(*attrs);
+  }
+};
+
+// What a backward function sees. It computes gradients by calling other ops.
+struct BackwardContext {
+  std::span<const Tensor> saved;  // in the order of Plan::saves
+  std::span<Tensor> grads;        // of the outputs; undefined where nothing flowed in. May be moved from.
+  const Attrs* attrs;
+  std::span<const Shape> input_shapes;
+  std::span<const DType> input_dtypes;
+  uint32_t needs_grad = 0;
+
+  bool needs(int i) const { return (needs_grad >> i) & 1u; }
+  template <class A>
+  const A& as() const {
+    return static_cast<const A&>(*attrs);
+  }
+};
+
+using PlanFn = Plan (*)(const PlanContext&);
+using BackwardFn = TensorList (*)(BackwardContext&);  // one per input, undefined where not needed
+using KernelFn = void (*)(KernelArgs&);
+
+// The same kernel compiled for x86-64, -v3 and -v4; see RECKON_CPU_KERNEL in ops/kernel_args.h.
+struct CpuKernel {
+  KernelFn level[3] = {};
+};
+
+enum class Gradient : uint8_t {
+  differentiable,  // `backward` is given
+  none,            // has no derivative by nature: integer results, random fills, optimizer updates
+};
+
+// What autocast does with floating-point inputs.
+enum class Precision : uint8_t {
+  follow,  // nothing; mixed types are handled inside
+  low,     // cast to the low type (only those in low_inputs)
+  fp32,    // cast up to f32
+};
+
+// Whether `--checkpoint selective` rebuilds the outputs instead of keeping them.
+enum class Recompute : uint8_t {
+  cheap,  // norms, gates, activations, casts, dropout: rebuilt from their inputs
+  dear,   // kept: matrix products, and sums whose rebuilding would chain through the whole network
+};
+
+enum class InputKind : uint8_t { normal, positive, unit, mask01, index };
+
+struct InputSpec {
+  Shape shape;
+  InputKind kind = InputKind::normal;
+  int64_t index_limit = 0;    // for index: values in [0, limit)
+  bool optional_absent = false;
+  bool transposed = false;    // last two axes stored swapped: a non-contiguous view
+  bool fixed_f32 = false;     // keeps its type when the case runs in bf16 or f16
+  bool no_grad = false;       // masks and targets: never differentiated
+};
+
+// One example the generic suites run: forward against float64, gradient check, cost against counted operations,
+// meta against cpu.
+struct OpCase {
+  std::string name;
+  std::vector<InputSpec> inputs;
+  AttrsPtr attrs;
+  double tolerance_scale = 1.0;   // multiplies the table's tolerance, with the reason in `why`
+  std::string why;
+  bool half_types = true;         // also run in bf16 and f16
+};
+
+struct OpDef {
+  const char* name;
+  PlanFn plan;
+  CpuKernel cpu;              // f32, bf16, f16 and integers
+  KernelFn reference;         // the plain formula in f64; also what dtype f64 runs
+  KernelFn counted;           // the same template with a counting scalar, for the cost test; null for pure data movement
+  Gradient gradient = Gradient::none;
+  BackwardFn backward = nullptr;
+  const char* gradient_note = "";  // why there is none
+  Precision precision = Precision::follow;
+  uint32_t low_inputs = ~0u;
+  Recompute recompute = Recompute::dear;
+  std::vector<OpCase> (*cases)() = nullptr;
+};
+
+// All registered ops, in the order of ops/CMakeLists.txt. Generated: nothing registers itself.
+std::span<const OpDef* const> all_ops();
+const OpDef& op_by_name(std::string_view name);  // Error when unknown
+
+// The op door. Plans, allocates, runs (or, on meta, records), checks launches made against planned, frees workspaces.
+// Never records a gradient.
+TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr, uint32_t needs_grad = 0);
+
+// The front door of model code: goes through the calling thread's hook (autograd), else straight to dispatch.
+TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr);
+inline TensorList call(const OpDef& op, std::initializer_list<Tensor> inputs, const AttrsPtr& attrs = nullptr) {
+  return call(op, std::span<const Tensor>(inputs.begin(), inputs.size()), attrs);
+}
+
+using CallHook = TensorList (*)(const OpDef&, std::span<const Tensor>, const AttrsPtr&);
+void set_call_hook(CallHook hook);  // of this thread; null removes it
+CallHook call_hook();
+
+// The plan dispatch would use; for tests and for autograd.
+Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec, uint32_t needs_grad);
+
+}  // namespace reckon::ops

@@ -1,0 +1,77 @@
+#include "ops/rms_norm/rms_norm.h"
+
+#include "ops/cast/cast.h"
+#include "ops/rms_norm/rms_norm_kernel.h"
+#include "ops/rules.h"
+
+RECKON_DECLARE_CPU_KERNEL(rms_norm_cpu)
+RECKON_DECLARE_CPU_KERNEL(rms_norm_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+DType statistics_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+
+Plan plan_rms_norm(const PlanContext& c) {
+  const Tensor &x = c.in[0], &w = c.in[1];
+  check_rank_at_least(x, 1, "rms_norm's input");
+  check_shape(w, {x.size(-1)}, "rms_norm's weight");
+  RECKON_CHECK(x.contiguous(), "rms_norm needs a contiguous input, got strides {}", to_string(x.strides()));
+  const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
+  Plan p;
+  p.outputs = {{.shape = x.shape(), .dtype = x.dtype()},
+               {.shape = x.shape().slice(0, x.rank() - 1), .dtype = statistics_dtype(x.dtype()), .label = "rstd", .differentiable = false}};
+  p.launches = {{"rms_norm"}};
+  p.saves = {{false, 0}, {false, 1}, {true, 1}};
+  p.cost.vector_flops = rows * (4 * width + 3);
+  p.cost.special = rows;
+  set_traffic(p, c);
+  return p;
+}
+
+Plan plan_rms_norm_backward(const PlanContext& c) {
+  const Tensor &x = c.in[1], &w = c.in[2];
+  check_shape(c.in[0], x.shape(), "rms_norm's output gradient");
+  RECKON_CHECK(c.in[0].contiguous(), "rms_norm_backward needs a contiguous gradient");
+  const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
+  Plan p;
+  p.outputs = {{.shape = x.shape(), .dtype = x.dtype(), .label = "dx"}, {.shape = w.shape(), .dtype = w.dtype(), .label = "dweight"}};
+  p.launches = {{"rms_norm_dx"}, {"rms_norm_dweight"}};
+  p.cost.vector_flops = rows * (10 * width + 3);  // dx: 7c + 3 per row, dw: 3c per row
+  set_traffic(p, c);
+  return p;
+}
+
+const OpDef rms_norm_backward_op{.name = "rms_norm_backward", .plan = plan_rms_norm_backward,
+                                 .cpu = RECKON_CPU_KERNEL(rms_norm_backward_cpu),
+                                 .reference = RECKON_ISA::rms_norm_backward_kernel<double>,
+                                 .counted = RECKON_ISA::rms_norm_backward_kernel<Counted>, .gradient = Gradient::none,
+                                 .gradient_note = "second derivatives are not offered",
+                                 .cases = [] {
+                                   InputSpec r = positive({4});
+                                   r.fixed_f32 = true;
+                                   return std::vector<OpCase>{{.name = "rows", .inputs = {normal({4, 70}), normal({4, 70}), normal({70}), r}}};
+                                 }};
+
+const OpDef rms_norm_op{.name = "rms_norm", .plan = plan_rms_norm, .cpu = RECKON_CPU_KERNEL(rms_norm_cpu),
+                        .reference = RECKON_ISA::rms_norm_kernel<double>, .counted = RECKON_ISA::rms_norm_kernel<Counted>,
+                        .gradient = Gradient::differentiable,
+                        .backward = [](BackwardContext& c) -> TensorList {
+                          return call(rms_norm_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1], c.saved[2]});
+                        },
+                        .precision = Precision::fp32, .recompute = Recompute::cheap,
+                        .cases = [] {
+                          const auto attrs = std::make_shared<RmsNormAttrs>(1e-6);
+                          return std::vector<OpCase>{{.name = "one tile", .inputs = {normal({2, 3, 8}), normal({8})}, .attrs = attrs},
+                                                     {.name = "several tiles", .inputs = {normal({3, 1100}), normal({1100})}, .attrs = attrs}};
+                        }};
+
+}  // namespace
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  return call(rms_norm_op, {contiguous(x), weight}, std::make_shared<RmsNormAttrs>(eps))[0];
+}
+
+std::vector<const OpDef*> rms_norm_ops() { return {&rms_norm_op, &rms_norm_backward_op}; }
+
+}  // namespace reckon::ops

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct RmsNormAttrs : Attrs {
+  explicit RmsNormAttrs(double e) : eps(e) {}
+  double eps;
+};
+
+}  // namespace reckon::ops

@@ -1,0 +1,34 @@
+// Shape, type and cost rules that several ops share. Used in plans only.
+#pragma once
+
+#include "ops/op.h"
+
+namespace reckon::ops {
+
+// Bytes of the elements a tensor shows (a broadcast view counts its storage once per distinct element).
+int64_t traffic_bytes(const Tensor& t);
+int64_t traffic_bytes(const OutputSpec& o);
+
+// Sets bytes_read from all inputs and bytes_written from all outputs that are not views.
+void set_traffic(Plan& plan, const PlanContext& ctx);
+
+// Plan of an elementwise op: one output of the broadcast shape, one launch named `name`, and per output element
+// `flops` vector FLOPs and `special` special functions.
+Plan elementwise_plan(const PlanContext& ctx, const char* name, DType out, int64_t flops, int64_t special);
+
+// The float type a binary op computes its result in.
+DType promoted_dtype(const PlanContext& ctx);
+
+void check_rank_at_least(const Tensor& t, int rank, const char* what);
+void check_floating(const Tensor& t, const char* what);
+void check_shape(const Tensor& t, const Shape& expected, const char* what);
+
+// Case helpers.
+inline InputSpec normal(Shape s) { return {.shape = s}; }
+inline InputSpec positive(Shape s) { return {.shape = s, .kind = InputKind::positive}; }
+inline InputSpec unit(Shape s) { return {.shape = s, .kind = InputKind::unit}; }  // in (0, 1)
+inline InputSpec mask01(Shape s) { return {.shape = s, .kind = InputKind::mask01, .no_grad = true}; }
+inline InputSpec index(Shape s, int64_t limit) { return {.shape = s, .kind = InputKind::index, .index_limit = limit, .no_grad = true}; }
+inline InputSpec absent() { return {.optional_absent = true}; }
+
+}  // namespace reckon::ops

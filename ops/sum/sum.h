@@ -1,0 +1,12 @@
+// Sums and means over axes, in f32 (f64 for f64), result in the input's type. Keeps nothing for backward.
+#pragma once
+
+#include "ops/op.h"
+
+namespace reckon::ops {
+
+Tensor sum(const Tensor& x, const Dims& axes, bool keep_axes = false);
+Tensor sum_all(const Tensor& x);  // shape []
+Tensor mean(const Tensor& x, const Dims& axes, bool keep_axes = false);
+
+}  // namespace reckon::ops

@@ -1,0 +1,34 @@
+// All that a plan may know of hardware. Read from the running machine, or from a JSON file so that a dry run can
+// imitate another one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "runtime/core/dtype.h"
+#include "runtime/memory/arena.h"
+
+namespace reckon {
+
+enum class DeviceKind : uint8_t { cpu, meta, cuda };
+std::string_view name_of(DeviceKind k);
+DeviceKind device_kind_from_name(std::string_view name);  // Error lists what this build has
+
+struct DeviceSpec {
+  std::string name = "cpu";
+  DeviceKind kind = DeviceKind::cpu;  // what the plans are made for; on a meta device: what it imitates
+  int threads = 1;
+  int isa_level = 0;                  // 0 x86-64, 1 x86-64-v3, 2 x86-64-v4, 3 with AMX bf16 tiles
+  ArenaPolicy memory{};
+  size_t memory_bytes = 0;            // physical memory, 0 when unknown
+  double bytes_per_second = 0;        // copy bandwidth, 0 when unknown
+  std::map<DType, double> peak_flops; // per second, by operand type of a matrix product; empty when unknown
+  std::string peak_source;            // where those two figures come from
+
+  static DeviceSpec this_machine();                       // threads and memory of this machine
+  static DeviceSpec from_json_file(const std::string& path);  // Error names the field, what was expected and what came
+  std::string to_json() const;
+};
+
+}  // namespace reckon

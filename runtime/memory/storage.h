@@ -1,0 +1,41 @@
+// One block of an arena, shared by every tensor that views it; freed with the last handle.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "runtime/device.h"
+
+namespace reckon {
+
+class Storage {
+ public:
+  Storage(Device& device, size_t bytes, Category category, NameId label);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  Device& device() const { return device_; }
+  std::byte* data() const { return block_.data; }
+  size_t bytes() const { return block_.bytes; }
+  int64_t id() const { return block_.id; }
+  Category category() const { return device_.arena().category_of(block_); }
+
+  // Backward keeps this storage: the first saver turns `transient` into `saved`, the last one turns it back.
+  void add_saver();
+  void drop_saver();
+  int savers() const { return savers_; }
+  void set_category(Category category);
+
+  // Counts writes after birth, so that a saved tensor that was overwritten is noticed.
+  void bump_version() { ++version_; }
+  uint32_t version() const { return version_; }
+
+ private:
+  Device& device_;
+  Block block_;
+  int savers_ = 0;
+  uint32_t version_ = 0;
+};
+
+}  // namespace reckon
