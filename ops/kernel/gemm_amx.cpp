@@ -1,0 +1,213 @@
+// bf16 x bf16 products on AMX tiles with sums in f32. One task computes an mc x nc part of c; both operands are
+// packed into 1 KiB tiles, a as 16 rows of 32 steps, b as 16 pairs of steps of 16 columns. Four accumulator
+// tiles hold 32 x 32 of c. Steps past k are zero on both sides.
+#include "ops/kernel/gemm_store.h"
+
+namespace reckon::ops::RECKON_ISA {
+namespace {
+
+constexpr int kTileLanes = 16;  // rows of a or columns of b in a tile
+constexpr int kTileSteps = 32;  // of k
+constexpr int kTileElements = kTileLanes * kTileSteps;
+constexpr int kPanel = 2 * kTileLanes;
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// A bf16 operand seen as lanes (rows of a, columns of b) by steps.
+struct Lanes {
+  const bf16* data;
+  int64_t lane_stride, step_stride;
+};
+
+RECKON_INLINE __mmask32 first_steps(int64_t n) {
+  return n >= kTileSteps ? ~__mmask32{0} : static_cast<__mmask32>((1u << n) - 1u);
+}
+
+// Reads one tile as 16 vectors. Lane-major: vector l holds the 32 steps of lane l. Pair-major: vector r holds
+// steps 2r and 2r + 1 of each lane. Returns whether the result is pair-major.
+bool read_tile(const Lanes& from, int64_t lanes, int64_t steps, Floats (&rows)[kTileLanes]) {
+  if (from.step_stride == 1) {
+    const __mmask32 mask = first_steps(steps);
+    for (int l = 0; l < kTileLanes; ++l)
+      rows[l] = l < lanes ? (Floats)_mm512_maskz_loadu_epi16(mask, from.data + l * from.lane_stride) : Floats{};
+    return false;
+  }
+  if (from.lane_stride == 1) {
+    const auto step = [&](int64_t p) {
+      return p < steps ? __builtin_convertvector(read_halves(from.data + p * from.step_stride, lanes), Words)
+                       : Words{};
+    };
+    for (int r = 0; r < kTileLanes; ++r)
+      rows[r] = reinterpret_cast<Floats>(step(2 * r) | step(2 * r + 1) << 16);
+    return true;
+  }
+  alignas(64) bf16 gathered[kTileElements] = {};
+  for (int64_t l = 0; l < lanes; ++l)
+    for (int64_t p = 0; p < steps; ++p)
+      gathered[l * kTileSteps + p] = from.data[l * from.lane_stride + p * from.step_stride];
+  for (int l = 0; l < kTileLanes; ++l)
+    rows[l] = load(reinterpret_cast<const float*>(gathered) + l * kTileLanes);
+  return false;
+}
+
+// Packs `lanes` (at most 32) by `steps`: per tile of steps first the tile of lanes 0..15, then that of 16..31.
+template <bool PAIR_MAJOR>
+void pack_panel(const Lanes& from, int64_t lanes, int64_t steps, bf16* out) {
+  const int halves = lanes > kTileLanes ? 2 : 1;
+  for (int64_t p = 0; p < steps; p += kTileSteps) {
+    for (int half = 0; half < halves; ++half) {
+      const int64_t lane = half * kTileLanes;
+      Floats rows[kTileLanes];
+      const Lanes corner{from.data + lane * from.lane_stride + p * from.step_stride, from.lane_stride,
+                         from.step_stride};
+      const bool pair_major =
+          read_tile(corner, smaller(kTileLanes, lanes - lane), smaller(kTileSteps, steps - p), rows);
+      if (pair_major != PAIR_MAJOR) transpose(rows);
+      float* to = reinterpret_cast<float*>(out + (p / kTileSteps * 2 + half) * kTileElements);
+#pragma GCC unroll 16
+      for (int i = 0; i < kTileLanes; ++i) store(to + i * kTileLanes, rows[i]);
+    }
+  }
+}
+
+// sums (pitch 32) = a * b over `tiles` tiles of steps; ROWS, COLUMNS: accumulator tiles in use each way.
+template <int ROWS, int COLUMNS>
+void multiply_tiles(const bf16* a, const bf16* b, int64_t tiles, float* sums) {
+  constexpr int bytes = kTileSteps * 2;
+  _tile_zero(0);
+  if constexpr (COLUMNS > 1) _tile_zero(1);
+  if constexpr (ROWS > 1) _tile_zero(2);
+  if constexpr (ROWS > 1 && COLUMNS > 1) _tile_zero(3);
+  for (int64_t t = 0; t < tiles; ++t, a += 2 * kTileElements, b += 2 * kTileElements) {
+    _tile_loadd(4, a, bytes);
+    _tile_loadd(6, b, bytes);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (COLUMNS > 1) {
+      _tile_loadd(7, b + kTileElements, bytes);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if constexpr (ROWS > 1) {
+      _tile_loadd(5, a + kTileElements, bytes);
+      _tile_dpbf16ps(2, 5, 6);
+    }
+    if constexpr (ROWS > 1 && COLUMNS > 1) _tile_dpbf16ps(3, 5, 7);
+  }
+  constexpr int pitch = kPanel * 4;
+  _tile_stored(0, sums, pitch);
+  if constexpr (COLUMNS > 1) _tile_stored(1, sums + kTileLanes, pitch);
+  if constexpr (ROWS > 1) _tile_stored(2, sums + kTileLanes * kPanel, pitch);
+  if constexpr (ROWS > 1 && COLUMNS > 1) _tile_stored(3, sums + kTileLanes * kPanel + kTileLanes, pitch);
+}
+
+class TileProduct {
+ public:
+  TileProduct(const GemmJob& job, char* slice, GemmPackedB& packed)
+      : job_(job),
+        p_(job.problem),
+        blocking_(job.blocking),
+        packed_(packed),
+        packed_b_(reinterpret_cast<bf16*>(slice)),
+        packed_a_(reinterpret_cast<bf16*>(slice + job.blocking.a_offset)),
+        partial_c_(reinterpret_cast<float*>(slice + job.blocking.c_offset)),
+        bias_(reinterpret_cast<float*>(slice + job.blocking.bias_offset)) {}
+
+  void run(const GemmTask& task) {
+    Finish<float> finish{static_cast<float>(p_.alpha), nullptr, nullptr, p_.accumulate};
+    if (p_.bias != nullptr) {
+      const int64_t count = job_.bias_on_rows ? task.rows : task.columns;
+      load_bias(p_, job_.bias_on_rows ? task.row : task.column, count, (count + kPanel - 1) / kPanel * kPanel,
+                bias_);
+      (job_.bias_on_rows ? finish.row_bias : finish.column_bias) = bias_;
+    }
+    for (int64_t block = 0; block < blocking_.k_blocks; ++block) {
+      const int64_t step = block * blocking_.kc;
+      const int64_t steps = smaller(blocking_.kc, p_.k - step);
+      pack_b(task, step, steps);
+      for (int64_t row = 0; row < task.rows; row += kPanel) {
+        const int64_t rows = smaller(kPanel, task.rows - row);
+        const bf16* a =
+            reinterpret_cast<const bf16*>(task.a) + (task.row + row) * p_.a.row_stride + step * p_.a.col_stride;
+        pack_panel<false>({a, p_.a.row_stride, p_.a.col_stride}, rows, steps, packed_a_);
+        for (int64_t column = 0; column < task.columns; column += kPanel)
+          multiply_panel(task, finish, block, steps, row, rows, column);
+      }
+    }
+  }
+
+ private:
+  void pack_b(const GemmTask& task, int64_t step, int64_t steps) {
+    if (packed_.data == task.b && packed_.column == task.column && blocking_.k_blocks == 1) return;
+    for (int64_t column = 0; column < task.columns; column += kPanel) {
+      const bf16* b = reinterpret_cast<const bf16*>(task.b) + step * p_.b.row_stride +
+                      (task.column + column) * p_.b.col_stride;
+      pack_panel<true>({b, p_.b.col_stride, p_.b.row_stride}, smaller(kPanel, task.columns - column), steps,
+                       packed_b_ + column * blocking_.kc);
+    }
+    packed_ = {task.b, task.column};
+  }
+
+  void multiply_panel(const GemmTask& task, const Finish<float>& finish, int64_t block, int64_t steps,
+                      int64_t row, int64_t rows, int64_t column) {
+    const int64_t columns = smaller(kPanel, task.columns - column);
+    const int64_t tiles = (steps + kTileSteps - 1) / kTileSteps;
+    const bf16* b = packed_b_ + column * blocking_.kc;
+    alignas(64) float sums[kPanel * kPanel];
+    if (rows > kTileLanes)
+      columns > kTileLanes ? multiply_tiles<2, 2>(packed_a_, b, tiles, sums)
+                           : multiply_tiles<2, 1>(packed_a_, b, tiles, sums);
+    else
+      columns > kTileLanes ? multiply_tiles<1, 2>(packed_a_, b, tiles, sums)
+                           : multiply_tiles<1, 1>(packed_a_, b, tiles, sums);
+
+    const int64_t offset = (task.row + row) * p_.c_row_stride + (task.column + column) * p_.c_col_stride;
+    Finish<float> stage = finish;
+    if (blocking_.k_blocks > 1 && p_.c_dtype == DType::f32) {
+      if (block > 0) stage = {finish.alpha, nullptr, nullptr, true};
+    } else if (blocking_.k_blocks > 1) {
+      const bool last = block + 1 == blocking_.k_blocks;
+      add_partial(sums, partial_c_ + row * blocking_.nc + column, rows, columns, block > 0, last);
+      if (!last) return;
+    }
+    if (stage.row_bias != nullptr) stage.row_bias += row;
+    if (stage.column_bias != nullptr) stage.column_bias += column;
+    finish_tile(stage, sums, kPanel, rows, columns, task.c, p_.c_dtype, offset, p_.c_row_stride,
+                p_.c_col_stride);
+  }
+
+  // Sums of earlier blocks of k live in the slice where c is too narrow for them.
+  void add_partial(float* sums, float* partial, int64_t rows, int64_t columns, bool add, bool last) const {
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < columns; j += kTileLanes) {
+        float* kept = partial + i * blocking_.nc + j;
+        Floats v = load(sums + i * kPanel + j);
+        if (add) v += load(kept);
+        store(last ? sums + i * kPanel + j : kept, v);
+      }
+    }
+  }
+
+  const GemmJob& job_;
+  const GemmProblem& p_;
+  const GemmBlocking& blocking_;
+  GemmPackedB& packed_;
+  bf16 *packed_b_, *packed_a_;
+  float *partial_c_, *bias_;
+};
+
+}  // namespace
+
+void gemm_tasks(const GemmJob& job, int64_t begin, int64_t end, void* slice, GemmPackedB& packed) {
+  const TileConfig config;
+  _tile_loadconfig(&config);
+  TileProduct product(job, static_cast<char*>(slice), packed);
+  for (int64_t i = begin; i < end; ++i) product.run(decode_task(job, i));
+  _tile_release();
+}
+
+}  // namespace reckon::ops::RECKON_ISA
