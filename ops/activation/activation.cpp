@@ -3,8 +3,8 @@
 #include "ops/activation/activation_kernel.h"
 #include "ops/rules.h"
 
-#define RECKON_DECLARE(name, ...)         \
-  RECKON_DECLARE_CPU_KERNEL(name##_cpu)   \
+#define RECKON_DECLARE(name, ...)       \
+  RECKON_DECLARE_CPU_KERNEL(name##_cpu) \
   RECKON_DECLARE_CPU_KERNEL(name##_backward_cpu)
 RECKON_ACTIVATIONS(RECKON_DECLARE)
 #undef RECKON_DECLARE
@@ -20,51 +20,56 @@ std::vector<OpCase> forward_cases(InputKind kind) {
 
 }  // namespace
 
-#define RECKON_DEFINE(name, keeps_output, flops, special, back_flops, back_special)                                  \
-  namespace {                                                                                                        \
-  const OpDef name##_backward_op{                                                                                    \
-      .name = #name "_backward",                                                                                     \
-      .plan = [](const PlanContext& c) {                                                                             \
-        return elementwise_plan(c, #name "_backward", c.in[0].dtype(), back_flops, back_special);                     \
-      },                                                                                                             \
-      .cpu = RECKON_CPU_KERNEL(name##_backward_cpu),                                                                 \
-      .reference = RECKON_ISA::name##_backward_kernel<double>,                                                       \
-      .counted = RECKON_ISA::name##_backward_kernel<Counted>,                                                        \
-      .gradient = Gradient::none,                                                                                    \
-      .gradient_note = "second derivatives are not offered",                                                         \
-      .cases = [] {                                                                                                  \
-        return std::vector<OpCase>{                                                                                  \
-            {.name = "matrix", .inputs = {normal({5, 130}), {.shape = {5, 130}, .kind = InputKind::positive}}}};      \
-      }};                                                                                                            \
-  const OpDef name##_op{                                                                                             \
-      .name = #name,                                                                                                 \
-      .plan = [](const PlanContext& c) {                                                                             \
-        check_floating(c.in[0], #name "'s input");                                                                    \
-        Plan p = elementwise_plan(c, #name, c.in[0].dtype(), flops, special);                                         \
-        p.saves = {{keeps_output, 0}};                                                                               \
-        return p;                                                                                                    \
-      },                                                                                                             \
-      .cpu = RECKON_CPU_KERNEL(name##_cpu),                                                                          \
-      .reference = RECKON_ISA::name##_kernel<double>,                                                                \
-      .counted = RECKON_ISA::name##_kernel<Counted>,                                                                 \
-      .gradient = Gradient::differentiable,                                                                          \
-      .backward = [](BackwardContext& c) -> TensorList {                                                             \
-        return {call(name##_backward_op, {c.grads[0], c.saved[0]})[0]};                                              \
-      },                                                                                                             \
-      .recompute = Recompute::cheap,                                                                                 \
-      .cases = [] {                                                                                                  \
-        const std::string_view n = #name;                                                                            \
-        return forward_cases(n == "log" || n == "sqrt" ? InputKind::positive : InputKind::normal);                   \
-      }};                                                                                                            \
-  }                                                                                                                  \
-  Tensor name(const Tensor& x) { return call(name##_op, {x})[0]; }
+#define RECKON_DEFINE(fn, keeps_output, flops, special, back_flops, back_special)                      \
+  namespace {                                                                                          \
+  const OpDef fn##_backward_op{                                                                        \
+      .name = #fn "_backward",                                                                         \
+      .plan =                                                                                          \
+          [](const PlanContext& c) {                                                                   \
+            return elementwise_plan(c, #fn "_backward", c.in[0].dtype(), back_flops, back_special);    \
+          },                                                                                           \
+      .cpu = RECKON_CPU_KERNEL(fn##_backward_cpu),                                                     \
+      .reference = RECKON_ISA::fn##_backward_kernel<double>,                                           \
+      .counted = RECKON_ISA::fn##_backward_kernel<Counted>,                                            \
+      .gradient = Gradient::none,                                                                      \
+      .gradient_note = "second derivatives are not offered",                                           \
+      .cases =                                                                                         \
+          [] {                                                                                         \
+            return std::vector<OpCase>{                                                                \
+                {.name = "matrix",                                                                     \
+                 .inputs = {normal({5, 130}), {.shape = {5, 130}, .kind = InputKind::positive}}}};     \
+          }};                                                                                          \
+  const OpDef fn##_op{                                                                                 \
+      .name = #fn,                                                                                     \
+      .plan =                                                                                          \
+          [](const PlanContext& c) {                                                                   \
+            check_floating(c.in[0], #fn "'s input");                                                   \
+            Plan p = elementwise_plan(c, #fn, c.in[0].dtype(), flops, special);                        \
+            p.saves = {{keeps_output, 0}};                                                             \
+            return p;                                                                                  \
+          },                                                                                           \
+      .cpu = RECKON_CPU_KERNEL(fn##_cpu),                                                              \
+      .reference = RECKON_ISA::fn##_kernel<double>,                                                    \
+      .counted = RECKON_ISA::fn##_kernel<Counted>,                                                     \
+      .gradient = Gradient::differentiable,                                                            \
+      .backward = [](BackwardContext& c) -> TensorList {                                               \
+        return {call(fn##_backward_op, {c.grads[0], c.saved[0]})[0]};                                  \
+      },                                                                                               \
+      .recompute = Recompute::cheap,                                                                   \
+      .cases =                                                                                         \
+          [] {                                                                                         \
+            const std::string_view n = #fn;                                                            \
+            return forward_cases(n == "log" || n == "sqrt" ? InputKind::positive : InputKind::normal); \
+          }};                                                                                          \
+  }                                                                                                    \
+  Tensor fn(const Tensor& x) { return call(fn##_op, {x})[0]; }
 RECKON_ACTIVATIONS(RECKON_DEFINE)
 #undef RECKON_DEFINE
 
 std::vector<const OpDef*> activation_ops() {
   std::vector<const OpDef*> list;
-#define RECKON_LIST(name, ...)      \
-  list.push_back(&name##_op);       \
+#define RECKON_LIST(name, ...) \
+  list.push_back(&name##_op);  \
   list.push_back(&name##_backward_op);
   RECKON_ACTIVATIONS(RECKON_LIST)
 #undef RECKON_LIST

@@ -16,27 +16,51 @@ void cast_f8(KernelArgs& a) {
   for (int64_t i = 0; i < y.numel(); ++i) {
     float v = 0;
     switch (x.dtype) {
-      case DType::f8e4m3: v = f8e4m3_to_f32(x.as<uint8_t>()[i]); break;
-      case DType::f8e5m2: v = f8e5m2_to_f32(x.as<uint8_t>()[i]); break;
-      case DType::bf16: v = to_f32(x.as<bf16>()[i]); break;
-      case DType::f16: v = to_f32(x.as<f16>()[i]); break;
-      case DType::f64: v = static_cast<float>(x.as<double>()[i]); break;
-      default: v = x.as<float>()[i];
+      case DType::f8e4m3:
+        v = f8e4m3_to_f32(x.as<uint8_t>()[i]);
+        break;
+      case DType::f8e5m2:
+        v = f8e5m2_to_f32(x.as<uint8_t>()[i]);
+        break;
+      case DType::bf16:
+        v = to_f32(x.as<bf16>()[i]);
+        break;
+      case DType::f16:
+        v = to_f32(x.as<f16>()[i]);
+        break;
+      case DType::f64:
+        v = static_cast<float>(x.as<double>()[i]);
+        break;
+      default:
+        v = x.as<float>()[i];
     }
     switch (y.dtype) {
-      case DType::f8e4m3: y.as<uint8_t>()[i] = f32_to_f8e4m3(v); break;
-      case DType::f8e5m2: y.as<uint8_t>()[i] = f32_to_f8e5m2(v); break;
-      case DType::bf16: y.as<bf16>()[i].bits = f32_to_bf16(v); break;
-      case DType::f16: y.as<f16>()[i].bits = f32_to_f16(v); break;
-      case DType::f64: y.as<double>()[i] = v; break;
-      default: y.as<float>()[i] = v;
+      case DType::f8e4m3:
+        y.as<uint8_t>()[i] = f32_to_f8e4m3(v);
+        break;
+      case DType::f8e5m2:
+        y.as<uint8_t>()[i] = f32_to_f8e5m2(v);
+        break;
+      case DType::bf16:
+        y.as<bf16>()[i].bits = f32_to_bf16(v);
+        break;
+      case DType::f16:
+        y.as<f16>()[i].bits = f32_to_f16(v);
+        break;
+      case DType::f64:
+        y.as<double>()[i] = v;
+        break;
+      default:
+        y.as<float>()[i] = v;
     }
   }
 }
 
 bool is_f8(DType t) { return t == DType::f8e4m3 || t == DType::f8e5m2; }
 
-void cast_any(KernelArgs& a, KernelFn plain) { is_f8(a.in[0].dtype) || is_f8(a.out[0].dtype) ? cast_f8(a) : plain(a); }
+void cast_any(KernelArgs& a, KernelFn plain) {
+  is_f8(a.in[0].dtype) || is_f8(a.out[0].dtype) ? cast_f8(a) : plain(a);
+}
 void cast_v1(KernelArgs& a) { cast_any(a, isa_v1::cast_cpu); }
 void cast_v3(KernelArgs& a) { cast_any(a, isa_v3::cast_cpu); }
 void cast_v4(KernelArgs& a) { cast_any(a, isa_v4::cast_cpu); }
@@ -46,33 +70,45 @@ Plan plan_cast(const PlanContext& c) {
   const DType to = c.as<CastAttrs>().to, from = c.in[0].dtype();
   RECKON_CHECK(to != DType::i64 || from == DType::i64, "a cast from {} to i64 is not offered", name_of(from));
   RECKON_CHECK(!(is_f8(from) || is_f8(to)) || (is_floating(from) && is_floating(to) && c.in[0].contiguous()),
-               "8-bit floats convert only from and to contiguous floats, got {} to {}", describe(c.in[0]), name_of(to));
+               "8-bit floats convert only from and to contiguous floats, got {} to {}", describe(c.in[0]),
+               name_of(to));
   Plan p = elementwise_plan(c, "cast", to, 0, 0);
   p.outputs[0].category = Category::cast;
   return p;
 }
 
-const OpDef cast_op{.name = "cast", .plan = plan_cast, .cpu = {{cast_v1, cast_v3, cast_v4}}, .reference = cast_f64,
-                    .counted = RECKON_ISA::cast_kernel<Counted>, .gradient = Gradient::differentiable,
-                    .backward = [](BackwardContext& c) -> TensorList { return {cast(c.grads[0], c.input_dtypes[0])}; },
-                    .recompute = Recompute::cheap,
-                    .cases = [] {
-                      return std::vector<OpCase>{
-                          {.name = "to f32", .inputs = {normal({3, 5})}, .attrs = std::make_shared<CastAttrs>(DType::f32),
-                           .tolerance_scale = 1, .why = ""},
-                          {.name = "transposed", .inputs = {{.shape = {5, 4}, .transposed = true}},
-                           .attrs = std::make_shared<CastAttrs>(DType::f32)}};
-                    }};
+const OpDef cast_op{
+    .name = "cast",
+    .plan = plan_cast,
+    .cpu = {{cast_v1, cast_v3, cast_v4}},
+    .reference = cast_f64,
+    .counted = RECKON_ISA::cast_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList { return {cast(c.grads[0], c.input_dtypes[0])}; },
+    .recompute = Recompute::cheap,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "to f64", .inputs = {normal({3, 5})}, .attrs = std::make_shared<CastAttrs>(DType::f64)},
+              {.name = "transposed",
+               .inputs = {{.shape = {5, 4}, .transposed = true}},
+               .attrs = std::make_shared<CastAttrs>(DType::f64)}};
+        }};
 
-const OpDef contiguous_op{.name = "contiguous",
-                          .plan = [](const PlanContext& c) { return elementwise_plan(c, "contiguous", c.in[0].dtype(), 0, 0); },
-                          .cpu = RECKON_CPU_KERNEL(contiguous_cpu), .reference = RECKON_ISA::contiguous_kernel<double>,
-                          .counted = RECKON_ISA::contiguous_kernel<Counted>, .gradient = Gradient::differentiable,
-                          .backward = [](BackwardContext& c) -> TensorList { return {c.grads[0]}; },
-                          .recompute = Recompute::cheap,
-                          .cases = [] {
-                            return std::vector<OpCase>{{.name = "transposed", .inputs = {{.shape = {3, 4, 5}, .transposed = true}}}};
-                          }};
+const OpDef contiguous_op{
+    .name = "contiguous",
+    .plan = [](const PlanContext& c) { return elementwise_plan(c, "contiguous", c.in[0].dtype(), 0, 0); },
+    .cpu = RECKON_CPU_KERNEL(contiguous_cpu),
+    .reference = RECKON_ISA::contiguous_kernel<double>,
+    .counted = RECKON_ISA::contiguous_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList { return {c.grads[0]}; },
+    .recompute = Recompute::cheap,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "transposed", .inputs = {{.shape = {3, 4, 5}, .transposed = true}}}};
+        }};
 
 }  // namespace
 
@@ -81,6 +117,11 @@ Tensor cast(const Tensor& x, DType to) {
 }
 
 Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : call(contiguous_op, {x})[0]; }
+
+Tensor copy(const Tensor& x) { return call(contiguous_op, {x})[0]; }
+
+const OpDef& cast_definition() { return cast_op; }
+AttrsPtr cast_attrs(DType to) { return std::make_shared<CastAttrs>(to); }
 
 std::vector<const OpDef*> cast_ops() { return {&cast_op, &contiguous_op}; }
 

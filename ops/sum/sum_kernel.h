@@ -34,14 +34,15 @@ struct SumAxes {
   }
 };
 
-// Adds up pieces of 256 before adding them to the total: the rounding error of a long f32 sum grows with the number
-// of pieces, not of elements. The other scalars keep the plain sum.
+// Adds up pieces of 256 before adding them to the total: the rounding error of a long f32 sum grows with the
+// number of pieces, not of elements. The other scalars keep the plain sum.
 template <class C>
 inline constexpr int64_t kPiece = sizeof(C) == sizeof(float) ? 256 : int64_t{1} << 62;
 
 // Result lane j: sum over all of `reduced` of x[offset + j * stride].
 template <class C>
-inline void sum_lanes(const TensorArg& x, int64_t offset, int64_t stride, int64_t lanes, const SumAxes& reduced, C* out) {
+inline void sum_lanes(const TensorArg& x, int64_t offset, int64_t stride, int64_t lanes, const SumAxes& reduced,
+                      C* out) {
   alignas(64) C buffer[kTile], piece[kTile];
   for (int64_t j = 0; j < lanes; ++j) out[j] = C(0);
   const int64_t n = reduced.count();
@@ -62,9 +63,8 @@ inline void sum_lanes(const TensorArg& x, int64_t offset, int64_t stride, int64_
 }
 
 template <class C>
-inline C sum_run(const TensorArg& x, int64_t offset, int64_t stride, int64_t n) {
+inline C sum_run(const TensorArg& x, int64_t offset, int64_t stride, int64_t n, C total = C(0)) {
   alignas(64) C buffer[kTile];
-  C total = C(0);
   for (int64_t start = 0; start < n; start += kTile) {
     const int64_t count = n - start < kTile ? n - start : kTile;
     const C* v = load_tile<C>(x.data, x.dtype, offset + start * stride, stride, count, buffer);
@@ -105,7 +105,8 @@ inline void sum_kernel(KernelArgs& a) {
         if (n_runs == 1) {
           total = sum_run<C>(x, base, reduced_inner, run);
         } else {
-          for (int64_t r = 0; r < n_runs; ++r) total += sum_run<C>(x, base + outer.offset(r), reduced_inner, run);
+          for (int64_t r = 0; r < n_runs; ++r)
+            total = sum_run<C>(x, base + outer.offset(r), reduced_inner, run, total);
         }
         store_tile<C>(y.data, y.dtype, o, 1, &total);
       }

@@ -1,5 +1,5 @@
-// Element types, their sizes and exact conversions (round to nearest, ties to even). The 8-bit types are storage
-// types: they hold values and convert, no op computes in them.
+// Element types, their sizes and exact conversions (round to nearest, ties to even). The 8-bit types are
+// storage types: they hold values and convert, no op computes in them.
 #pragma once
 
 #include <bit>
@@ -8,7 +8,7 @@
 #include <string_view>
 
 // Kernels are compiled for several instruction sets; what they share must never become a symbol of its own.
-#define RECKON_INLINE [[gnu::always_inline]] inline
+#define RECKON_INLINE __attribute__((always_inline)) inline
 
 namespace reckon {
 
@@ -17,13 +17,17 @@ enum class DType : uint8_t { f32, bf16, f16, f64, i64, u8, f8e4m3, f8e5m2 };
 RECKON_INLINE constexpr size_t size_of(DType t) {
   switch (t) {
     case DType::f64:
-    case DType::i64: return 8;
-    case DType::f32: return 4;
+    case DType::i64:
+      return 8;
+    case DType::f32:
+      return 4;
     case DType::bf16:
-    case DType::f16: return 2;
+    case DType::f16:
+      return 2;
     case DType::u8:
     case DType::f8e4m3:
-    case DType::f8e5m2: return 1;
+    case DType::f8e5m2:
+      return 1;
   }
   return 0;
 }
@@ -39,7 +43,9 @@ DType dtype_from_name(std::string_view name);  // Error on an unknown name, list
 // The type that holds both without loss of range: f64 > f32 > (bf16, f16); bf16 with f16 gives f32.
 DType promote(DType a, DType b);
 
-RECKON_INLINE constexpr float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+RECKON_INLINE constexpr float bf16_to_f32(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 RECKON_INLINE constexpr uint16_t f32_to_bf16(float value) {
   uint32_t u = std::bit_cast<uint32_t>(value);
@@ -62,9 +68,9 @@ RECKON_INLINE constexpr uint16_t f32_to_f16(float value) {
   const uint32_t u = std::bit_cast<uint32_t>(value);
   const uint32_t sign = (u >> 16) & 0x8000u;
   const uint32_t a = u & 0x7fffffffu;
-  if (a > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);           // NaN
-  if (a >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);          // rounds to infinity
-  if (a < 0x38800000u) {                                                       // subnormal or zero
+  if (a > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);   // NaN
+  if (a >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // rounds to infinity
+  if (a < 0x38800000u) {                                               // subnormal or zero
     // Adding 0.5 puts the value's unit of 2^-24 into the last mantissa bit, so the FPU rounds ties to even.
     const float shifted = std::bit_cast<float>(a) + 0.5f;
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));

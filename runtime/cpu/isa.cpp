@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 
 #include "runtime/core/error.h"
@@ -13,53 +12,62 @@
 namespace reckon {
 namespace {
 
-bool amx_bf16_allowed() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const bool tile = d & (1u << 24), bf16 = d & (1u << 22);
-  if (!tile || !bf16) return false;
-  // The kernel hands out the tile registers on request (arch_prctl ARCH_REQ_XCOMP_PERM, feature 18 = XTILEDATA).
-  return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+// Linux enables the tile registers per process and on request only, because they enlarge every context switch.
+bool tile_registers_granted() {
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+bool cpu_has_bf16_tiles() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
+  return (edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0;
 }
 
 IsaLevel detect() {
   __builtin_cpu_init();
-  IsaLevel level = IsaLevel::v1;
-  if (__builtin_cpu_supports("x86-64-v3")) level = IsaLevel::v3;
-  if (__builtin_cpu_supports("x86-64-v4")) level = IsaLevel::v4;
-  if (level == IsaLevel::v4 && __builtin_cpu_supports("avx512bf16") && amx_bf16_allowed()) level = IsaLevel::amx;
-  if (const char* cap = std::getenv("RECKON_MAX_ISA")) {
-    const std::string_view name(cap);
-    IsaLevel wanted{};
-    if (name == "v1") wanted = IsaLevel::v1;
-    else if (name == "v3") wanted = IsaLevel::v3;
-    else if (name == "v4") wanted = IsaLevel::v4;
-    else if (name == "amx") wanted = IsaLevel::amx;
-    else raise_error(fmt::format("RECKON_MAX_ISA='{}' is not a level: expected v1, v3, v4 or amx", name));
-    level = std::min(level, wanted);
-  }
-  return level;
-}
-
-std::atomic<int>& level_cell() {
-  static std::atomic<int> cell{static_cast<int>(detect())};
-  return cell;
+  if (!__builtin_cpu_supports("x86-64-v3")) return IsaLevel::v1;
+  if (!__builtin_cpu_supports("x86-64-v4")) return IsaLevel::v3;
+  return cpu_has_bf16_tiles() && tile_registers_granted() ? IsaLevel::amx : IsaLevel::v4;
 }
 
 }  // namespace
 
-IsaLevel cpu_isa_level() { return static_cast<IsaLevel>(level_cell().load(std::memory_order_relaxed)); }
-
-void limit_isa_level(IsaLevel level) { level_cell() = std::min(level_cell().load(), static_cast<int>(level)); }
-
 std::string_view name_of(IsaLevel level) {
   switch (level) {
-    case IsaLevel::v1: return "x86-64";
-    case IsaLevel::v3: return "x86-64-v3";
-    case IsaLevel::v4: return "x86-64-v4";
-    case IsaLevel::amx: return "x86-64-v4 + AMX bf16";
+    case IsaLevel::v1:
+      return "v1";
+    case IsaLevel::v3:
+      return "v3";
+    case IsaLevel::v4:
+      return "v4";
+    case IsaLevel::amx:
+      return "amx";
   }
   return "?";
+}
+
+IsaLevel isa_level_from_name(std::string_view name) {
+  for (const IsaLevel level : {IsaLevel::v1, IsaLevel::v3, IsaLevel::v4, IsaLevel::amx})
+    if (name == name_of(level)) return level;
+  raise_error(fmt::format(
+      "unknown instruction-set level '{}': expected v1, v3, v4 or amx (check RECKON_MAX_ISA)", name));
+}
+
+IsaLevel machine_isa_level() {
+  static const IsaLevel level = detect();
+  return level;
+}
+
+IsaLevel cpu_isa_level() {
+  static const IsaLevel level = [] {
+    const char* limit = std::getenv("RECKON_MAX_ISA");
+    if (limit == nullptr || *limit == '\0') return machine_isa_level();
+    return std::min(machine_isa_level(), isa_level_from_name(limit));
+  }();
+  return level;
 }
 
 }  // namespace reckon

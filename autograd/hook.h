@@ -1,0 +1,23 @@
+// Connects the front door of ops to the graph: autocast, dispatch, then a node with what backward needs.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/op.h"
+
+namespace reckon::autograd {
+
+void install_hook();  // on the calling thread; idempotent
+
+// Hangs a node for a call that was already made on its outputs; `needs` has bit i set when input i wants a
+// gradient.
+void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs,
+                 uint32_t needs, TensorList& outputs);
+
+// Hash of the ops recorded or run since the last reset: a recomputed segment must take the path it took at
+// first.
+uint64_t trace_hash();
+void set_trace_hash(uint64_t h);
+
+}  // namespace reckon::autograd

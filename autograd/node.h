@@ -1,0 +1,77 @@
+// The graph: a node per recorded call, owned by the metadata of its outputs. Nothing owns upward, so a dropped
+// branch frees what it kept at once.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "autograd/saved_tensor.h"
+#include "ops/op.h"
+
+namespace reckon::autograd {
+
+class Node;
+
+using GradHook =
+    std::function<Tensor(const Tensor& grad)>;  // sees a gradient, may replace it (undefined: keeps it)
+
+// What a tensor carries. A leaf (parameter) has no node and collects its gradient here.
+struct AutogradMeta : GradMeta {
+  std::shared_ptr<Node> node;
+  int output = 0;
+  Tensor grad;  // leaves only
+  std::vector<GradHook> hooks;
+  std::shared_ptr<Recipe> recipe;
+};
+
+AutogradMeta* autograd_meta(const Tensor& t);  // null when it has none
+
+// Makes `t` a leaf that collects its gradient, and makes this thread record calls.
+void set_requires_grad(Tensor& t, bool on = true);
+Tensor grad_of(const Tensor& leaf);  // undefined before the first backward
+void set_grad(const Tensor& leaf, Tensor grad);
+void clear_grad(const Tensor& leaf);
+void add_grad_hook(const Tensor& t, GradHook hook);
+
+// Where the gradient of one input goes.
+struct Edge {
+  std::shared_ptr<AutogradMeta> target;  // a leaf, or the metadata of an intermediate tensor; null: nowhere
+  Shape shape;
+  DType dtype = DType::f32;
+};
+
+class Node {
+ public:
+  virtual ~Node() = default;
+  // Gradients of the inputs from `output_grads` (moved from); undefined where nothing flows.
+  virtual TensorList run(std::vector<Tensor>& output_grads) = 0;
+  virtual void release() = 0;  // drops what was kept
+
+  std::vector<Edge> edges;
+  std::vector<Tensor> output_grads;  // collected so far
+  NameId module{};
+  NameId name{};
+  int64_t sequence = 0;  // later calls have larger numbers
+  bool queued = false;
+};
+
+// The node of one op call.
+class OpNode : public Node {
+ public:
+  OpNode(const ops::OpDef& op, ops::AttrsPtr attrs, uint32_t needs)
+      : op_(op), attrs_(std::move(attrs)), needs_(needs) {}
+  void save(const Tensor& t, bool allow_recipe) { saved_.emplace_back(t, allow_recipe); }
+  TensorList run(std::vector<Tensor>& output_grads) override;
+  void release() override { saved_.clear(); }
+
+ private:
+  const ops::OpDef& op_;
+  ops::AttrsPtr attrs_;
+  uint32_t needs_;
+  std::vector<SavedTensor> saved_;
+};
+
+int64_t next_sequence();
+
+}  // namespace reckon::autograd

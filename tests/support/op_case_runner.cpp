@@ -1,0 +1,126 @@
+#include "tests/support/op_case_runner.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/cast/cast.h"
+#include "runtime/core/rng.h"
+#include "runtime/cpu/isa.h"
+
+namespace reckon::testing {
+namespace {
+
+double draw(const ops::InputSpec& spec, const Philox& random, uint64_t i) {
+  const PhiloxBlock b = random(i);
+  switch (spec.kind) {
+    case ops::InputKind::normal:
+      return normal_pair(uniform_open(b[0]), uniform_open(b[1]))[0];
+    case ops::InputKind::positive:
+      return 0.5 + 1.5 * uniform_open(b[0]);
+    case ops::InputKind::unit:
+      return uniform_open(b[0]);
+    case ops::InputKind::mask01:
+      return b[0] % 4 == 0 ? 0.0 : 1.0;
+    case ops::InputKind::index:
+      return static_cast<double>(uniform_below(b, static_cast<uint64_t>(spec.index_limit)));
+  }
+  return 0;
+}
+
+}  // namespace
+
+TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64_t seed) {
+  TensorList inputs;
+  for (size_t k = 0; k < c.inputs.size(); ++k) {
+    const ops::InputSpec& spec = c.inputs[k];
+    if (spec.optional_absent) {
+      inputs.emplace_back();
+      continue;
+    }
+    Shape stored = spec.shape;
+    if (spec.transposed) std::swap(stored[stored.rank() - 1], stored[stored.rank() - 2]);
+    const bool integer = spec.kind == ops::InputKind::index;
+    DType t = integer ? DType::i64 : (spec.fixed_f32 && dtype != DType::f64 ? DType::f32 : dtype);
+    const int64_t n = numel(stored);
+    std::vector<std::byte> host(static_cast<size_t>(n) * size_of(t));
+    for (int64_t i = 0; i < n; ++i) {
+      const double v = draw(spec, {seed, k}, static_cast<uint64_t>(i));
+      // Every type gets values that f16 and bf16 both hold, so that all types see the same input.
+      const float f = bf16_to_f32(f32_to_bf16(static_cast<float>(v)));
+      if (t == DType::i64)
+        reinterpret_cast<int64_t*>(host.data())[i] = static_cast<int64_t>(v);
+      else if (t == DType::f64)
+        reinterpret_cast<double*>(host.data())[i] = f;
+      else if (t == DType::f32)
+        reinterpret_cast<float*>(host.data())[i] = f;
+      else if (t == DType::bf16)
+        reinterpret_cast<bf16*>(host.data())[i].bits = f32_to_bf16(f);
+      else
+        reinterpret_cast<f16*>(host.data())[i].bits = f32_to_f16(f);
+    }
+    Tensor made = Tensor::from_host(device, stored, t, host.data(), host.size(), Category::input, "case");
+    inputs.push_back(spec.transposed ? made.transposed(-2, -1) : made);
+  }
+  return inputs;
+}
+
+std::vector<double> to_doubles(const Tensor& t) {
+  const Tensor c = ops::contiguous(t);
+  std::vector<double> out(static_cast<size_t>(c.numel()));
+  for (size_t i = 0; i < out.size(); ++i) {
+    switch (c.dtype()) {
+      case DType::f64:
+        out[i] = c.data<double>()[i];
+        break;
+      case DType::f32:
+        out[i] = c.data<float>()[i];
+        break;
+      case DType::bf16:
+        out[i] = to_f32(c.data<bf16>()[i]);
+        break;
+      case DType::f16:
+        out[i] = to_f32(c.data<f16>()[i]);
+        break;
+      case DType::i64:
+        out[i] = static_cast<double>(c.data<int64_t>()[i]);
+        break;
+      default:
+        out[i] = c.data<uint8_t>()[i];
+    }
+  }
+  return out;
+}
+
+double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0, worst = 0;
+  for (double v : b) largest = std::max(largest, std::fabs(v));
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double d = std::fabs(a[i] - b[i]);
+    if (std::isnan(d)) return std::isnan(a[i]) && std::isnan(b[i]) ? worst : INFINITY;
+    worst = std::max(worst, d);
+  }
+  return worst == 0 ? 0 : worst / std::max(largest, 1e-30);
+}
+
+double tolerance(DType t) {
+  switch (t) {
+    case DType::f64:
+      return 1e-12;
+    case DType::f32:
+      return 2e-6;
+    case DType::bf16:
+      return 1e-2;
+    default:
+      return 2e-3;
+  }
+}
+
+std::unique_ptr<Device> make_device(DeviceKind kind, int threads, int isa_level) {
+  DeviceSpec spec = DeviceSpec::this_machine();
+  spec.threads = threads;
+  if (isa_level >= 0) spec.isa_level = isa_level;
+  return std::make_unique<Device>(kind, spec);
+}
+
+}  // namespace reckon::testing

@@ -1,0 +1,31 @@
+// Builds the inputs of an op's declared cases and runs them, for the suites that go over every registered op.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ops/op.h"
+#include "runtime/device.h"
+
+namespace reckon::testing {
+
+// Inputs of a case on `device`; the same seed gives the same values for every type (rounded to it). Float
+// inputs have type `dtype` unless the case fixes them to f32.
+TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64_t seed);
+
+// Contiguous host copy as doubles.
+std::vector<double> to_doubles(const Tensor& t);
+
+// Largest |a - b| over max(|b|), by element over the largest magnitude of b.
+double relative_error(const std::vector<double>& a, const std::vector<double>& b);
+
+// The one table of tolerances for outputs against float64, as a fraction of the largest element.
+//   f64 1e-12   rounding of a few hundred additions
+//   f32 2e-6    24-bit mantissa, sums of up to a few hundred terms, polynomial exp (2e-7)
+//   bf16 1e-2   8-bit mantissa: half an ulp is 2e-3 per rounding, inputs already rounded, one rounding of the
+//   result f16  2e-3   11-bit mantissa, the same
+double tolerance(DType t);
+
+std::unique_ptr<Device> make_device(DeviceKind kind, int threads = 2, int isa_level = -1);
+
+}  // namespace reckon::testing
