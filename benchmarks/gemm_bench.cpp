@@ -128,7 +128,9 @@ void run_case(const Case& c, DType type, int threads, int rounds) {
   own();
   onednn();
   const double flop = 2.0 * static_cast<double>(c.batch * c.m * c.n) * static_cast<double>(c.k);
-  const int calls = std::max(1, static_cast<int>(2e8 * threads / flop));
+  // A round lasts some ten milliseconds: the tile units reach their speed only after a while of use.
+  const double flop_per_round = (type == DType::f32 ? 1e9 : 4e9) * threads;
+  const int calls = std::max(1, static_cast<int>(flop_per_round / flop));
   double best_own = 1e30, best_onednn = 1e30;
   for (int round = 0; round < rounds; ++round) {
     best_own = std::min(best_own, seconds([&] {

@@ -438,8 +438,8 @@ TEST(Gemm, RoundsResultsToNearestEven) {
     for (const DType t : {DType::bf16, DType::f16}) {
       Array c(count, t);
       float one = 1.0f;
-      GemmProblem p{.m = 1, .n = count, .k = 1, .a = {&one, DType::f32, 1, 1}};
-      p.b = {wide.data(), DType::f32, count, 1};
+      GemmProblem p{
+          .m = 1, .n = count, .k = 1, .a = {&one, DType::f32, 1, 1}, .b = {wide.data(), DType::f32, count, 1}};
       p.c = c.data(), p.c_dtype = t, p.c_row_stride = count, p.c_col_stride = 1;
       Workspace workspace(gemm_workspace_bytes(1, count, 1, DType::f32, DType::f32, t, 1, level));
       gemm(p, workspace.data.get(), 1, level);
