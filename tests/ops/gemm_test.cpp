@@ -1,3 +1,4 @@
+// Matrix products against a double loop: sizes, layouts, dtypes, batches, workspaces, refused calls.
 #include "ops/kernel/gemm.h"
 
 #include <fmt/format.h>
@@ -6,108 +7,15 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
-#include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "runtime/core/error.h"
+#include "tests/ops/gemm_fixture.h"
 
 namespace reckon::ops {
 namespace {
-
-std::vector<IsaLevel> levels() {
-  std::vector<IsaLevel> all;
-  for (const IsaLevel level : {IsaLevel::v1, IsaLevel::v3, IsaLevel::v4, IsaLevel::amx})
-    if (level <= machine_isa_level()) all.push_back(level);
-  return all;
-}
-
-double value_at(const void* data, DType type, int64_t i) {
-  switch (type) {
-    case DType::f64:
-      return static_cast<const double*>(data)[i];
-    case DType::f32:
-      return static_cast<const float*>(data)[i];
-    case DType::bf16:
-      return bf16_to_f32(static_cast<const uint16_t*>(data)[i]);
-    default:
-      return f16_to_f32(static_cast<const uint16_t*>(data)[i]);
-  }
-}
-
-void set_at(void* data, DType type, int64_t i, double v) {
-  switch (type) {
-    case DType::f64:
-      static_cast<double*>(data)[i] = v;
-      break;
-    case DType::f32:
-      static_cast<float*>(data)[i] = static_cast<float>(v);
-      break;
-    case DType::bf16:
-      static_cast<uint16_t*>(data)[i] = f32_to_bf16(static_cast<float>(v));
-      break;
-    default:
-      static_cast<uint16_t*>(data)[i] = f32_to_f16(static_cast<float>(v));
-  }
-}
-
-// Exactly `count` elements on the heap, so that a sanitizer sees every read or write past them.
-struct Array {
-  Array(int64_t count, DType t) : type(t), n(count), bytes(static_cast<size_t>(count) * size_of(t)) {}
-  void fill(std::mt19937& random) {
-    std::uniform_real_distribution<double> uniform(-1.0, 1.0);
-    for (int64_t i = 0; i < n; ++i) set(i, uniform(random));
-  }
-  double get(int64_t i) const { return value_at(bytes.data(), type, i); }
-  void set(int64_t i, double v) { set_at(bytes.data(), type, i, v); }
-  void* data() { return bytes.data(); }
-  DType type;
-  int64_t n;
-  std::vector<unsigned char> bytes;
-};
-
-// A workspace of exactly the promised size, with guard bytes behind it and NaN patterns inside.
-struct Workspace {
-  static constexpr size_t kGuard = 256;
-  explicit Workspace(size_t bytes)
-      : size(bytes),
-        data(static_cast<unsigned char*>(std::aligned_alloc(64, (bytes + kGuard + 63) / 64 * 64))) {
-    std::memset(data.get(), 0xff, size);
-    std::memset(data.get() + size, 0x5a, kGuard);
-  }
-  bool guard_intact() const {
-    for (size_t i = 0; i < kGuard; ++i)
-      if (data.get()[size + i] != 0x5a) return false;
-    return true;
-  }
-  struct Free {
-    void operator()(unsigned char* p) const { std::free(p); }
-  };
-  size_t size;
-  std::unique_ptr<unsigned char, Free> data;
-};
-
-enum class Layout { rows, columns, padded_rows, both_strided };
-constexpr Layout kLayouts[] = {Layout::rows, Layout::columns, Layout::padded_rows, Layout::both_strided};
-
-struct Strides {
-  int64_t row, col, extent;
-};
-
-Strides strides_of(Layout layout, int64_t rows, int64_t cols) {
-  switch (layout) {
-    case Layout::rows:
-      return {cols, 1, rows * cols};
-    case Layout::columns:
-      return {1, rows, rows * cols};
-    case Layout::padded_rows:
-      return {cols + 5, 1, (rows - 1) * (cols + 5) + cols};
-    case Layout::both_strided:
-      return {3 * cols + 1, 3, (rows - 1) * (3 * cols + 1) + (cols - 1) * 3 + 1};
-  }
-  return {};
-}
 
 struct Product {
   int64_t m = 1, n = 1, k = 1;
@@ -192,7 +100,7 @@ TEST(Gemm, MatchesADoubleLoopAtEveryEdgeSize) {
 }
 
 TEST(Gemm, AcceptsEveryLayoutOfEveryOperand) {
-  constexpr int64_t sizes[][3] = {{37, 41, 19}, {70, 35, 300}, {3, 100, 33}, {100, 2, 40}};
+  constexpr int64_t sizes[][3] = {{37, 41, 19}, {70, 35, 460}, {3, 100, 33}, {100, 2, 40}};
   for (const IsaLevel level : levels())
     for (const auto& [m, n, k] : sizes)
       for (const Layout a : kLayouts)
@@ -265,35 +173,6 @@ TEST(Gemm, AnEmptyOutputIsLeftAlone) {
   EXPECT_EQ(c[0], 42.0f);
 }
 
-std::vector<unsigned char> bits_of_product(int64_t m, int64_t n, int64_t k, DType in, DType out,
-                                           Layout c_layout, int threads, IsaLevel level) {
-  std::mt19937 random(5);
-  Array a(m * k, in), b(k * n, in), c(m * n, out), bias(n, in);
-  a.fill(random), b.fill(random), c.fill(random), bias.fill(random);
-  const Strides cs = strides_of(c_layout, m, n);
-  GemmProblem p{.m = m, .n = n, .k = k, .a = {a.data(), in, k, 1}, .b = {b.data(), in, 1, k}, .c = c.data()};
-  p.c_dtype = out, p.c_row_stride = cs.row, p.c_col_stride = cs.col;
-  p.alpha = 0.3, p.accumulate = true, p.bias = bias.data(), p.bias_dtype = in;
-  Workspace workspace(gemm_workspace_bytes(m, n, k, in, in, out, threads, level));
-  gemm(p, workspace.data.get(), threads, level);
-  return c.bytes;
-}
-
-TEST(Gemm, GivesTheSameBitsOnAnyNumberOfThreads) {
-  constexpr int64_t sizes[][3] = {{301, 293, 310}, {1031, 130, 127}, {97, 1500, 600}};
-  for (const IsaLevel level : levels())
-    for (const auto& [m, n, k] : sizes)
-      for (const DType in : {DType::f32, DType::bf16, DType::f64})
-        for (const DType out : {DType::f32, DType::bf16})
-          for (const Layout layout : {Layout::rows, Layout::columns}) {
-            const DType c = in == DType::f64 ? DType::f64 : out;
-            const auto one = bits_of_product(m, n, k, in, c, layout, 1, level);
-            for (const int threads : {1, 2, 3, 7})
-              ASSERT_EQ(one, bits_of_product(m, n, k, in, c, layout, threads, level))
-                  << m << " " << n << " " << k << " " << name_of(in) << " " << threads << " " << name_of(level);
-          }
-}
-
 // sizes {3, 4, 5}; a is shared along dimension 1, b along 0 and 2.
 TEST(BatchedGemm, WalksSeveralDimensionsWithSharedOperands) {
   constexpr int64_t extents[][3] = {{9, 21, 13}, {40, 33, 24}, {64, 64, 32}, {20, 40, 600}};
@@ -353,101 +232,6 @@ TEST(Gemm, ReadsRepeatedRowsAndColumnsThroughStrideZero) {
       double sum = 0;
       for (int64_t l = 0; l < k; ++l) sum += a.get(l) * b.get(l);
       for (int64_t i = 0; i < m * n; ++i) ASSERT_NEAR(c.get(i), sum, 1e-5);
-    }
-}
-
-TEST(Gemm, PropagatesNanAndInfinityLikeTheNaiveFormula) {
-  const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
-  for (const IsaLevel level : levels())
-    for (const DType t : {DType::f32, DType::bf16, DType::f16, DType::f64})
-      for (const Layout layout : {Layout::rows, Layout::columns, Layout::both_strided}) {
-        constexpr int64_t m = 21, n = 37, k = 35;
-        const Strides as = strides_of(layout, m, k), bs = strides_of(layout, k, n);
-        std::mt19937 random(11);
-        Array a(as.extent, t), b(bs.extent, t), c(m * n, t);
-        a.fill(random), b.fill(random);
-        // Row 2 of a: infinity meets a zero of b in column 5. Column 36 of b: NaN at the last step.
-        // Row 20, the last, is zero, which does not hide the NaN.
-        a.set(2 * as.row + 34 * as.col, inf);
-        b.set(34 * bs.row + 5 * bs.col, 0);
-        b.set(34 * bs.row + 36 * bs.col, nan);
-        for (int64_t l = 0; l < k; ++l) a.set(20 * as.row + l * as.col, 0);
-        GemmProblem p{
-            .m = m, .n = n, .k = k, .a = {a.data(), t, as.row, as.col}, .b = {b.data(), t, bs.row, bs.col}};
-        p.c = c.data(), p.c_dtype = t, p.c_row_stride = n, p.c_col_stride = 1;
-        Workspace workspace(gemm_workspace_bytes(m, n, k, t, t, t, 1, level));
-        gemm(p, workspace.data.get(), 1, level);
-        for (int64_t i = 0; i < m; ++i)
-          for (int64_t j = 0; j < n; ++j) {
-            double sum = 0;
-            for (int64_t l = 0; l < k; ++l)
-              sum += a.get(i * as.row + l * as.col) * b.get(l * bs.row + j * bs.col);
-            const double got = c.get(i * n + j);
-            ASSERT_EQ(std::isnan(got), std::isnan(sum)) << i << " " << j << " " << name_of(t) << name_of(level);
-            ASSERT_EQ(std::isinf(got), std::isinf(sum)) << i << " " << j << " " << name_of(t) << name_of(level);
-            if (std::isinf(sum)) {
-              ASSERT_EQ(got, sum);
-            }
-          }
-      }
-}
-
-// A product with one is exact, so every bit pattern of the narrow types must arrive as dtype.h converts it. AMX
-// takes denormals as zero, therefore bf16 starts at the smallest normal there.
-TEST(Gemm, ConvertsEveryBf16AndF16PatternExactly) {
-  constexpr int64_t count = 65536;
-  for (const IsaLevel level : levels())
-    for (const DType t : {DType::bf16, DType::f16}) {
-      Array patterns(count, t), c(count, DType::f32), back(count, t);
-      for (int64_t i = 0; i < count; ++i)
-        reinterpret_cast<uint16_t*>(patterns.data())[i] = static_cast<uint16_t>(i);
-      float one = 1.0f;
-      GemmProblem p{
-          .m = 1, .n = count, .k = 1, .a = {&one, DType::f32, 1, 1}, .b = {patterns.data(), t, count, 1}};
-      p.c = c.data(), p.c_row_stride = count, p.c_col_stride = 1;
-      Workspace workspace(gemm_workspace_bytes(1, count, 1, DType::f32, t, DType::f32, 1, level));
-      gemm(p, workspace.data.get(), 1, level);
-      p.c = back.data(), p.c_dtype = t;
-      Workspace narrow(gemm_workspace_bytes(1, count, 1, DType::f32, t, t, 1, level));
-      gemm(p, narrow.data.get(), 1, level);
-      for (int64_t i = 0; i < count; ++i) {
-        const double expected = patterns.get(i);
-        if (std::isnan(expected)) {
-          ASSERT_TRUE(std::isnan(c.get(i)) && std::isnan(back.get(i))) << i;
-        } else {
-          ASSERT_EQ(c.get(i), expected) << i << " " << name_of(t) << " " << name_of(level);
-          ASSERT_EQ(back.get(i), expected) << i << " " << name_of(t) << " " << name_of(level);
-        }
-      }
-    }
-}
-
-TEST(Gemm, RoundsResultsToNearestEven) {
-  std::mt19937 random(23);
-  constexpr int64_t count = 1 << 16;
-  Array wide(count, DType::f32);
-  for (int64_t i = 0; i < count; ++i) {
-    // Any finite float of a moderate exponent, a third of them exact ties of bf16 or f16.
-    uint32_t u =
-        (static_cast<uint32_t>(random()) & 0x807fffffu) | ((95u + static_cast<uint32_t>(i % 50)) << 23);
-    if (i % 3 == 1) u = (u & 0xffff0000u) | 0x8000u;
-    if (i % 3 == 2) u = (u & 0xffffe000u) | 0x1000u;
-    std::memcpy(wide.bytes.data() + i * 4, &u, 4);
-  }
-  for (const IsaLevel level : levels())
-    for (const DType t : {DType::bf16, DType::f16}) {
-      Array c(count, t);
-      float one = 1.0f;
-      GemmProblem p{
-          .m = 1, .n = count, .k = 1, .a = {&one, DType::f32, 1, 1}, .b = {wide.data(), DType::f32, count, 1}};
-      p.c = c.data(), p.c_dtype = t, p.c_row_stride = count, p.c_col_stride = 1;
-      Workspace workspace(gemm_workspace_bytes(1, count, 1, DType::f32, DType::f32, t, 1, level));
-      gemm(p, workspace.data.get(), 1, level);
-      for (int64_t i = 0; i < count; ++i) {
-        const float v = static_cast<float>(wide.get(i));
-        const uint16_t expected = t == DType::bf16 ? f32_to_bf16(v) : f32_to_f16(v);
-        ASSERT_EQ(reinterpret_cast<const uint16_t*>(c.bytes.data())[i], expected) << v << " " << name_of(level);
-      }
     }
 }
 
