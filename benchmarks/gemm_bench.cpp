@@ -13,6 +13,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/kernel/gemm.h"
@@ -127,7 +128,9 @@ void run_case(const Case& c, DType type, int threads, int rounds) {
   own();
   onednn();
   const double flop = 2.0 * static_cast<double>(c.batch * c.m * c.n) * static_cast<double>(c.k);
-  const int calls = std::max(1, static_cast<int>(2e8 * threads / flop));
+  // A round lasts some ten milliseconds: the tile units reach their speed only after a while of use.
+  const double flop_per_round = (type == DType::f32 ? 1e9 : 4e9) * threads;
+  const int calls = std::max(1, static_cast<int>(flop_per_round / flop));
   double best_own = 1e30, best_onednn = 1e30;
   for (int round = 0; round < rounds; ++round) {
     best_own = std::min(best_own, seconds([&] {
@@ -148,12 +151,21 @@ void run_case(const Case& c, DType type, int threads, int rounds) {
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 15;
   std::vector<int> threads;
-  for (int i = 2; i < argc; ++i) threads.push_back(std::atoi(argv[i]));
+  std::string filter;
+  for (int i = 2; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument.find_first_not_of("0123456789") == argument.npos)
+      threads.push_back(std::atoi(argv[i]));
+    else
+      filter = argument;
+  }
   if (threads.empty()) threads = {1, 2};
   fmt::print("level {}, best of {} rounds\n\n", name_of(cpu_isa_level()), rounds);
   fmt::print("| m x n x k | type | threads | reckon GFLOP/s | oneDNN GFLOP/s | ratio | workspace KiB |\n");
   fmt::print("|---|---|---|---|---|---|---|\n");
   for (const DType type : {DType::f32, DType::bf16})
     for (const int t : threads)
-      for (const Case& c : kCases) run_case(c, type, t, rounds);
+      for (const Case& c : kCases)
+        if (fmt::format("{} {}", name_of(type), c.name).find(filter) != std::string::npos)
+          run_case(c, type, t, rounds);
 }
