@@ -108,7 +108,7 @@ MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, Fu
   head_weight_ = b.parameter("weight", {kResidues, config_.c_m}, Init::lecun(config_.c_m));
 }
 
-Tensor MaskedMsaModel::loss(const MsaBatch& batch, bool training) const {
+Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
   RECKON_CHECK(batch.msa.rank() == 3 && batch.msa.dtype() == DType::i64, "residue ids must be i64 [batch, rows, residues], got {}", describe(batch.msa));
   const int64_t B = batch.msa.size(0), S = batch.msa.size(1), R = batch.msa.size(2);
   Tensor m, z;

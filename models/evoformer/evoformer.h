@@ -56,7 +56,7 @@ struct EvoformerBlock {
 Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis, std::string_view site,
                    const DropoutSource& drop, FusionSet fuse);
 
-struct MsaBatch {
+struct MsaTensors {
   Tensor msa;            // i64 [B, S, R]: residue ids 0..21 and 22 = masked
   Tensor targets;        // i64 [B, S, R]: the true id where masked, else -100
   Tensor deletions;      // f32 [B, S, R, 2]: has deletion, scaled count
@@ -72,7 +72,7 @@ class MaskedMsaModel {
 
   MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed, DType dtype = DType::f32);
   // Mean cross entropy over masked positions; shape [].
-  Tensor loss(const MsaBatch& batch, bool training) const;
+  Tensor loss(const MsaTensors& batch, bool training) const;
   const ParameterSet& parameters() const { return parameters_; }
   const EvoformerConfig& config() const { return config_; }
 
