@@ -11,12 +11,11 @@
 namespace reckon::data {
 namespace {
 
-// Independent streams for the three kinds of draws. The step is the key's companion in the stream, so that the
-// counter is free to number the positions.
+// What a generator is for; each purpose has its own numbers.
 enum class Draw : uint64_t { window = 1, rows = 2, masks = 3 };
 
-// One generator per element, step and purpose: step and element go through the bijection first, which spreads
-// them over the whole stream number.
+// One generator per element, step and purpose, whose counter is then free to number rows or positions. Step and
+// element go through the bijection to become its seed and stream.
 Philox generator(uint64_t seed, Draw draw, uint64_t element, uint64_t step) {
   const PhiloxBlock mixed = Philox{seed, (static_cast<uint64_t>(draw) << 56) | element}(step);
   return {(static_cast<uint64_t>(mixed[1]) << 32) | mixed[0],
@@ -33,6 +32,10 @@ MsaBatches::MsaBatches(const Alignment& alignment, const MsaBatchOptions& option
           o.n_res < (1 << 24),
       "batch of {} crops of {} rows x {} columns, expected each to be at least 1 (and below 2^20, 2^24, 2^24)",
       o.batch, o.n_seq, o.n_res);
+  RECKON_CHECK(o.n_seq * o.n_res <= (int64_t{1} << 40) / o.batch,
+               "batch of {} crops of {} rows x {} columns is above "
+               "2^40 positions",
+               o.batch, o.n_seq, o.n_res);
   const double rest = 1.0 - o.uniform - o.profile - o.unchanged;
   RECKON_CHECK(
       o.masked >= 0 && o.masked <= 1 && o.uniform >= 0 && o.profile >= 0 && o.unchanged >= 0 && rest >= -1e-9,

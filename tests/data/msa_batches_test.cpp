@@ -207,6 +207,9 @@ TEST(MsaBatches, RefusesImpossibleOptions) {
   o.masked = 1.5;
   EXPECT_TRUE(says(error_of([&] { MsaBatches(a, o, 0); }), {"masked share 1.5"}));
   EXPECT_TRUE(says(error_of([&] { MsaBatches(a, crop(0, 2, 2), 0); }), {"batch of 0"}));
+  auto huge = crop(1 << 19, 1 << 23, 1 << 23);
+  huge.allow_padding = true;
+  EXPECT_TRUE(says(error_of([&] { MsaBatches(a, huge, 0); }), {"above 2^40 positions"}));
   EXPECT_TRUE(says(error_of([&] { MsaBatches(Alignment{}, crop(1, 1, 1), 0); }), {"empty alignment"}));
 }
 

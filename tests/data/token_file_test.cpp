@@ -23,7 +23,7 @@ std::vector<int64_t> all_ids(const TokenFile& file) {
   return ids;
 }
 
-// 1000 bytes whose neighbours tell their position: text[i + 1] follows text[i] by a position-dependent step.
+// Random bytes, so that a few of them in a row tell where they stand.
 std::string numbered_text(size_t n) {
   std::string text;
   for (size_t i = 0; i < n; ++i) text += static_cast<char>(Philox{1, 1}(i)[0]);
