@@ -105,7 +105,7 @@ Tensor Optimizer::step(int64_t step, double lr) {
       Scope scope;
       context().module = intern(used[i]->parameter->name);
       ops::sgd(params[i], grads[i], used[i]->first,
-               {.lr = lr, .momentum = options_.momentum, .weight_decay = options_.weight_decay, .first_step = step == 0}, factor, skip);
+               {.lr = lr, .momentum = options_.momentum, .weight_decay = options_.weight_decay, .step = step + 1}, factor, skip);
     }
   }
   if (options_.scale_loss) ops::scaler_update(scale_, growth_tracker_, skip, kGrowth, kBackoff, kGrowthInterval);
