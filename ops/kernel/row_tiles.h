@@ -78,6 +78,28 @@ struct Matrix {
   RECKON_INLINE Matrix from_row(int64_t row) const { return {element_at(data, dtype, row * ld), dtype, ld}; }
 };
 
+RECKON_INLINE Matrix rows_of(const TensorArg& t) { return {t.data, t.dtype, t.last()}; }
+
+// f(in tiles, out tiles, n) over the first `rows` rows of matrices of one width; an output may be an input.
+template <class C, int NIN, int NOUT, class F>
+inline void map_rows(const KernelArgs& args, int64_t rows, int64_t width, const Matrix (&in)[NIN],
+                     const Matrix (&out)[NOUT], int64_t cost_hint, F f) {
+  parallel_ranges(args, rows, width * cost_hint, [&](int64_t first, int64_t last) {
+    alignas(64) C in_buffer[NIN][kTile], out_buffer[NOUT][kTile];
+    for (int64_t r = first; r < last; ++r)
+      for (int64_t j = 0; j < width; j += kTile) {
+        const int64_t n = width - j < kTile ? width - j : kTile;
+        const C* v[NIN];
+        C* o[NOUT];
+        for (int k = 0; k < NIN; ++k)
+          v[k] = load_tile<C>(in[k].data, in[k].dtype, r * in[k].ld + j, 1, n, in_buffer[k]);
+        for (int k = 0; k < NOUT; ++k) o[k] = out_buffer[k];
+        f(v, o, n);
+        for (int k = 0; k < NOUT; ++k) store_tile<C>(out[k].data, out[k].dtype, r * out[k].ld + j, n, o[k]);
+      }
+  });
+}
+
 // c[m, n] (+)= a[m, k] w[n, k]^T (+ bias): what a linear layer does.
 template <class C>
 inline void multiply_by_weight(const KernelArgs& args, int64_t m, Matrix a, const TensorArg& w,

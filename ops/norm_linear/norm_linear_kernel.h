@@ -6,8 +6,6 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-RECKON_INLINE Matrix rows_of(const TensorArg& t) { return {t.data, t.dtype, t.last()}; }
-
 // in x, norm weight, norm bias, then W_i, b_i; out y_i, then mean (layer) and rstd. Workspaces: products, norm
 // tile.
 template <class C>
