@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "ops/kernel/gemm.h"
+#include "runtime/core/error.h"
 
 namespace reckon::cli {
 

@@ -18,6 +18,7 @@
 #include "profiler/report.h"
 #include "profiler/trace.h"
 #include "runtime/core/format.h"
+#include "runtime/cpu/isa.h"
 
 namespace reckon::cli {
 namespace {

@@ -7,7 +7,7 @@
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
-#include "ops/gate/gate.h"
+#include "ops/mul_sigmoid/mul_sigmoid.h"
 #include "ops/matmul/matmul.h"
 #include "ops/softmax/softmax.h"
 #include "ops/view/view.h"

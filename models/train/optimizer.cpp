@@ -51,7 +51,7 @@ void Optimizer::create_scaler() {
   if (!options_.scale_loss || scale_.defined()) return;
   Device& device = slots_.at(0).parameter->tensor.device();
   scale_ = ops::full(device, {1}, DType::f32, kInitialScale, Category::optimizer, "loss_scale");
-  growth_tracker_ = ops::full(device, {1}, DType::f32, 0.0, Category::optimizer, "growth_tracker");
+  growth_tracker_ = ops::full(device, {1}, DType::i64, 0.0, Category::optimizer, "growth_tracker");
 }
 
 const Tensor& Optimizer::loss_scale() {

@@ -28,6 +28,8 @@ std::optional<double> read_scalar(const Tensor& t) {
 
 Trainer::Trainer(const RunOptions& options, Device& device, bool with_data, int64_t first_step)
     : options_(options), device_(device), next_step_(first_step) {
+  // Events carry the step; a run must not inherit the one before it on this thread.
+  context().step = first_step;
   PhaseScope phase(Phase::init);
   task_ = make_task(options_, device_, with_data, first_step * options_.accumulate);
   optimizer_ = std::make_unique<Optimizer>(task_->parameters(), options_.optimizer, options_.fuse);
