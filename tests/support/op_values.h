@@ -1,6 +1,8 @@
 // Short ways to write down tensors and run ops on them, for tests with known answers.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <memory>
 #include <vector>
 
