@@ -3,10 +3,10 @@
 #pragma once
 
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "profiler/books.h"
+#include "profiler/replay.h"
 
 namespace reckon::profiler {
 
@@ -24,19 +24,18 @@ class Ledger : public EventSink {
   // program without steps); a step that is still open is closed as it stands.
   void close();
   const RunBooks& books() const { return books_; }
-  // The figures of this moment, after close().
-  int64_t live_bytes() const { return live_bytes_; }
-  int64_t reserved_bytes() const { return reserved_; }
+  // As of the last close.
+  int64_t live_bytes() const { return state_.bytes; }
+  int64_t reserved_bytes() const { return state_.reserved; }
 
   // Heap bytes the ledger holds itself: logs and table (capacities).
   int64_t own_bytes() const;
 
  private:
-  void close_books();
+  void file(StepBooks books, bool is_step);
 
   std::vector<Event> log_, last_log_, kept_;
-  std::unordered_map<int64_t, LiveBlock> live_;
-  int64_t live_bytes_ = 0, live_rounded_ = 0, reserved_ = 0;
+  Replay state_;  // before the first event of log_
   bool keep_ = false;
   RunBooks books_;
 };

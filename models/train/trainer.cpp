@@ -31,7 +31,7 @@ Trainer::Trainer(const RunOptions& options, Device& device, bool with_data, int6
   PhaseScope phase(Phase::init);
   task_ = make_task(options_, device_, with_data, first_step * options_.accumulate);
   optimizer_ = std::make_unique<Optimizer>(task_->parameters(), options_.optimizer, options_.fuse);
-  schedule_ = {options_.schedule, options_.lr, options_.warmup, options_.steps};
+  schedule_ = {options_.schedule, options_.lr, options_.warmup, options_.steps + (options_.warmup > 0 ? 1 : 0)};
 }
 
 void Trainer::resume(const std::string& checkpoint) {

@@ -226,7 +226,7 @@ void batched_gemm(const GemmProblem& problem, const GemmBatch& batch, void* work
     void* slice =
         static_cast<char*>(workspace) + static_cast<size_t>(omp_get_thread_num()) * job.blocking.slice_bytes;
     GemmPackedB packed;
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) nowait
     for (int64_t i = 0; i < chunks; ++i)
       run(job, i * chunk, std::min(job.n_tasks, (i + 1) * chunk), slice, packed);
   }

@@ -248,9 +248,16 @@ TEST(GemmWorkspace, IsPureCoversBothOrientationsAndScalesWithThreads) {
       EXPECT_EQ(gemm_workspace_bytes(8, 8, 8, t, t, t, 64, level),
                 gemm_workspace_bytes(8, 8, 8, t, t, t, 1, level));
     }
-  // Figures that must be the same on every machine, because the ledger plans with them.
-  EXPECT_EQ(gemm_workspace_bytes(16384, 128, 128, DType::f32, DType::f32, DType::f32, 1, IsaLevel::v1) % 64,
-            0u);
+  // The same on every machine, because the ledger plans with them. The transposed orientation is the larger:
+  // packed b of 128 x 1024, one row panel of a (6 rows as 128 steps of 8; 14 as 128 of 16; 32 of bf16), 1024
+  // floats of bias.
+  const auto skinny = [](DType t, IsaLevel level) {
+    return gemm_workspace_bytes(16384, 128, 128, t, t, t, 1, level);
+  };
+  EXPECT_EQ(skinny(DType::f32, IsaLevel::v1), 128u * 1024 * 4 + 128 * 8 * 4 + 1024 * 4);
+  EXPECT_EQ(skinny(DType::f32, IsaLevel::v3), 128u * 1024 * 4 + 128 * 8 * 4 + 1024 * 4);
+  EXPECT_EQ(skinny(DType::f32, IsaLevel::v4), 128u * 1024 * 4 + 128 * 16 * 4 + 1024 * 4);
+  EXPECT_EQ(skinny(DType::bf16, IsaLevel::amx), 128u * 1024 * 2 + 128 * 32 * 2 + 1024 * 4);
 }
 
 TEST(Gemm, NamesTheMistakeInARefusedCall) {

@@ -1,0 +1,221 @@
+// What fused ops over tiles of rows share: the tile's height, matrix products and column sums in the compute
+// type, and the sums that parameter gradients grow in. Tiles are visited in order and each product is
+// independent of the thread count, so the results are too.
+#pragma once
+
+#include "ops/kernel/elementwise.h"
+#include "ops/kernel/gemm.h"
+
+namespace reckon::ops {
+
+// Rows of one tile: about 1 MiB of f32 for the widest intermediate, so that a tile stays in the second-level
+// cache, and never so few that packing the weights again for each tile would show.
+RECKON_INLINE constexpr int64_t rows_per_tile(int64_t widest) {
+  const int64_t rows = (1 << 18) / (widest > 0 ? widest : 1) / 32 * 32;
+  return rows < 128 ? 128 : (rows > 512 ? 512 : rows);
+}
+
+// Elements of a parameter's gradient sum in the shared workspace: none where the output itself is of the sum's
+// type.
+RECKON_INLINE constexpr int64_t padded_sum(int64_t numel) { return (numel + 15) / 16 * 16; }
+
+namespace RECKON_ISA {
+namespace {
+
+template <class C>
+inline constexpr DType kNative = sizeof(C) == sizeof(double) ? DType::f64 : DType::f32;
+
+template <class C>
+inline constexpr bool kCounts = __is_same(C, Counted);
+
+RECKON_INLINE std::byte* element_at(std::byte* base, DType t, int64_t i) {
+  return base + i * static_cast<int64_t>(size_of(t));
+}
+
+// The plain products, counting 2 m n k (and m n with a bias).
+inline void counted_product(const GemmProblem& p, int64_t a0, int64_t b0, int64_t c0) {
+  const auto* a = reinterpret_cast<const Counted*>(p.a.data) + a0;
+  const auto* b = reinterpret_cast<const Counted*>(p.b.data) + b0;
+  auto* c = reinterpret_cast<Counted*>(p.c) + c0;
+  for (int64_t i = 0; i < p.m; ++i)
+    for (int64_t j = 0; j < p.n; ++j) {
+      Counted& cell = c[i * p.c_row_stride + j * p.c_col_stride];
+      Counted sum = p.accumulate ? cell : Counted(0);
+      for (int64_t l = 0; l < p.k; ++l)
+        sum += a[i * p.a.row_stride + l * p.a.col_stride] * b[l * p.b.row_stride + j * p.b.col_stride];
+      if (p.bias) sum += reinterpret_cast<const Counted*>(p.bias)[j];
+      cell = sum;
+    }
+}
+
+// Workspace 0 of every fused op is the products' scratch.
+template <class C>
+inline void products(const KernelArgs& args, const GemmProblem& p, const GemmBatch& batch) {
+  if constexpr (kCounts<C>) {
+    const int64_t total = batch.size[0] * batch.size[1];
+    for (int64_t e = 0; e < total; ++e) {
+      const int64_t i = e / batch.size[1], j = e % batch.size[1];
+      counted_product(p, i * batch.a_stride[0] + j * batch.a_stride[1],
+                      i * batch.b_stride[0] + j * batch.b_stride[1],
+                      i * batch.c_stride[0] + j * batch.c_stride[1]);
+    }
+  } else {
+    batched_gemm(p, batch, args.workspace[0], args.threads, static_cast<IsaLevel>(args.isa_level));
+  }
+}
+
+template <class C>
+inline void product(const KernelArgs& args, const GemmProblem& p) {
+  products<C>(args, p, GemmBatch{});
+}
+
+// A row-major matrix in memory.
+struct Matrix {
+  std::byte* data;
+  DType dtype;
+  int64_t ld;
+
+  RECKON_INLINE Matrix from_row(int64_t row) const { return {element_at(data, dtype, row * ld), dtype, ld}; }
+};
+
+RECKON_INLINE Matrix rows_of(const TensorArg& t) { return {t.data, t.dtype, t.last()}; }
+
+// f(in tiles, out tiles, n) over the first `rows` rows of matrices of one width; an output may be an input.
+template <class C, int NIN, int NOUT, class F>
+inline void map_rows(const KernelArgs& args, int64_t rows, int64_t width, const Matrix (&in)[NIN],
+                     const Matrix (&out)[NOUT], int64_t cost_hint, F f) {
+  parallel_ranges(args, rows, width * cost_hint, [&](int64_t first, int64_t last) {
+    alignas(64) C in_buffer[NIN][kTile], out_buffer[NOUT][kTile];
+    for (int64_t r = first; r < last; ++r)
+      for (int64_t j = 0; j < width; j += kTile) {
+        const int64_t n = width - j < kTile ? width - j : kTile;
+        const C* v[NIN];
+        C* o[NOUT];
+        for (int k = 0; k < NIN; ++k)
+          v[k] = load_tile<C>(in[k].data, in[k].dtype, r * in[k].ld + j, 1, n, in_buffer[k]);
+        for (int k = 0; k < NOUT; ++k) o[k] = out_buffer[k];
+        f(v, o, n);
+        for (int k = 0; k < NOUT; ++k) store_tile<C>(out[k].data, out[k].dtype, r * out[k].ld + j, n, o[k]);
+      }
+  });
+}
+
+// c[m, n] (+)= a[m, k] w[n, k]^T (+ bias): what a linear layer does.
+template <class C>
+inline void multiply_by_weight(const KernelArgs& args, int64_t m, Matrix a, const TensorArg& w,
+                               const TensorArg& bias, Matrix c) {
+  product<C>(args, {.m = m,
+                    .n = w.shape[0],
+                    .k = w.shape[1],
+                    .a = {a.data, a.dtype, a.ld, 1},
+                    .b = {w.data, w.dtype, 1, w.shape[1]},
+                    .c = c.data,
+                    .c_dtype = c.dtype,
+                    .c_row_stride = c.ld,
+                    .c_col_stride = 1,
+                    .bias = bias.data,
+                    .bias_dtype = bias.data ? bias.dtype : c.dtype});
+}
+
+// c[m, k] (+)= g[m, n] w[n, k]: the gradient of its input.
+template <class C>
+inline void multiply_back(const KernelArgs& args, int64_t m, Matrix g, const TensorArg& w, Matrix c,
+                          bool accumulate) {
+  product<C>(args, {.m = m,
+                    .n = w.shape[1],
+                    .k = w.shape[0],
+                    .a = {g.data, g.dtype, g.ld, 1},
+                    .b = {w.data, w.dtype, w.shape[1], 1},
+                    .c = c.data,
+                    .c_dtype = c.dtype,
+                    .c_row_stride = c.ld,
+                    .c_col_stride = 1,
+                    .accumulate = accumulate});
+}
+
+// sum[n, k] += g[m, n]^T a[m, k]: the gradient of its weight. Null: not wanted.
+template <class C>
+inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a,
+                                C* sum) {
+  if (!sum) return;
+  product<C>(args, {.m = n,
+                    .n = k,
+                    .k = m,
+                    .a = {g.data, g.dtype, 1, g.ld},
+                    .b = {a.data, a.dtype, a.ld, 1},
+                    .c = sum,
+                    .c_dtype = kNative<C>,
+                    .c_row_stride = k,
+                    .c_col_stride = 1,
+                    .accumulate = true});
+}
+
+// sum[j] += sum over rows of g[row, j]: the gradient of its bias. Null: not wanted.
+template <class C>
+inline void add_column_sums(const KernelArgs& args, int64_t rows, int64_t n, Matrix g, C* sum) {
+  if (!sum) return;
+  constexpr int64_t kLanes = 64;
+  parallel_ranges(args, (n + kLanes - 1) / kLanes, rows * kLanes, [&](int64_t first, int64_t last) {
+    alignas(64) C buffer[kLanes], piece[kLanes];
+    for (int64_t t = first; t < last; ++t) {
+      const int64_t j = t * kLanes, count = n - j < kLanes ? n - j : kLanes;
+      C* to = sum + j;
+      if constexpr (sizeof(C) == sizeof(float)) {  // a tile's sum first, so that long columns lose less
+        for (int64_t i = 0; i < count; ++i) piece[i] = C(0);
+        to = piece;
+      }
+      for (int64_t row = 0; row < rows; ++row) {
+        const C* v = load_tile<C>(g.data, g.dtype, row * g.ld + j, 1, count, buffer);
+#pragma omp simd
+        for (int64_t i = 0; i < count; ++i) to[i] += v[i];
+      }
+      if (to == piece)
+        for (int64_t i = 0; i < count; ++i) sum[j + i] += piece[i];
+    }
+  });
+}
+
+// Walks the outputs of a backward op in the order of the forward inputs, handing out those that are wanted, and
+// the zeroed sums they grow in: the output itself, or a part of the workspace where the output's type is
+// narrower.
+template <class C>
+class GradientOutputs {
+ public:
+  GradientOutputs(KernelArgs& args, uint32_t needs, std::byte* sums)
+      : args_(args), needs_(needs), sums_(reinterpret_cast<C*>(sums)) {}
+
+  RECKON_INLINE bool needs(int input) const { return (needs_ >> input) & 1u; }
+  TensorArg take(int input) { return needs(input) ? args_.out[next_++] : TensorArg{}; }
+
+  struct Sum {
+    TensorArg out;
+    C* at = nullptr;
+
+    void finish() const {
+      if (at) store_tile<C>(out.data, out.dtype, 0, out.numel(), at);
+    }
+  };
+  Sum take_sum(int input) {
+    Sum s{take(input)};
+    if (!s.out.defined()) return s;
+    const int64_t n = s.out.numel();
+    if (s.out.dtype == kNative<C>) {
+      s.at = reinterpret_cast<C*>(s.out.data);
+    } else {
+      s.at = sums_;
+      sums_ += padded_sum(n);
+    }
+    for (int64_t i = 0; i < n; ++i) s.at[i] = C(0);
+    return s;
+  }
+
+ private:
+  KernelArgs& args_;
+  uint32_t needs_;
+  C* sums_;
+  int next_ = 0;
+};
+
+}  // namespace
+}  // namespace RECKON_ISA
+}  // namespace reckon::ops

@@ -1,0 +1,228 @@
+#include "ops/norm_linear/norm_linear.h"
+
+#include "ops/fused_plan.h"
+#include "ops/norm_linear/norm_linear_kernel.h"
+
+RECKON_DECLARE_CPU_KERNEL(norm_linear_cpu)
+RECKON_DECLARE_CPU_KERNEL(norm_linear_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+constexpr int kMaxLinears = 14;  // 3 + 2 * 14 inputs still fit the gradient mask
+
+const NormLinearAttrs& attrs_of(const PlanContext& c) { return c.as<NormLinearAttrs>(); }
+
+// `w(i)`: the weight of linear i.
+template <class F>
+int64_t widest_of(int64_t c, int n_linears, F w) {
+  for (int i = 0; i < n_linears; ++i) c = std::max(c, w(i).size(0));
+  return c;
+}
+
+Plan plan_norm_linear(const PlanContext& c) {
+  const size_t n_in = c.in.size();
+  RECKON_CHECK(n_in >= 5 && n_in % 2 == 1 && n_in <= 3 + 2 * kMaxLinears,
+               "norm_linear takes 1 to {} linears, got {} inputs (x, norm weight, norm bias, then weight and "
+               "bias of each)",
+               kMaxLinears, n_in);
+  const int n_linears = static_cast<int>(n_in - 3) / 2;
+  const auto& attrs = attrs_of(c);
+  const bool layer = attrs.kind == NormKind::layer;
+  const Tensor& x = c.in[0];
+  check_rank_at_least(x, 1, "norm_linear's input");
+  const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
+  check_shape(c.in[1], {width}, "norm_linear's norm weight");
+  if (c.in[2].defined()) check_shape(c.in[2], {width}, "norm_linear's norm bias");
+  RECKON_CHECK(layer || !c.in[2].defined(), "norm_linear: an rms norm has no bias, got {}", describe(c.in[2]));
+  for (int i = 0; i < n_linears; ++i) {
+    const Tensor &w = c.in[3 + 2 * i], &b = c.in[4 + 2 * i];
+    RECKON_CHECK(w.defined() && w.rank() == 2 && w.size(1) == width,
+                 "norm_linear of {}: weight {} must be [out, {}], got {}", describe(x), i, width,
+                 w.defined() ? describe(w) : "nothing");
+    if (b.defined()) check_shape(b, {w.size(0)}, "norm_linear's bias");
+  }
+  check_fused_types(c.in, ~7u, "norm_linear");
+
+  Plan p;
+  const DType t = c.in[3].dtype(), stats = statistics_dtype(x.dtype());
+  const NormCost norm{attrs.kind, width, c.in[2].defined()};
+  p.cost.vector_flops = rows * (norm.statistics() + norm.rows());
+  p.cost.special = rows;
+  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[3 + 2 * i]; }));
+  const TileHeights heights(rows, tile);
+  GemmScratch scratch(c.spec);
+  for (int i = 0; i < n_linears; ++i) {
+    const int64_t out = c.in[3 + 2 * i].size(0);
+    Shape shape = x.shape();
+    shape[shape.rank() - 1] = out;
+    p.outputs.push_back({.shape = shape, .dtype = t});
+    p.cost.matmul_flops += matmul_flops(rows, out, width);
+    if (c.in[4 + 2 * i].defined()) p.cost.vector_flops += rows * out;
+    for (int64_t m : {heights.full, heights.last}) scratch.add(m, out, width, t, t, t);
+  }
+  const Shape per_row = x.shape().slice(0, x.rank() - 1);
+  if (layer) p.outputs.push_back({.shape = per_row, .dtype = stats, .label = "mean", .differentiable = false});
+  p.outputs.push_back({.shape = per_row, .dtype = stats, .label = "rstd", .differentiable = false});
+  p.workspaces = {{"products", scratch.bytes()}, {"norm tile", bytes_of(heights.full * width, t)}};
+  p.launches = {{"norm_linear"}};
+
+  p.saves = {{false, 0}, {false, 1}};
+  if (c.in[2].defined()) p.saves.push_back({false, 2});
+  if (layer) p.saves.push_back({true, n_linears});
+  p.saves.push_back({true, n_linears + (layer ? 1 : 0)});
+  for (int i = 0; i < n_linears; ++i) p.saves.push_back({false, 3 + 2 * i});
+  set_traffic(p, c);
+  return p;
+}
+
+Plan plan_norm_linear_backward(const PlanContext& c) {
+  const auto& attrs = attrs_of(c);
+  const int n_linears = static_cast<int>(c.in.size() - 5) / 2;
+  const Tensor& x = c.in[0];
+  const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
+  const NormCost norm{attrs.kind, width, c.in[2].defined()};
+  check_fused_types(c.in, 0, "norm_linear_backward");
+  Plan p;
+  GradientPlan grads{p, attrs.needs};
+  grads.add(0, x.shape(), x.dtype(), "dx", false);
+  grads.add(1, {width}, c.in[1].dtype(), "dnorm_weight", true);
+  if (c.in[2].defined()) grads.add(2, {width}, c.in[2].dtype(), "dnorm_bias", true);
+  const bool through_norm = (attrs.needs & 7u) != 0;
+  const DType t = c.in[5].dtype(), native = statistics_dtype(x.dtype());
+  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }));
+  const TileHeights heights(rows, tile);
+  GemmScratch scratch(c.spec);
+  bool rebuild = false;
+  for (int i = 0; i < n_linears; ++i) {
+    const Tensor &w = c.in[5 + 2 * i], &dy = c.in[6 + 2 * i];
+    const int64_t out = w.size(0);
+    const bool dw = (attrs.needs >> (3 + 2 * i)) & 1u, db = (attrs.needs >> (4 + 2 * i)) & 1u;
+    RECKON_CHECK(dy.defined() || (!dw && !db),
+                 "norm_linear_backward: gradients of linear {} need its output's gradient", i);
+    grads.add(3 + 2 * i, w.shape(), t, "dweight", true);
+    grads.add(4 + 2 * i, {out}, t, "dbias", true);
+    rebuild |= dw;
+    if (!dy.defined()) continue;
+    for (int64_t m : {heights.full, heights.last}) {
+      if (dw) scratch.add(out, width, m, dy.dtype(), t, native);
+      if (through_norm) scratch.add(m, width, out, dy.dtype(), t, native);
+    }
+    p.cost.matmul_flops += matmul_flops(rows, out, width) * ((dw ? 1 : 0) + (through_norm ? 1 : 0));
+    if (db) p.cost.vector_flops += rows * out;
+  }
+  p.cost.vector_flops +=
+      rows *
+      ((rebuild ? norm.rows() : 0) + ((attrs.needs & 1u) ? norm.input_gradient() : 0) +
+       ((attrs.needs & 2u) ? norm.weight_gradient() : 0) + ((attrs.needs & 4u) ? norm.bias_gradient() : 0));
+  p.workspaces = {{"products", scratch.bytes()},
+                  {"norm tile", bytes_of(rebuild ? heights.full * width : 0, t)},
+                  {"norm gradient tile", bytes_of(through_norm ? heights.full * width : 0, native)},
+                  {"gradient sums", grads.sum_bytes()}};
+  p.launches = {{"norm_linear_backward"}};
+  set_traffic(p, c);
+  return p;
+}
+
+AttrsPtr make_attrs(NormKind kind, double eps, uint32_t needs = 0) {
+  return std::make_shared<NormLinearAttrs>(kind, eps, needs);
+}
+
+InputSpec statistic(Shape s) {
+  InputSpec spec = positive(s);
+  spec.fixed_f32 = true;
+  return spec;
+}
+
+const OpDef norm_linear_backward_op{
+    .name = "norm_linear_backward",
+    .plan = plan_norm_linear_backward,
+    .cpu = RECKON_CPU_KERNEL(norm_linear_backward_cpu),
+    .reference = RECKON_ISA::norm_linear_backward_kernel<double>,
+    .counted = RECKON_ISA::norm_linear_backward_kernel<Counted>,
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases = [] {
+      return std::vector<OpCase>{
+          {.name = "layer norm, two linears",
+           .inputs = {normal({5, 9}), normal({9}), normal({9}), statistic({5}), statistic({5}), normal({7, 9}),
+                      normal({5, 7}), normal({4, 9}), normal({5, 4})},
+           .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)},
+          {.name = "an unused output, no norm gradients",
+           .inputs = {normal({5, 9}), normal({9}), absent(), statistic({5}), statistic({5}), normal({7, 9}),
+                      absent(), normal({4, 9}), normal({5, 4})},
+           .attrs = make_attrs(NormKind::layer, 1e-5, 0x20)},
+          {.name = "rms norm, several tiles",
+           .inputs = {normal({1100, 6}), normal({6}), absent(), absent(), statistic({1100}), normal({3, 6}),
+                      normal({1100, 3})},
+           .attrs = make_attrs(NormKind::rms, 1e-6, 0x1b)}};
+    }};
+
+TensorList norm_linear_backward(BackwardContext& c) {
+  const auto& attrs = c.as<NormLinearAttrs>();
+  const bool layer = attrs.kind == NormKind::layer;
+  const size_t n_inputs = c.input_shapes.size();
+  SavedReader saved(c);
+  TensorList in(5);
+  in[0] = saved.take();
+  in[1] = saved.take();
+  in[2] = saved.take(was_given(c, 2));
+  in[3] = saved.take(layer);
+  in[4] = saved.take();
+  uint32_t needs = c.needs_grad;
+  for (size_t i = 0; 3 + 2 * i < n_inputs; ++i) {
+    in.push_back(saved.take());
+    in.push_back(c.grads[i].defined() ? contiguous(c.grads[i]) : Tensor{});
+    c.grads[i] = {};
+    if (!in.back().defined()) needs &= ~(3u << (3 + 2 * i));
+  }
+  return by_input(call(norm_linear_backward_op, in, make_attrs(attrs.kind, attrs.eps, needs)), needs, n_inputs);
+}
+
+const OpDef norm_linear_op{
+    .name = "norm_linear",
+    .plan = plan_norm_linear,
+    .cpu = RECKON_CPU_KERNEL(norm_linear_cpu),
+    .reference = RECKON_ISA::norm_linear_kernel<double>,
+    .counted = RECKON_ISA::norm_linear_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = norm_linear_backward,
+    .precision = Precision::low,
+    .low_inputs = ~7u,
+    .recompute = Recompute::dear,
+    .cases = [] {
+      return std::vector<OpCase>{
+          {.name = "layer norm, three linears",
+           .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({5, 8}), normal({5}), normal({8, 8}),
+                      absent(), normal({1, 8}), normal({1})},
+           .attrs = make_attrs(NormKind::layer, 1e-5)},
+          {.name = "rms norm, odd width",
+           .inputs = {normal({7, 33}), normal({33}), absent(), normal({40, 33}), normal({40})},
+           .attrs = make_attrs(NormKind::rms, 1e-6)},
+          {.name = "layer norm without bias, wider than a norm tile",
+           .inputs = {normal({3, 530}), normal({530}), absent(), normal({4, 530}), absent()},
+           .attrs = make_attrs(NormKind::layer, 1e-5)},
+          {.name = "several row tiles",
+           .inputs = {normal({2, 550, 4}), normal({4}), normal({4}), normal({3, 4}), normal({3})},
+           .attrs = make_attrs(NormKind::layer, 1e-5)}};
+    }};
+
+}  // namespace
+
+TensorList norm_linear(const Tensor& x, NormKind kind, const Tensor& norm_weight, const Tensor& norm_bias,
+                       double eps, std::span<const Tensor> weights, std::span<const Tensor> biases) {
+  RECKON_CHECK(biases.empty() || biases.size() == weights.size(), "norm_linear got {} weights and {} biases",
+               weights.size(), biases.size());
+  TensorList in{contiguous(x), norm_weight, norm_bias};
+  for (size_t i = 0; i < weights.size(); ++i) {
+    in.push_back(weights[i]);
+    in.push_back(biases.empty() ? Tensor{} : biases[i]);
+  }
+  TensorList out = call(norm_linear_op, in, make_attrs(kind, eps));
+  out.resize(weights.size());
+  return out;
+}
+
+std::vector<const OpDef*> norm_linear_ops() { return {&norm_linear_op, &norm_linear_backward_op}; }
+
+}  // namespace reckon::ops

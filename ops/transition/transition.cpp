@@ -1,0 +1,365 @@
+#include "ops/transition/transition.h"
+
+#include "ops/fused_plan.h"
+#include "ops/transition/transition_kernel.h"
+
+RECKON_DECLARE_CPU_KERNEL(relu_transition_cpu)
+RECKON_DECLARE_CPU_KERNEL(relu_transition_backward_cpu)
+RECKON_DECLARE_CPU_KERNEL(swiglu_transition_cpu)
+RECKON_DECLARE_CPU_KERNEL(swiglu_transition_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+AttrsPtr make_attrs(double eps, uint32_t needs = 0) { return std::make_shared<TransitionAttrs>(eps, needs); }
+
+void check_matrix(const Tensor& w, int64_t rows, int64_t columns, const char* what) {
+  RECKON_CHECK(w.defined() && w.rank() == 2 && (rows < 0 || w.size(0) == rows) && w.size(1) == columns,
+               "{} must be [{}, {}], got {}", what, rows < 0 ? std::string("any") : std::to_string(rows),
+               columns, w.defined() ? describe(w) : "nothing");
+}
+
+// Sizes both transitions share: x [rows, c], hidden h, output width out.
+struct Sizes {
+  Sizes(const Tensor& x, const Tensor& hidden_weight, const Tensor& out_weight)
+      : c(x.size(-1)),
+        rows(c > 0 ? x.numel() / c : 0),
+        h(hidden_weight.size(0)),
+        out(out_weight.size(0)),
+        tile(rows, rows_per_tile(std::max(h, c))),
+        t(hidden_weight.dtype()),
+        stats(statistics_dtype(x.dtype())) {}
+  int64_t c, rows, h, out;
+  TileHeights tile;
+  DType t, stats;
+};
+
+Shape with_last(Shape s, int64_t extent) {
+  s[s.rank() - 1] = extent;
+  return s;
+}
+
+void check_norm(const PlanContext& c, int64_t width, const char* op) {
+  check_shape(c.in[1], {width}, op);
+  if (c.in[2].defined()) check_shape(c.in[2], {width}, op);
+}
+
+void add_statistics(Plan& p, const Tensor& x, DType t) {
+  const Shape per_row = x.shape().slice(0, x.rank() - 1);
+  p.outputs.push_back({.shape = per_row, .dtype = t, .label = "mean", .differentiable = false});
+  p.outputs.push_back({.shape = per_row, .dtype = t, .label = "rstd", .differentiable = false});
+}
+
+Plan plan_relu(const PlanContext& c) {
+  const Tensor &x = c.in[0], &w1 = c.in[3], &b1 = c.in[4], &w2 = c.in[5], &b2 = c.in[6];
+  check_rank_at_least(x, 1, "relu_transition's input");
+  check_norm(c, x.size(-1), "relu_transition's layer norm parameter");
+  check_matrix(w1, -1, x.size(-1), "relu_transition's w1");
+  check_matrix(w2, -1, w1.size(0), "relu_transition's w2");
+  if (b1.defined()) check_shape(b1, {w1.size(0)}, "relu_transition's b1");
+  if (b2.defined()) check_shape(b2, {w2.size(0)}, "relu_transition's b2");
+  check_fused_types(c.in, ~7u, "relu_transition");
+  const Sizes s(x, w1, w2);
+  const bool keeps = c.needs_grad != 0;
+  Plan p;
+  p.outputs = {{.shape = with_last(x.shape(), s.out), .dtype = s.t}};
+  if (keeps)
+    p.outputs.push_back(
+        {.shape = with_last(x.shape(), s.h), .dtype = s.t, .label = "hidden", .differentiable = false});
+  add_statistics(p, x, s.stats);
+  GemmScratch scratch(c.spec);
+  for (int64_t m : {s.tile.full, s.tile.last}) {
+    scratch.add(m, s.h, s.c, s.t, s.t, s.t);
+    scratch.add(m, s.out, s.h, s.t, s.t, s.t);
+  }
+  p.workspaces = {{"products", scratch.bytes()},
+                  {"norm tile", bytes_of(s.tile.full * s.c, s.t)},
+                  {"hidden tile", bytes_of(keeps ? 0 : s.tile.full * s.h, s.t)}};
+  p.launches = {{"relu_transition"}};
+  p.saves = {{false, 0}, {false, 1}};
+  if (c.in[2].defined()) p.saves.push_back({false, 2});
+  if (keeps) p.saves.insert(p.saves.end(), {{true, 2}, {true, 3}, {true, 1}});
+  p.saves.insert(p.saves.end(), {{false, 3}, {false, 5}});
+  const NormCost norm{NormKind::layer, s.c, c.in[2].defined()};
+  p.cost.matmul_flops = matmul_flops(s.rows, s.h, s.c) + matmul_flops(s.rows, s.out, s.h);
+  p.cost.vector_flops =
+      s.rows * (norm.statistics() + norm.rows() + (b1.defined() ? s.h : 0) + (b2.defined() ? s.out : 0));
+  p.cost.special = s.rows;
+  set_traffic(p, c);
+  return p;
+}
+
+Plan plan_relu_backward(const PlanContext& c) {
+  const uint32_t needs = c.as<TransitionAttrs>().needs;
+  const Tensor &dy = c.in[0], &x = c.in[1], &w1 = c.in[7], &w2 = c.in[8];
+  check_fused_types(c.in, 0, "relu_transition_backward");
+  const Sizes s(x, w1, w2);
+  check_shape(dy, with_last(x.shape(), s.out), "relu_transition's output gradient");
+  Plan p;
+  GradientPlan grads{p, needs};
+  grads.add(0, x.shape(), x.dtype(), "dx", false);
+  grads.add(1, {s.c}, c.in[2].dtype(), "dln_weight", true);
+  if (c.in[3].defined()) grads.add(2, {s.c}, c.in[3].dtype(), "dln_bias", true);
+  grads.add(3, w1.shape(), s.t, "dw1", true);
+  grads.add(4, {s.h}, s.t, "db1", true);
+  grads.add(5, w2.shape(), s.t, "dw2", true);
+  grads.add(6, {s.out}, s.t, "db2", true);
+  const auto wants = [&](uint32_t mask) { return (needs & mask) != 0; };
+  GemmScratch scratch(c.spec);
+  for (int64_t m : {s.tile.full, s.tile.last}) {
+    if (wants(1u << 5)) scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
+    if (wants(0x1f)) scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
+    if (wants(1u << 3)) scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
+    if (wants(7)) scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
+  }
+  const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};
+  const int64_t outer = matmul_flops(s.rows, s.out, s.h), inner = matmul_flops(s.rows, s.h, s.c);
+  p.cost.matmul_flops = outer * (wants(1u << 5) + wants(0x1f)) + inner * (wants(1u << 3) + wants(7));
+  p.cost.vector_flops =
+      s.rows * ((wants(1u << 6) ? s.out : 0) + (wants(1u << 4) ? s.h : 0) + (wants(1u << 3) ? norm.rows() : 0) +
+                (wants(1) ? norm.input_gradient() : 0) + (wants(2) ? norm.weight_gradient() : 0) +
+                (wants(4) ? norm.bias_gradient() : 0));
+  p.workspaces = {{"products", scratch.bytes()},
+                  {"norm tile", bytes_of(wants(1u << 3) ? s.tile.full * s.c : 0, s.t)},
+                  {"norm gradient tile", bytes_of(wants(7) ? s.tile.full * s.c : 0, s.stats)},
+                  {"hidden gradient tile", bytes_of(wants(0x1f) ? s.tile.full * s.h : 0, s.t)},
+                  {"gradient sums", grads.sum_bytes()}};
+  p.launches = {{"relu_transition_backward"}};
+  set_traffic(p, c);
+  return p;
+}
+
+Plan plan_swiglu(const PlanContext& c) {
+  const Tensor &x = c.in[0], &wa = c.in[3], &wb = c.in[4], &wo = c.in[5];
+  check_rank_at_least(x, 1, "swiglu_transition's input");
+  const bool normalised = c.in[1].defined();
+  RECKON_CHECK(normalised || !c.in[2].defined(), "swiglu_transition got a layer norm bias without its weight");
+  if (normalised) check_norm(c, x.size(-1), "swiglu_transition's layer norm parameter");
+  check_matrix(wa, -1, x.size(-1), "swiglu_transition's w_a");
+  check_matrix(wb, wa.size(0), x.size(-1), "swiglu_transition's w_b");
+  check_matrix(wo, -1, wa.size(0), "swiglu_transition's w_o");
+  check_fused_types(c.in, ~7u, "swiglu_transition");
+  const Sizes s(x, wa, wo);
+  const bool keeps = c.needs_grad != 0;
+  Plan p;
+  p.outputs = {{.shape = with_last(x.shape(), s.out), .dtype = s.t}};
+  if (keeps)
+    for (const char* label : {"projection a", "projection b"})
+      p.outputs.push_back(
+          {.shape = with_last(x.shape(), s.h), .dtype = s.t, .label = label, .differentiable = false});
+  if (normalised) add_statistics(p, x, s.stats);
+  GemmScratch scratch(c.spec);
+  for (int64_t m : {s.tile.full, s.tile.last}) {
+    scratch.add(m, s.h, s.c, s.t, s.t, s.t);
+    scratch.add(m, s.out, s.h, s.t, s.t, s.t);
+  }
+  const bool direct = !normalised && x.dtype() == s.t;
+  p.workspaces = {{"products", scratch.bytes()},
+                  {"norm tile", bytes_of(direct ? 0 : s.tile.full * s.c, s.t)},
+                  {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
+                  {"projection tiles", bytes_of(keeps ? 0 : 2 * padded_sum(s.tile.full * s.h), s.t)}};
+  p.launches = {{"swiglu_transition"}};
+  p.saves = {{false, 0}};
+  if (normalised) p.saves.push_back({false, 1});
+  if (c.in[2].defined()) p.saves.push_back({false, 2});
+  if (keeps) {
+    if (normalised) p.saves.insert(p.saves.end(), {{true, 3}, {true, 4}});
+    p.saves.insert(p.saves.end(), {{true, 1}, {true, 2}});
+  }
+  p.saves.insert(p.saves.end(), {{false, 3}, {false, 4}, {false, 5}});
+  const NormCost norm{NormKind::layer, s.c, c.in[2].defined()};
+  p.cost.matmul_flops = 2 * matmul_flops(s.rows, s.h, s.c) + matmul_flops(s.rows, s.out, s.h);
+  p.cost.vector_flops = s.rows * ((normalised ? norm.statistics() + norm.rows() : 0) + 4 * s.h);
+  p.cost.special = s.rows * ((normalised ? 1 : 0) + s.h);
+  set_traffic(p, c);
+  return p;
+}
+
+Plan plan_swiglu_backward(const PlanContext& c) {
+  const uint32_t needs = c.as<TransitionAttrs>().needs;
+  const Tensor &dy = c.in[0], &x = c.in[1], &wa = c.in[8], &wb = c.in[9], &wo = c.in[10];
+  check_fused_types(c.in, 0, "swiglu_transition_backward");
+  const Sizes s(x, wa, wo);
+  check_shape(dy, with_last(x.shape(), s.out), "swiglu_transition's output gradient");
+  const bool normalised = c.in[2].defined(), direct = !normalised && x.dtype() == s.t;
+  Plan p;
+  GradientPlan grads{p, needs};
+  grads.add(0, x.shape(), x.dtype(), "dx", false);
+  if (normalised) grads.add(1, {s.c}, c.in[2].dtype(), "dln_weight", true);
+  if (c.in[3].defined()) grads.add(2, {s.c}, c.in[3].dtype(), "dln_bias", true);
+  grads.add(3, wa.shape(), s.t, "dw_a", true);
+  grads.add(4, wb.shape(), s.t, "dw_b", true);
+  grads.add(5, wo.shape(), s.t, "dw_o", true);
+  const auto wants = [&](uint32_t mask) { return (needs & mask) != 0; };
+  GemmScratch scratch(c.spec);
+  for (int64_t m : {s.tile.full, s.tile.last}) {
+    scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
+    scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
+    scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
+    scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
+  }
+  const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};
+  const int64_t outer = matmul_flops(s.rows, s.out, s.h), inner = matmul_flops(s.rows, s.h, s.c);
+  const bool rebuild = wants(0x18) && !direct;
+  p.cost.matmul_flops = outer * (1 + wants(1u << 5)) + inner * (wants(1u << 3) + wants(1u << 4) + 2 * wants(7));
+  p.cost.vector_flops = s.rows * 10 * s.h;
+  if (normalised)
+    p.cost.vector_flops +=
+        s.rows * ((rebuild ? norm.rows() : 0) + (wants(1) ? norm.input_gradient() : 0) +
+                  (wants(2) ? norm.weight_gradient() : 0) + (wants(4) ? norm.bias_gradient() : 0));
+  p.cost.special = s.rows * s.h;
+  p.workspaces = {{"products", scratch.bytes()},
+                  {"norm tile", bytes_of(rebuild ? s.tile.full * s.c : 0, s.t)},
+                  {"norm gradient tile", bytes_of(wants(7) ? s.tile.full * s.c : 0, s.stats)},
+                  {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
+                  {"gradient tile a", bytes_of(s.tile.full * s.h, s.t)},
+                  {"gradient tile b", bytes_of(s.tile.full * s.h, s.t)},
+                  {"gradient sums", grads.sum_bytes()}};
+  p.launches = {{"swiglu_transition_backward"}};
+  set_traffic(p, c);
+  return p;
+}
+
+InputSpec statistic(Shape s) {
+  InputSpec spec = positive(s);
+  spec.fixed_f32 = true;
+  return spec;
+}
+
+const OpDef relu_backward_op{
+    .name = "relu_transition_backward",
+    .plan = plan_relu_backward,
+    .cpu = RECKON_CPU_KERNEL(relu_transition_backward_cpu),
+    .reference = RECKON_ISA::relu_transition_backward_kernel<double>,
+    .counted = RECKON_ISA::relu_transition_backward_kernel<Counted>,
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases = [] {
+      return std::vector<OpCase>{
+          {.name = "everything",
+           .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}), statistic({5}),
+                      normal({5, 9}), normal({9, 7}), normal({6, 9})},
+           .attrs = make_attrs(1e-5, 0x7f)},
+          {.name = "only the output layer, several tiles",
+           .inputs = {normal({600, 3}), normal({600, 4}), normal({4}), absent(), statistic({600}),
+                      statistic({600}), normal({600, 5}), normal({5, 4}), normal({3, 5})},
+           .attrs = make_attrs(1e-5, 0x60)}};
+    }};
+
+const OpDef swiglu_backward_op{
+    .name = "swiglu_transition_backward",
+    .plan = plan_swiglu_backward,
+    .cpu = RECKON_CPU_KERNEL(swiglu_transition_backward_cpu),
+    .reference = RECKON_ISA::swiglu_transition_backward_kernel<double>,
+    .counted = RECKON_ISA::swiglu_transition_backward_kernel<Counted>,
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases = [] {
+      return std::vector<OpCase>{
+          {.name = "everything",
+           .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}), statistic({5}),
+                      normal({5, 9}), normal({5, 9}), normal({9, 7}), normal({9, 7}), normal({6, 9})},
+           .attrs = make_attrs(1e-5, 0x3f)},
+          {.name = "no norm, several tiles",
+           .inputs = {normal({600, 3}), normal({600, 4}), absent(), absent(), absent(), absent(),
+                      normal({600, 5}), normal({600, 5}), normal({5, 4}), normal({5, 4}), normal({3, 5})},
+           .attrs = make_attrs(0, 0x31)}};
+    }};
+
+TensorList relu_backward(BackwardContext& c) {
+  SavedReader saved(c);
+  TensorList in{contiguous(c.grads[0])};
+  c.grads[0] = {};
+  in.push_back(saved.take());
+  in.push_back(saved.take());
+  in.push_back(saved.take(was_given(c, 2)));
+  for (int i = 0; i < 5; ++i) in.push_back(saved.take());
+  return by_input(call(relu_backward_op, in, make_attrs(c.as<TransitionAttrs>().eps, c.needs_grad)),
+                  c.needs_grad, 7);
+}
+
+TensorList swiglu_backward(BackwardContext& c) {
+  SavedReader saved(c);
+  TensorList in{contiguous(c.grads[0])};
+  c.grads[0] = {};
+  const bool normalised = was_given(c, 1);
+  in.push_back(saved.take());
+  in.push_back(saved.take(normalised));
+  in.push_back(saved.take(was_given(c, 2)));
+  for (int i = 0; i < 2; ++i) in.push_back(saved.take(normalised));
+  for (int i = 0; i < 5; ++i) in.push_back(saved.take());
+  return by_input(call(swiglu_backward_op, in, make_attrs(c.as<TransitionAttrs>().eps, c.needs_grad)),
+                  c.needs_grad, 6);
+}
+
+const OpDef relu_op{.name = "relu_transition",
+                    .plan = plan_relu,
+                    .cpu = RECKON_CPU_KERNEL(relu_transition_cpu),
+                    .reference = RECKON_ISA::relu_transition_kernel<double>,
+                    .counted = RECKON_ISA::relu_transition_kernel<Counted>,
+                    .gradient = Gradient::differentiable,
+                    .backward = relu_backward,
+                    .precision = Precision::low,
+                    .low_inputs = ~7u,
+                    .recompute = Recompute::dear,
+                    .cases = [] {
+                      return std::vector<OpCase>{
+                          {.name = "biases",
+                           .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({17, 8}),
+                                      normal({17}), normal({8, 17}), normal({8})},
+                           .attrs = make_attrs(1e-5)},
+                          {.name = "no biases",
+                           .inputs = {normal({5, 33}), normal({33}), absent(), normal({40, 33}), absent(),
+                                      normal({7, 40}), absent()},
+                           .attrs = make_attrs(1e-5)},
+                          {.name = "several tiles",
+                           .inputs = {normal({520, 4}), normal({4}), normal({4}), normal({6, 4}), normal({6}),
+                                      normal({3, 6}), normal({3})},
+                           .attrs = make_attrs(1e-5)}};
+                    }};
+
+const OpDef swiglu_op{
+    .name = "swiglu_transition",
+    .plan = plan_swiglu,
+    .cpu = RECKON_CPU_KERNEL(swiglu_transition_cpu),
+    .reference = RECKON_ISA::swiglu_transition_kernel<double>,
+    .counted = RECKON_ISA::swiglu_transition_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = swiglu_backward,
+    .precision = Precision::low,
+    .low_inputs = ~7u,
+    .recompute = Recompute::dear,
+    .cases = [] {
+      return std::vector<OpCase>{
+          {.name = "layer norm",
+           .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({17, 8}), normal({17, 8}),
+                      normal({8, 17})},
+           .attrs = make_attrs(1e-5)},
+          {.name = "no norm",
+           .inputs = {normal({5, 33}), absent(), absent(), normal({40, 33}), normal({40, 33}), normal({7, 40})},
+           .attrs = make_attrs(0)},
+          {.name = "several tiles",
+           .inputs = {normal({520, 4}), normal({4}), absent(), normal({6, 4}), normal({6, 4}), normal({3, 6})},
+           .attrs = make_attrs(1e-5),
+           .tolerance_scale = 2.0,
+           .why = "norm, projections, product and output are each rounded to the low type, and 1500 outputs "
+                  "have a larger worst one"}};
+    }};
+
+}  // namespace
+
+Tensor relu_transition(const Tensor& x, const Tensor& ln_weight, const Tensor& ln_bias, const Tensor& w1,
+                       const Tensor& b1, const Tensor& w2, const Tensor& b2, double eps) {
+  return call(relu_op, {contiguous(x), ln_weight, ln_bias, w1, b1, w2, b2}, make_attrs(eps))[0];
+}
+
+Tensor swiglu_transition(const Tensor& x, const Tensor& ln_weight, const Tensor& ln_bias, const Tensor& w_a,
+                         const Tensor& w_b, const Tensor& w_o, double eps) {
+  return call(swiglu_op, {contiguous(x), ln_weight, ln_bias, w_a, w_b, w_o}, make_attrs(eps))[0];
+}
+
+std::vector<const OpDef*> transition_ops() {
+  return {&relu_op, &relu_backward_op, &swiglu_op, &swiglu_backward_op};
+}
+
+}  // namespace reckon::ops

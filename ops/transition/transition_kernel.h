@@ -1,0 +1,175 @@
+#pragma once
+
+#include "ops/kernel/norm_rows.h"
+#include "ops/transition/transition_attrs.h"
+
+namespace reckon::ops::RECKON_ISA {
+namespace {
+
+// in x, ln weight, ln bias, w1, b1, w2, b2; out y, [hidden], mean, rstd.
+// Workspaces: products, norm tile, hidden tile (where it is not kept).
+template <class C>
+inline void relu_transition_kernel(KernelArgs& a) {
+  a.launch(0);
+  const TensorArg &x = a.in[0], &w1 = a.in[3], &w2 = a.in[5], &y = a.out[0];
+  const bool keeps = a.n_out == 4;
+  const NormRows<C> norm{NormKind::layer,
+                         x,
+                         a.in[1],
+                         a.in[2],
+                         reinterpret_cast<C*>(a.out[a.n_out - 2].data),
+                         reinterpret_cast<C*>(a.out[a.n_out - 1].data),
+                         C(a.as<TransitionAttrs>().eps)};
+  const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], tile = rows_per_tile(h > c ? h : c);
+  const Matrix normed{a.workspace[1], w1.dtype, c};
+  for (int64_t row = 0; row < rows; row += tile) {
+    const int64_t m = rows - row < tile ? rows - row : tile;
+    norm_rows(a, norm, row, m, true, normed);
+    const Matrix hidden = keeps ? rows_of(a.out[1]).from_row(row) : Matrix{a.workspace[2], w1.dtype, h};
+    multiply_by_weight<C>(a, m, normed, w1, a.in[4], hidden);
+    map_rows<C, 1, 1>(a, m, h, {hidden}, {hidden}, 1, [](const C* const* v, C* const* o, int64_t n) {
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) o[0][i] = v[0][i] > C(0) ? v[0][i] : C(0);
+    });
+    multiply_by_weight<C>(a, m, hidden, w2, a.in[6], rows_of(y).from_row(row));
+  }
+}
+
+// in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2; out the wanted gradients of the seven inputs.
+// Workspaces: products, norm tile, dn tile, hidden gradient tile, gradient sums.
+template <class C>
+inline void relu_transition_backward_kernel(KernelArgs& a) {
+  a.launch(0);
+  const auto& attrs = a.as<TransitionAttrs>();
+  const TensorArg &dy = a.in[0], &x = a.in[1], &w1 = a.in[7], &w2 = a.in[8];
+  const NormRows<C> norm{NormKind::layer,
+                         x,
+                         a.in[2],
+                         a.in[3],
+                         reinterpret_cast<C*>(a.in[4].data),
+                         reinterpret_cast<C*>(a.in[5].data),
+                         C(attrs.eps)};
+  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[4]);
+  const TensorArg dx = outputs.take(0);
+  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2), dw1 = outputs.take_sum(3),
+             db1 = outputs.take_sum(4), dw2 = outputs.take_sum(5), db2 = outputs.take_sum(6);
+  const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], out = w2.shape[0],
+                tile = rows_per_tile(h > c ? h : c);
+  const Matrix normed{a.workspace[1], w1.dtype, c}, dn{a.workspace[2], kNative<C>, c},
+      dh{a.workspace[3], w1.dtype, h};
+  for (int64_t row = 0; row < rows; row += tile) {
+    const int64_t m = rows - row < tile ? rows - row : tile;
+    const Matrix g = rows_of(dy).from_row(row), hidden = rows_of(a.in[6]).from_row(row);
+    add_column_sums(a, m, out, g, db2.at);
+    add_weight_gradient(a, m, out, h, g, hidden, dw2.at);
+    if (!(attrs.needs & 0x1fu)) continue;
+    multiply_back<C>(a, m, g, w2, dh, false);
+    map_rows<C, 2, 1>(a, m, h, {dh, hidden}, {dh}, 1, [](const C* const* v, C* const* o, int64_t n) {
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) o[0][i] = v[1][i] > C(0) ? v[0][i] : C(0);
+    });
+    add_column_sums(a, m, h, dh, db1.at);
+    if (dw1.at) {
+      norm_rows(a, norm, row, m, false, normed);
+      add_weight_gradient(a, m, h, c, dh, normed, dw1.at);
+    }
+    if (!(attrs.needs & 7u)) continue;
+    multiply_back<C>(a, m, dh, w1, dn, false);
+    norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
+  }
+  for (const auto& s : {&dg, &db, &dw1, &db1, &dw2, &db2}) s->finish();
+}
+
+// in x, ln weight, ln bias, w_a, w_b, w_o; out y, [A, B], [mean, rstd where there is a norm].
+// Workspaces: products, norm tile, product tile, A and B tiles (where they are not kept).
+template <class C>
+inline void swiglu_transition_kernel(KernelArgs& a) {
+  a.launch(0);
+  const TensorArg &x = a.in[0], &wa = a.in[3], &wb = a.in[4], &wo = a.in[5], &y = a.out[0];
+  const bool normalised = a.in[1].defined(), keeps = a.n_out - (normalised ? 2 : 0) == 3;
+  const NormRows<C> norm{NormKind::layer,
+                         x,
+                         a.in[1],
+                         a.in[2],
+                         normalised ? reinterpret_cast<C*>(a.out[a.n_out - 2].data) : nullptr,
+                         normalised ? reinterpret_cast<C*>(a.out[a.n_out - 1].data) : nullptr,
+                         C(a.as<TransitionAttrs>().eps)};
+  const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], tile = rows_per_tile(h > c ? h : c);
+  const bool direct = !normalised && x.dtype == wa.dtype;
+  const Matrix gated{a.workspace[2], wa.dtype, h};
+  for (int64_t row = 0; row < rows; row += tile) {
+    const int64_t m = rows - row < tile ? rows - row : tile;
+    const Matrix normed = direct ? rows_of(x).from_row(row) : Matrix{a.workspace[1], wa.dtype, c};
+    if (!direct) norm_rows(a, norm, row, m, true, normed);
+    const Matrix pa = keeps ? rows_of(a.out[1]).from_row(row) : Matrix{a.workspace[3], wa.dtype, h};
+    const Matrix pb =
+        keeps ? rows_of(a.out[2]).from_row(row)
+              : Matrix{element_at(a.workspace[3], wa.dtype, padded_sum((rows < tile ? rows : tile) * h)),
+                       wa.dtype, h};
+    multiply_by_weight<C>(a, m, normed, wa, {}, pa);
+    multiply_by_weight<C>(a, m, normed, wb, {}, pb);
+    map_rows<C, 2, 1>(a, m, h, {pa, pb}, {gated}, 12, [](const C* const* v, C* const* o, int64_t n) {
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) o[0][i] = v[0][i] * k_sigmoid(v[0][i]) * v[1][i];
+    });
+    multiply_by_weight<C>(a, m, gated, wo, {}, rows_of(y).from_row(row));
+  }
+}
+
+// in dy, x, ln weight, ln bias, mean, rstd, A, B, w_a, w_b, w_o; out the wanted gradients of the six inputs.
+// Workspaces: products, norm tile, dn tile, product tile, dA and dB tiles, gradient sums. Per hidden element,
+// with s = sigmoid(A): silu = A s, product = silu B, dB = dp silu, dA = dp B (s + silu (1 - s)): 10 and one
+// exp.
+template <class C>
+inline void swiglu_transition_backward_kernel(KernelArgs& a) {
+  a.launch(0);
+  const auto& attrs = a.as<TransitionAttrs>();
+  const TensorArg &dy = a.in[0], &x = a.in[1], &wa = a.in[8], &wb = a.in[9], &wo = a.in[10];
+  const NormRows<C> norm{NormKind::layer,
+                         x,
+                         a.in[2],
+                         a.in[3],
+                         reinterpret_cast<C*>(a.in[4].data),
+                         reinterpret_cast<C*>(a.in[5].data),
+                         C(attrs.eps)};
+  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[6]);
+  const TensorArg dx = outputs.take(0);
+  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2), dwa = outputs.take_sum(3),
+             dwb = outputs.take_sum(4), dwo = outputs.take_sum(5);
+  const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], out = wo.shape[0],
+                tile = rows_per_tile(h > c ? h : c);
+  const bool direct = !norm.weight.defined() && x.dtype == wa.dtype;
+  const Matrix dn{a.workspace[2], kNative<C>, c}, gated{a.workspace[3], wa.dtype, h},
+      da{a.workspace[4], wa.dtype, h}, dp{a.workspace[5], wa.dtype, h};
+  for (int64_t row = 0; row < rows; row += tile) {
+    const int64_t m = rows - row < tile ? rows - row : tile;
+    const Matrix g = rows_of(dy).from_row(row), pa = rows_of(a.in[6]).from_row(row),
+                 pb = rows_of(a.in[7]).from_row(row);
+    multiply_back<C>(a, m, g, wo, dp, false);
+    map_rows<C, 3, 3>(a, m, h, {pa, pb, dp}, {gated, da, dp}, 24,
+                      [](const C* const* v, C* const* o, int64_t n) {
+                        const C *pa_v = v[0], *pb_v = v[1], *dp_v = v[2];
+                        C *gated_o = o[0], *da_o = o[1], *db_o = o[2];
+#pragma omp simd
+                        for (int64_t i = 0; i < n; ++i) {
+                          const C s = k_sigmoid(pa_v[i]), silu = pa_v[i] * s;
+                          gated_o[i] = silu * pb_v[i];
+                          db_o[i] = dp_v[i] * silu;
+                          da_o[i] = dp_v[i] * pb_v[i] * (s + silu * (C(1) - s));
+                        }
+                      });
+    add_weight_gradient(a, m, out, h, g, gated, dwo.at);
+    const Matrix normed = direct ? rows_of(x).from_row(row) : Matrix{a.workspace[1], wa.dtype, c};
+    if (!direct && (dwa.at || dwb.at)) norm_rows(a, norm, row, m, false, normed);
+    add_weight_gradient(a, m, h, c, da, normed, dwa.at);
+    add_weight_gradient(a, m, h, c, dp, normed, dwb.at);
+    if (!(attrs.needs & 7u)) continue;
+    multiply_back<C>(a, m, da, wa, dn, false);
+    multiply_back<C>(a, m, dp, wb, dn, true);
+    norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
+  }
+  for (const auto& s : {&dg, &db, &dwa, &dwb, &dwo}) s->finish();
+}
+
+}  // namespace
+}  // namespace reckon::ops::RECKON_ISA
