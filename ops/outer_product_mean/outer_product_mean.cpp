@@ -1,0 +1,218 @@
+#include "ops/outer_product_mean/outer_product_mean.h"
+
+#include "ops/fused_plan.h"
+#include "ops/outer_product_mean/outer_product_mean_kernel.h"
+
+RECKON_DECLARE_CPU_KERNEL(outer_product_mean_cpu)
+RECKON_DECLARE_CPU_KERNEL(outer_product_mean_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+OuterSizes check_sizes(const Tensor& a, const Tensor& b, const Tensor& weight, const Tensor& mask) {
+  RECKON_CHECK(a.rank() == 4 && b.defined() && b.shape() == a.shape(),
+               "outer_product_mean takes a and b of one shape [B, S, R, c], got {} and {}", describe(a),
+               b.defined() ? describe(b) : "nothing");
+  const int64_t c = a.size(3);
+  RECKON_CHECK(weight.defined() && weight.rank() == 2 && weight.size(1) == c * c && c > 0 && a.numel() > 0,
+               "outer_product_mean of {}: weight must be [c_z, {}], got {}", describe(a), c * c,
+               weight.defined() ? describe(weight) : "nothing");
+  if (mask.defined()) check_shape(mask, a.shape().slice(0, 3), "outer_product_mean's mask");
+  return {a.size(0), a.size(1), a.size(2), c, weight.size(0)};
+}
+
+// Calls f(mi, mj) for every tile size that occurs.
+template <class F>
+void for_tile_sizes(const OuterSizes& n, const OuterTiles& t, F f) {
+  const TileHeights i(n.r, t.ti), j(n.r, t.tj);
+  for (int64_t mi : {i.full, i.last})
+    for (int64_t mj : {j.full, j.last}) f(mi, mj);
+}
+
+Plan plan_forward(const PlanContext& c) {
+  const Tensor &a = c.in[0], &b = c.in[1], &weight = c.in[2], &bias = c.in[3], &mask = c.in[4];
+  const OuterSizes n = check_sizes(a, b, weight, mask);
+  if (bias.defined()) check_shape(bias, {n.cz}, "outer_product_mean's bias");
+  check_fused_types(c.in, 0xc, "outer_product_mean");
+  const OuterTiles t = outer_tiles(n, false);
+  const bool divides = c.as<OuterProductMeanAttrs>().normalize != OuterNormalize::none,
+             counts = divides && mask.defined();
+  const DType low = weight.dtype(), native = statistics_dtype(low);
+  GemmScratch scratch(c.spec);
+  for_tile_sizes(n, t, [&](int64_t mi, int64_t mj) {
+    if (counts) scratch.add(mi, n.r, n.s, mask.dtype(), mask.dtype(), native);
+    if (t.project_first) {
+      scratch.add(mi, n.cz * n.c, n.c, a.dtype(), low, low, n.s);
+      scratch.add(mj, n.cz, n.c, b.dtype(), low, native, mi);
+    } else {
+      scratch.add(mi * n.c, n.c, n.s, a.dtype(), b.dtype(), low, mj);
+      scratch.add(mi * mj, n.cz, n.c * n.c, low, low, native);
+    }
+  });
+  Plan p;
+  p.outputs = {{.shape = {n.batch, n.r, n.r, n.cz}, .dtype = low}};
+  p.workspaces = {{"products", scratch.bytes()},
+                  {t.project_first ? "projected rows" : "outer product tile",
+                   bytes_of(t.project_first ? t.ti * n.s * n.cz * n.c : t.ti * t.tj * n.c * n.c, low)},
+                  {"projected tile", bytes_of(t.ti * t.tj * n.cz, native)},
+                  {"permuted weight", bytes_of(t.project_first ? weight.numel() : 0, low)},
+                  {"pair counts", bytes_of(counts ? t.ti * n.r : 0, native)}};
+  p.launches = {{"outer_product_mean"}};
+  p.saves = {{false, 0}, {false, 1}, {false, 2}};
+  if (counts) p.saves.push_back({false, 4});
+  const int64_t pairs = n.batch * n.r * n.r;
+  p.cost.matmul_flops =
+      n.batch * (t.project_first ? n.project_first() : n.outer_first()) + (counts ? 2 * n.s * pairs : 0);
+  p.cost.vector_flops = pairs * ((divides ? 2 + n.cz : 0) + (bias.defined() ? n.cz : 0));
+  set_traffic(p, c);
+  return p;
+}
+
+Plan plan_backward(const PlanContext& c) {
+  const auto& attrs = c.as<OuterProductMeanAttrs>();
+  const Tensor &dy = c.in[0], &a = c.in[1], &b = c.in[2], &weight = c.in[3], &mask = c.in[4];
+  const OuterSizes n = check_sizes(a, b, weight, mask);
+  check_shape(dy, {n.batch, n.r, n.r, n.cz}, "outer_product_mean's output gradient");
+  check_fused_types(c.in, 0, "outer_product_mean_backward");
+  const OuterTiles t = outer_tiles(n, true);
+  const bool project = t.project_first, divides = attrs.normalize != OuterNormalize::none,
+             counts = divides && mask.defined();
+  const auto wants = [&](int i) { return (attrs.needs >> i & 1u) != 0; };
+  const DType low = weight.dtype(), native = statistics_dtype(low);
+  const int64_t cc = n.c * n.c, width = n.cz * n.c;
+  GemmScratch scratch(c.spec);
+  for_tile_sizes(n, t, [&](int64_t mi, int64_t mj) {
+    if (counts) scratch.add(mi, n.r, n.s, mask.dtype(), mask.dtype(), native);
+    if (project) {
+      scratch.add(mi, width, n.c, a.dtype(), low, low, n.s);
+      scratch.add(n.r, n.c, n.cz, low, low, native, n.s);
+      scratch.add(n.cz, n.c, n.r, low, b.dtype(), low, n.s * mi);
+      scratch.add(mi, n.c, width, low, low, a.dtype(), n.s);
+      scratch.add(n.c, width, mi, a.dtype(), low, native);
+    } else {
+      scratch.add(mi * n.c, n.c, n.s, a.dtype(), b.dtype(), low, mj);
+      scratch.add(n.cz, cc, mi * mj, low, low, native);
+      scratch.add(mi * mj, cc, n.cz, low, low, low);
+      scratch.add(n.s, n.c, mi * n.c, a.dtype(), low, native, mj);
+      scratch.add(n.s, mi * n.c, mj * n.c, b.dtype(), low, native);
+    }
+  });
+  Plan p;
+  GradientPlan grads{p, attrs.needs};
+  grads.add(0, a.shape(), a.dtype(), "da", false);
+  grads.add(1, b.shape(), b.dtype(), "db", false);
+  grads.add(2, weight.shape(), low, "dweight", !project);
+  grads.add(3, {n.cz}, low, "dbias", true);
+  const int64_t tile = project ? t.ti * n.s * width : t.ti * t.tj * cc;
+  const int64_t sums = project ? (wants(2) ? n.c * width : 0) : (wants(0) ? n.s * t.ti * n.c : 0);
+  p.workspaces = {{"products", scratch.bytes()},
+                  {"gradient tile", bytes_of(t.ti * t.tj * n.cz, low)},
+                  {project ? "projected rows" : "outer product tile", bytes_of(tile, low)},
+                  {project ? "projected rows' gradient" : "reordered tile", bytes_of(tile, low)},
+                  {"permuted weight", bytes_of(project ? weight.numel() : 0, low)},
+                  {project ? "permuted weight's gradient" : "gradient of a's rows", bytes_of(sums, native)},
+                  {"gradient of b", bytes_of(wants(1) && b.dtype() != native ? n.s * n.r * n.c : 0, native)},
+                  {"pair counts", bytes_of(counts ? t.ti * n.r : 0, native)},
+                  {"gradient sums", grads.sum_bytes()}};
+  p.launches = {{"outer_product_mean_backward"}};
+  const int64_t per_row = 2 * n.s * n.r * cc * n.cz, per_pair = 2 * n.s * n.r * n.r * n.c * n.cz;
+  const int64_t outer = 2 * n.s * n.r * n.r * cc, projection = 2 * n.r * n.r * cc * n.cz;
+  const int64_t flops = project ? (wants(1) ? per_row + per_pair : 0) + (wants(0) || wants(2) ? per_pair : 0) +
+                                      (wants(0) + wants(2)) * per_row
+                                : (wants(2) ? outer + projection : 0) +
+                                      (wants(0) || wants(1) ? projection : 0) + (wants(0) + wants(1)) * outer;
+  const int64_t pairs = n.batch * n.r * n.r;
+  p.cost.matmul_flops = n.batch * flops + (counts ? 2 * n.s * pairs : 0);
+  p.cost.vector_flops = pairs * ((divides ? 2 + n.cz : 0) + (wants(3) ? n.cz : 0));
+  set_traffic(p, c);
+  return p;
+}
+
+AttrsPtr make_attrs(OuterNormalize normalize, uint32_t needs = 0) {
+  return std::make_shared<OuterProductMeanAttrs>(OuterProductMeanOptions{normalize, 1e-3}, needs);
+}
+
+const OpDef backward_op{.name = "outer_product_mean_backward",
+                        .plan = plan_backward,
+                        .cpu = RECKON_CPU_KERNEL(outer_product_mean_backward_cpu),
+                        .reference = RECKON_ISA::outer_product_mean_backward_kernel<double>,
+                        .counted = RECKON_ISA::outer_product_mean_backward_kernel<Counted>,
+                        .gradient = Gradient::none,
+                        .gradient_note = "second derivatives are not offered",
+                        .cases = [] {
+                          return std::vector<OpCase>{
+                              {.name = "outer product first, masked",
+                               .inputs = {normal({2, 4, 4, 8}), normal({2, 40, 4, 2}), normal({2, 40, 4, 2}),
+                                          normal({8, 4}), mask01({2, 40, 4})},
+                               .attrs = make_attrs(OuterNormalize::divide_after, 0xf)},
+                              {.name = "projection first",
+                               .inputs = {normal({2, 7, 7, 4}), normal({2, 2, 7, 3}), normal({2, 2, 7, 3}),
+                                          normal({4, 9}), absent()},
+                               .attrs = make_attrs(OuterNormalize::divide_before, 0xf)},
+                              {.name = "only b",
+                               .inputs = {normal({1, 7, 7, 4}), normal({1, 1, 7, 3}), normal({1, 1, 7, 3}),
+                                          normal({4, 9}), absent()},
+                               .attrs = make_attrs(OuterNormalize::none, 0x2)},
+                              {.name = "several tiles",
+                               .inputs = {normal({1, 13, 13, 3}), normal({1, 2, 13, 16}),
+                                          normal({1, 2, 13, 16}), normal({3, 256}), absent()},
+                               .attrs = make_attrs(OuterNormalize::none, 0x7)}};
+                        }};
+
+TensorList backward(BackwardContext& c) {
+  const auto& attrs = c.as<OuterProductMeanAttrs>();
+  const Tensor g = contiguous(c.grads[0]);
+  c.grads[0] = {};
+  const Tensor mask = c.saved.size() > 3 ? c.saved[3] : Tensor{};
+  const uint32_t needs = c.needs_grad & 0xf;
+  const auto with_needs =
+      std::make_shared<OuterProductMeanAttrs>(OuterProductMeanOptions{attrs.normalize, attrs.eps}, needs);
+  return by_input(call(backward_op, {g, c.saved[0], c.saved[1], c.saved[2], mask}, with_needs), needs, 5);
+}
+
+const OpDef forward_op{
+    .name = "outer_product_mean",
+    .plan = plan_forward,
+    .cpu = RECKON_CPU_KERNEL(outer_product_mean_cpu),
+    .reference = RECKON_ISA::outer_product_mean_kernel<double>,
+    .counted = RECKON_ISA::outer_product_mean_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = backward,
+    .precision = Precision::low,
+    .low_inputs = 0xf,
+    .recompute = Recompute::dear,
+    .cases = [] {
+      const OuterNormalize after = OuterNormalize::divide_after, before = OuterNormalize::divide_before;
+      return std::vector<OpCase>{
+          {.name = "outer product first, masked, divided after",
+           .inputs = {normal({2, 40, 4, 2}), normal({2, 40, 4, 2}), normal({8, 4}), normal({8}),
+                      mask01({2, 40, 4})},
+           .attrs = make_attrs(after)},
+          {.name = "outer product first, no mask, divided before",
+           .inputs = {normal({1, 33, 5, 3}), normal({1, 33, 5, 3}), normal({9, 9}), absent(), absent()},
+           .attrs = make_attrs(before)},
+          {.name = "projection first, masked, divided before",
+           .inputs = {normal({2, 3, 7, 3}), normal({2, 3, 7, 3}), normal({4, 9}), normal({4}),
+                      mask01({2, 3, 7})},
+           .attrs = make_attrs(before)},
+          {.name = "projection first, one row, not divided",
+           .inputs = {normal({2, 1, 9, 5}), normal({2, 1, 9, 5}), normal({6, 25}), normal({6}), absent()},
+           .attrs = make_attrs(OuterNormalize::none)},
+          {.name = "several tiles",
+           .inputs = {normal({1, 40, 11, 16}), normal({1, 40, 11, 16}), normal({3, 256}), normal({3}),
+                      mask01({1, 40, 11})},
+           .attrs = make_attrs(after)}};
+    }};
+
+}  // namespace
+
+Tensor outer_product_mean(const Tensor& a, const Tensor& b, const Tensor& weight, const Tensor& bias,
+                          const Tensor& mask, const OuterProductMeanOptions& options) {
+  return call(forward_op,
+              {contiguous(a), contiguous(b), weight, bias, mask.defined() ? contiguous(mask) : mask},
+              std::make_shared<OuterProductMeanAttrs>(options))[0];
+}
+
+std::vector<const OpDef*> outer_product_mean_ops() { return {&forward_op, &backward_op}; }
+
+}  // namespace reckon::ops
