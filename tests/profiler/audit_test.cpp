@@ -1,6 +1,7 @@
 // A dry run against the real run, and books that were tampered with.
 #include "profiler/audit.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -36,7 +37,7 @@ TEST(Audit, NamesTheFirstDifferenceWithItsSurroundings) {
   EXPECT_FALSE(r.equal);
   EXPECT_EQ(r.first_difference, at);
   EXPECT_EQ(r.n_events, at);
-  EXPECT_NE(r.text.find("bytes " + std::to_string(changed[at].bytes - 64) + " predicted, " + std::to_string(changed[at].bytes) + " executed"),
+  EXPECT_NE(r.text.find(fmt::format("bytes '{}' predicted, '{}' executed", changed[at].bytes - 64, changed[at].bytes)),
             std::string::npos)
       << r.text;
   for (size_t k : {at - 3, at - 2, at - 1, at + 1, at + 2, at + 3})

@@ -80,7 +80,7 @@ TrainedNetwork train_network(const NetworkOptions& o) {
           }
           ops::accumulate(momentum[i], autograd::grad_of(params[i]));
           Tensor weight = params[i].detached();
-          ops::accumulate(weight, ops::scale(momentum[i], -1e-3));
+          ops::accumulate(weight, ops::scale(momentum[i], -1e-5));  // small enough for a loss that is a sum
           autograd::clear_grad(params[i]);
         }
       }
