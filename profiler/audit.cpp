@@ -51,10 +51,10 @@ namespace {
 // Names the fields in which two events differ.
 std::string differing_fields(const Event& a, const Event& b) {
   std::string text;
+  if (a.kind != b.kind) return "kind: another thing happened";
   const auto field = [&](std::string_view name, const auto& x, const auto& y) {
-    if (x != y) text += fmt::format("{}{} {} predicted, {} executed", text.empty() ? "" : "; ", name, x, y);
+    if (x != y) text += fmt::format("{}{} '{}' predicted, '{}' executed", text.empty() ? "" : "; ", name, x, y);
   };
-  field("kind", name_of(a.kind), name_of(b.kind));
   field("phase", name_of(a.phase), name_of(b.phase));
   field("category", name_of(a.category), name_of(b.category));
   field("category before", name_of(a.category_before), name_of(b.category_before));

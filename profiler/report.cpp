@@ -33,7 +33,7 @@ void write_memory_by_category(std::ostream& out, const StepBooks& b) {
   fmt::print(out, "Memory at the peak of {}\n", name_of_books(b));
   if (b.peak_at.event >= 0)
     fmt::print(out, "  reached at event {} of {}, in {} of module {}, phase {}\n", format_count(b.peak_at.event),
-               format_count(b.n_events), op_name(b.peak_at.op), collapse_path(name_of(b.peak_at.module), 99),
+               format_count(b.n_events), op_name(b.peak_at.op), module_name(b.peak_at.module),
                name_of(b.peak_at.phase));
   const auto requested = b.peak_by_category(), rounded = b.rounded_by_category();
   Table t("lrrrrr", {"category", "requested bytes [c]", "[c]", "share [d]", "rounded bytes [c]", "own maximum [c]"});
@@ -158,7 +158,7 @@ void write_live_set(std::ostream& out, const StepBooks& books, const ReportOptio
     const LiveBlock& b = books.largest[i];
     rest -= b.bytes;
     t.row({format_count(b.bytes), std::string(name_of(b.category)) + (b.saved && b.category != Category::saved ? " (kept)" : ""),
-           std::string(name_of(b.label)), op_name(b.op), collapse_path(name_of(b.module), 99) == "(top)" ? "(top)" : std::string(name_of(b.module)),
+           std::string(name_of(b.label)), op_name(b.op), module_name(b.module),
            std::string(name_of(b.phase)), std::to_string(b.step)});
   }
   if (const int64_t n = books.n_live_at_peak - static_cast<int64_t>(shown); n > 0)
@@ -207,20 +207,22 @@ void write_saved(std::ostream& out, const StepBooks& books, const ReportOptions&
 
 void write_work(std::ostream& out, const StepBooks& books, const ReportOptions& options) {
   struct Row {
-    int64_t calls = 0, time = 0, launches = 0;
+    int64_t calls = 0, time = 0;
+    std::array<int64_t, kLaunchKinds> launches{};
     Cost cost;
   };
   std::map<std::pair<std::string, Phase>, Row> merged;
   Row sum;
-  const auto add = [](Row& r, int64_t calls, int64_t time, int64_t launches, const Cost& cost) {
-    r.calls += calls;
-    r.time += time;
-    r.launches += launches;
-    r.cost += cost;
+  const auto add = [](Row& r, const Row& o) {
+    r.calls += o.calls;
+    r.time += o.time;
+    for (size_t k = 0; k < kLaunchKinds; ++k) r.launches[k] += o.launches[k];
+    r.cost += o.cost;
   };
   for (const WorkCell& w : books.work) {
-    add(merged[{op_name(w.op), w.phase}], w.calls, w.time_ns, w.n_launches(), w.cost);
-    add(sum, w.calls, w.time_ns, w.n_launches(), w.cost);
+    const Row row{w.calls, w.time_ns, w.launches, w.cost};
+    add(merged[{op_name(w.op), w.phase}], row);
+    add(sum, row);
   }
   std::vector<std::pair<std::pair<std::string, Phase>, Row>> order(merged.begin(), merged.end());
   std::stable_sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
@@ -228,12 +230,21 @@ void write_work(std::ostream& out, const StepBooks& books, const ReportOptions& 
     return sum.time > 0 ? a.second.time > b.second.time : flops(a.second.cost) > flops(b.second.cost);
   });
   fmt::print(out, "Work of {} by op and phase\n", name_of_books(books));
-  Table t("llrrrrrrrr", {"op", "phase", "calls [c]", "launches [c]", "matmul [f]", "vector [f]", "special [f]",
-                         "bytes moved [f]", "time [m]", "share [d]"});
+  // A column per kind of launch that occurs.
+  std::vector<std::string> heads{"op", "phase", "calls [c]"};
+  for (size_t k = 0; k < kLaunchKinds; ++k)
+    if (sum.launches[k]) heads.push_back(fmt::format("{} launches [c]", name_of(static_cast<LaunchKind>(k))));
+  for (const char* h : {"matmul [f]", "vector [f]", "special [f]", "bytes moved [f]", "time [m]", "share [d]"}) heads.push_back(h);
+  Table t("ll" + std::string(heads.size() - 2, 'r'), heads);
   const auto line = [&](std::string op, std::string phase, const Row& r) {
-    t.row({std::move(op), std::move(phase), format_count(r.calls), format_count(r.launches), flop_text(r.cost.matmul_flops),
-           flop_text(r.cost.vector_flops), flop_text(r.cost.special), in_short(r.cost.bytes_read + r.cost.bytes_written),
-           seconds_text(r.time), percent(r.time, sum.time)});
+    std::vector<std::string> cells{std::move(op), std::move(phase), format_count(r.calls)};
+    for (size_t k = 0; k < kLaunchKinds; ++k)
+      if (sum.launches[k]) cells.push_back(format_count(r.launches[k]));
+    for (int64_t n : {r.cost.matmul_flops, r.cost.vector_flops, r.cost.special}) cells.push_back(flop_text(n));
+    cells.push_back(in_short(r.cost.bytes_read + r.cost.bytes_written));
+    cells.push_back(seconds_text(r.time));
+    cells.push_back(percent(r.time, sum.time));
+    t.row(std::move(cells));
   };
   Row other;
   const size_t shown = std::min(order.size(), static_cast<size_t>(std::max(options.top, 0)));
@@ -242,7 +253,7 @@ void write_work(std::ostream& out, const StepBooks& books, const ReportOptions& 
     if (i < shown)
       line(key.first, std::string(name_of(key.second)), r);
     else
-      add(other, r.calls, r.time, r.launches, r.cost);
+      add(other, r);
   }
   if (shown < order.size()) line(fmt::format("other ({} rows)", order.size() - shown), "", other);
   t.rule();

@@ -41,6 +41,7 @@ class ModuleNames {
 };
 
 std::string op_name(NameId op);                  // "(no op)" for the empty name
+std::string module_name(NameId module);          // the whole path; "(top)" for the empty one
 std::string percent(int64_t part, int64_t whole);
 std::string bytes_exact_and_short(int64_t bytes);  // "1,536 (1.50 KiB)"
 std::string signed_count(int64_t n);               // "+1,024", "-3", "0"
