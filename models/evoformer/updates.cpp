@@ -54,7 +54,8 @@ Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, FusionS
   }
   if (fuse.has(Fusion::outer_product)) {
     ops::OuterProductMeanOptions options;
-    options.normalize = normalize ? ops::OuterProductMeanOptions::divide_after : ops::OuterProductMeanOptions::none;
+    options.normalize = normalize ? ops::OuterProductMeanOptions::Normalize::divide_after
+                                  : ops::OuterProductMeanOptions::Normalize::none;
     options.eps = eps;
     return ops::outer_product_mean(a, b, linear_out.weight, linear_out.bias, normalize ? mask : Tensor{}, options);
   }
