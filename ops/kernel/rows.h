@@ -40,17 +40,19 @@ RECKON_INLINE C add_up(C total, int64_t n, F f) {
 template <class C>
 RECKON_INLINE C largest(C total, const C* v, int64_t n) {
   if constexpr (sizeof(C) == sizeof(float)) {
-    constexpr int kLanes =
-        32;  // the compiler does not turn a plain maximum into lanes, so they are spelled out
+    // The compiler does not turn a plain maximum into lanes, because of NaN, so they are spelled out; a tree
+    // ends them.
     int64_t i = 0;
-    if (n >= kLanes) {
-      alignas(64) C lane[kLanes];
-      for (int k = 0; k < kLanes; ++k) lane[k] = v[k];
-      for (i = kLanes; i + kLanes <= n; i += kLanes) {
+    if (n >= 16) {
+      alignas(64) C lane[16];
+      for (int k = 0; k < 16; ++k) lane[k] = v[k];
+      for (i = 16; i + 16 <= n; i += 16) {
 #pragma omp simd
-        for (int k = 0; k < kLanes; ++k) lane[k] = lane[k] > v[i + k] ? lane[k] : v[i + k];
+        for (int k = 0; k < 16; ++k) lane[k] = k_max(lane[k], v[i + k]);
       }
-      for (int k = 0; k < kLanes; ++k) total = k_max(total, lane[k]);
+      for (int k = 0; k < 8; ++k) lane[k] = k_max(lane[k], lane[k + 8]);
+      for (int k = 0; k < 4; ++k) lane[k] = k_max(lane[k], lane[k + 4]);
+      total = k_max(total, k_max(k_max(lane[0], lane[2]), k_max(lane[1], lane[3])));
     }
     for (; i < n; ++i) total = k_max(total, v[i]);
     return total;
