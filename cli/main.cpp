@@ -2,8 +2,10 @@
 
 #include "cli/commands.h"
 #include "runtime/core/error.h"
+#include "runtime/cpu/threads.h"
 
 int main(int argc, char** argv) {
+  reckon::restart_with_short_spins(argv);
   CLI::App app{
       "reckon: a training runtime that keeps its own books\n"
       "Trains Qwen-style and Evoformer-style models and accounts every byte, launch and FLOP of it.\n"
