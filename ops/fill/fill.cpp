@@ -56,6 +56,14 @@ void random_kernel(KernelArgs& a) {
   for (int64_t i = 0; i < n; ++i) store_any(a.out[0], i, draw(t, static_cast<uint64_t>(i)));
 }
 
+void causal_kernel(KernelArgs& a) {
+  a.launch(0);
+  const double v = a.as<FillAttrs>().value;
+  const TensorArg& t = a.out[0];
+  const int64_t k = t.shape[t.rank - 1], q = t.shape[t.rank - 2], n = t.numel();
+  for (int64_t i = 0; i < n; ++i) store_any(t, i, i % k <= i / k % q + k - q ? 0.0 : v);
+}
+
 Plan plan_in_place(const PlanContext& c, const char* name, LaunchKind kind) {
   RECKON_CHECK(c.in[0].contiguous(), "{} needs a contiguous tensor, got {}", name, describe(c.in[0]));
   Plan p;
@@ -71,6 +79,23 @@ const OpDef fill_op{.name = "fill", .plan = [](const PlanContext& c) { return pl
                     .cases = [] {
                       return std::vector<OpCase>{{.name = "constant", .inputs = {normal({3, 5})}, .attrs = std::make_shared<FillAttrs>(0.5)}};
                     }};
+
+const OpDef causal_op{.name = "fill_causal",
+                      .plan =
+                          [](const PlanContext& c) {
+                            check_rank_at_least(c.in[0], 2, "a causal mask");
+                            return plan_in_place(c, "fill_causal", LaunchKind::fill);
+                          },
+                      .cpu = {{causal_kernel, causal_kernel, causal_kernel}},
+                      .reference = causal_kernel,
+                      .counted = causal_kernel,
+                      .gradient = Gradient::none,
+                      .gradient_note = "overwrites its target with a constant mask",
+                      .cases = [] {
+                        return std::vector<OpCase>{
+                            {.name = "square", .inputs = {normal({5, 5})}, .attrs = std::make_shared<FillAttrs>(-8.0)},
+                            {.name = "more keys", .inputs = {normal({2, 3, 5})}, .attrs = std::make_shared<FillAttrs>(-8.0)}};
+                      }};
 
 const OpDef random_op{.name = "fill_random", .plan = [](const PlanContext& c) { return plan_in_place(c, "fill_random", LaunchKind::fill); },
                       .cpu = {{random_kernel, random_kernel, random_kernel}}, .reference = random_kernel, .counted = random_kernel,
@@ -92,6 +117,10 @@ void fill(const Tensor& t, double value) {
   dispatch(fill_op, std::span<const Tensor>(&t, 1), std::make_shared<FillAttrs>(value));
 }
 
+void fill_causal(const Tensor& t, double value) {
+  dispatch(causal_op, std::span<const Tensor>(&t, 1), std::make_shared<FillAttrs>(value));
+}
+
 void fill_random(const Tensor& t, Distribution d, double mean, double spread, uint64_t seed, uint64_t stream) {
   auto attrs = std::make_shared<RandomAttrs>();
   attrs->distribution = d;
@@ -107,6 +136,6 @@ Tensor full(Device& device, const Shape& shape, DType dtype, double value, Categ
   return t;
 }
 
-std::vector<const OpDef*> fill_ops() { return {&fill_op, &random_op}; }
+std::vector<const OpDef*> fill_ops() { return {&fill_op, &causal_op, &random_op}; }
 
 }  // namespace reckon::ops

@@ -8,6 +8,9 @@ namespace reckon::ops {
 
 void fill(const Tensor& t, double value);
 
+// t [.., q, k]: 0 where key j may be seen by query i (j <= i + k - q), else `value`.
+void fill_causal(const Tensor& t, double value);
+
 enum class Distribution : uint8_t { uniform, normal, truncated_normal };
 // uniform: in (mean - spread, mean + spread). normal: standard deviation `spread`. truncated_normal: a normal of
 // standard deviation `spread` cut at two of them (redrawn inside).

@@ -59,10 +59,10 @@ GemmBlocking block(int64_t m, int64_t n, int64_t k, int64_t batch, DType a, DTyp
   GemmBlocking r{};
   r.tile = tile_of(type, level);
 
-  // k: the order of the sums, so it follows from k and the level only. 256 steps keep a row panel and the
-  // passing column panel of the vector kernels in the first-level cache; the tile units can work from the
-  // second.
-  split(k, tiles ? 2048 : 256, tiles ? 32 : 8, r.kc, r.k_blocks);
+  // k: the order of the sums, so it follows from k and the level only. A row panel of this depth stays in the
+  // first-level cache while column panels pass; the tile units can work from the second.
+  const int64_t depth = tiles ? 2048 : (type == SumType::f64 ? 224 : 448);
+  split(k, depth, tiles ? 32 : 8, r.kc, r.k_blocks);
   const bool keeps_partial_sums = c != DType::f32 && c != DType::f64 && r.k_blocks > 1;
 
   // n: the packed block of b takes half of a 2 MiB second-level cache at most. m: large enough to make packing
@@ -226,7 +226,7 @@ void batched_gemm(const GemmProblem& problem, const GemmBatch& batch, void* work
     void* slice =
         static_cast<char*>(workspace) + static_cast<size_t>(omp_get_thread_num()) * job.blocking.slice_bytes;
     GemmPackedB packed;
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) nowait
     for (int64_t i = 0; i < chunks; ++i)
       run(job, i * chunk, std::min(job.n_tasks, (i + 1) * chunk), slice, packed);
   }

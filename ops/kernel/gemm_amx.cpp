@@ -29,63 +29,111 @@ RECKON_INLINE __mmask32 first_steps(int64_t n) {
   return n >= kTileSteps ? ~__mmask32{0} : static_cast<__mmask32>((1u << n) - 1u);
 }
 
-// Reads one tile as 16 vectors. Lane-major: vector l holds the 32 steps of lane l. Pair-major: vector r holds
-// steps 2r and 2r + 1 of each lane. Returns whether the result is pair-major.
-bool read_tile(const Lanes& from, int64_t lanes, int64_t steps, Floats (&rows)[kTileLanes]) {
-  if (from.step_stride == 1) {
-    const __mmask32 mask = first_steps(steps);
-    for (int l = 0; l < kTileLanes; ++l)
-      rows[l] = l < lanes ? (Floats)_mm512_maskz_loadu_epi16(mask, from.data + l * from.lane_stride) : Floats{};
-    return false;
+// A tile as 16 vectors. Lane-major: vector l holds the 32 steps of lane l. Pair-major: vector r holds steps 2r
+// and 2r + 1 of each lane.
+enum class Order { lane_major, pair_major };
+
+template <Order ORDER>
+RECKON_INLINE void read_whole_tile(const Lanes& from, Floats (&rows)[kTileLanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kTileLanes; ++i) {
+    if constexpr (ORDER == Order::lane_major) {
+      rows[i] = read<Floats>(from.data + i * from.lane_stride);
+    } else {
+      const bf16* pair = from.data + 2 * i * from.step_stride;
+      const Words even = __builtin_convertvector(read<Halves>(pair), Words);
+      const Words odd = __builtin_convertvector(read<Halves>(pair + from.step_stride), Words);
+      rows[i] = reinterpret_cast<Floats>(even | odd << 16);
+    }
   }
-  if (from.lane_stride == 1) {
-    const auto step = [&](int64_t p) {
-      return p < steps ? __builtin_convertvector(read_halves(from.data + p * from.step_stride, lanes), Words)
-                       : Words{};
-    };
-    for (int r = 0; r < kTileLanes; ++r)
-      rows[r] = reinterpret_cast<Floats>(step(2 * r) | step(2 * r + 1) << 16);
-    return true;
+}
+
+template <Order ORDER>
+void read_part_of_tile(const Lanes& from, int64_t lanes, int64_t steps, Floats (&rows)[kTileLanes]) {
+  const auto step = [&](int64_t p) {
+    return p < steps ? __builtin_convertvector(read_halves(from.data + p * from.step_stride, lanes), Words)
+                     : Words{};
+  };
+  for (int i = 0; i < kTileLanes; ++i) {
+    if constexpr (ORDER == Order::pair_major)
+      rows[i] = reinterpret_cast<Floats>(step(2 * i) | step(2 * i + 1) << 16);
+    else
+      rows[i] = i < lanes
+                    ? (Floats)_mm512_maskz_loadu_epi16(first_steps(steps), from.data + i * from.lane_stride)
+                    : Floats{};
   }
+}
+
+void gather_tile(const Lanes& from, int64_t lanes, int64_t steps, Floats (&rows)[kTileLanes]) {
   alignas(64) bf16 gathered[kTileElements] = {};
   for (int64_t l = 0; l < lanes; ++l)
     for (int64_t p = 0; p < steps; ++p)
       gathered[l * kTileSteps + p] = from.data[l * from.lane_stride + p * from.step_stride];
-  for (int l = 0; l < kTileLanes; ++l)
-    rows[l] = load(reinterpret_cast<const float*>(gathered) + l * kTileLanes);
-  return false;
+  for (int l = 0; l < kTileLanes; ++l) rows[l] = read<Floats>(gathered + l * kTileSteps);
 }
 
 // Packs `lanes` (at most 32) by `steps`: per tile of steps first the tile of lanes 0..15, then that of 16..31.
-template <bool PAIR_MAJOR>
+template <Order PACKED>
 void pack_panel(const Lanes& from, int64_t lanes, int64_t steps, bf16* out) {
-  const int halves = lanes > kTileLanes ? 2 : 1;
   for (int64_t p = 0; p < steps; p += kTileSteps) {
-    for (int half = 0; half < halves; ++half) {
-      const int64_t lane = half * kTileLanes;
-      Floats rows[kTileLanes];
+    for (int64_t lane = 0; lane < lanes; lane += kTileLanes) {
+      const int64_t tile_lanes = smaller(kTileLanes, lanes - lane), tile_steps = smaller(kTileSteps, steps - p);
+      const bool whole = tile_lanes == kTileLanes && tile_steps == kTileSteps;
       const Lanes corner{from.data + lane * from.lane_stride + p * from.step_stride, from.lane_stride,
                          from.step_stride};
-      const bool pair_major =
-          read_tile(corner, smaller(kTileLanes, lanes - lane), smaller(kTileSteps, steps - p), rows);
-      if (pair_major != PAIR_MAJOR) transpose(rows);
-      float* to = reinterpret_cast<float*>(out + (p / kTileSteps * 2 + half) * kTileElements);
+      float* to = reinterpret_cast<float*>(out + (p / kTileSteps * 2 + lane / kTileLanes) * kTileElements);
+      Floats rows[kTileLanes];
+      if (whole && from.step_stride == 1) {
+        read_whole_tile<Order::lane_major>(corner, rows);
+        if constexpr (PACKED == Order::pair_major) transpose(rows);
 #pragma GCC unroll 16
+        for (int i = 0; i < kTileLanes; ++i) store(to + i * kTileLanes, rows[i]);
+        continue;
+      }
+      if (whole && from.lane_stride == 1) {
+        read_whole_tile<Order::pair_major>(corner, rows);
+        if constexpr (PACKED == Order::lane_major) transpose(rows);
+#pragma GCC unroll 16
+        for (int i = 0; i < kTileLanes; ++i) store(to + i * kTileLanes, rows[i]);
+        continue;
+      }
+      const bool pair_major = from.step_stride != 1 && from.lane_stride == 1;
+      if (pair_major)
+        read_part_of_tile<Order::pair_major>(corner, tile_lanes, tile_steps, rows);
+      else if (from.step_stride == 1)
+        read_part_of_tile<Order::lane_major>(corner, tile_lanes, tile_steps, rows);
+      else
+        gather_tile(corner, tile_lanes, tile_steps, rows);
+      if (pair_major != (PACKED == Order::pair_major)) transpose(rows);
       for (int i = 0; i < kTileLanes; ++i) store(to + i * kTileLanes, rows[i]);
     }
   }
 }
 
+// Where the tiles of a row panel of a lie: packed, or in place.
+struct TilesOfA {
+  const bf16* data;
+  int64_t row_bytes;   // from one row of a tile to the next
+  int64_t next_tile;   // elements to the tile of the next steps
+  int64_t lower_half;  // elements to the tile of rows 16..31
+};
+
+// Tile loads do not tell the compiler that they read memory.
+RECKON_INLINE void finish_pending_stores() { __asm__ volatile("" ::: "memory"); }
+
 // sums (pitch 32) = a * b over `tiles` tiles of steps; ROWS, COLUMNS: accumulator tiles in use each way.
 template <int ROWS, int COLUMNS>
-void multiply_tiles(const bf16* a, const bf16* b, int64_t tiles, float* sums) {
+void multiply_tiles(const TilesOfA& tiles_of_a, const bf16* b, int64_t tiles, float* sums) {
   constexpr int bytes = kTileSteps * 2;
+  const bf16* a = tiles_of_a.data;
+  const int64_t a_bytes = tiles_of_a.row_bytes, a_next = tiles_of_a.next_tile, a_lower = tiles_of_a.lower_half;
+  finish_pending_stores();
   _tile_zero(0);
   if constexpr (COLUMNS > 1) _tile_zero(1);
   if constexpr (ROWS > 1) _tile_zero(2);
   if constexpr (ROWS > 1 && COLUMNS > 1) _tile_zero(3);
-  for (int64_t t = 0; t < tiles; ++t, a += 2 * kTileElements, b += 2 * kTileElements) {
-    _tile_loadd(4, a, bytes);
+  for (int64_t t = 0; t < tiles; ++t, a += a_next, b += 2 * kTileElements) {
+    _tile_loadd(4, a, a_bytes);
     _tile_loadd(6, b, bytes);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (COLUMNS > 1) {
@@ -93,7 +141,7 @@ void multiply_tiles(const bf16* a, const bf16* b, int64_t tiles, float* sums) {
       _tile_dpbf16ps(1, 4, 7);
     }
     if constexpr (ROWS > 1) {
-      _tile_loadd(5, a + kTileElements, bytes);
+      _tile_loadd(5, a + a_lower, a_bytes);
       _tile_dpbf16ps(2, 5, 6);
     }
     if constexpr (ROWS > 1 && COLUMNS > 1) _tile_dpbf16ps(3, 5, 7);
@@ -103,6 +151,15 @@ void multiply_tiles(const bf16* a, const bf16* b, int64_t tiles, float* sums) {
   if constexpr (COLUMNS > 1) _tile_stored(1, sums + kTileLanes, pitch);
   if constexpr (ROWS > 1) _tile_stored(2, sums + kTileLanes * kPanel, pitch);
   if constexpr (ROWS > 1 && COLUMNS > 1) _tile_stored(3, sums + kTileLanes * kPanel + kTileLanes, pitch);
+}
+
+// The hardware conversion takes denormals as zero. Sums straight from the tile unit hold none and the two types
+// have the same exponents, so it rounds exactly as the general path does.
+void store_converted(const float* sums, int64_t rows, bf16* c, int64_t row_stride) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const Floats low = load(sums + i * kPanel), high = load(sums + i * kPanel + kTileLanes);
+    write(c + i * row_stride, _mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
+  }
 }
 
 class TileProduct {
@@ -131,41 +188,55 @@ class TileProduct {
       pack_b(task, step, steps);
       for (int64_t row = 0; row < task.rows; row += kPanel) {
         const int64_t rows = smaller(kPanel, task.rows - row);
-        const bf16* a =
-            reinterpret_cast<const bf16*>(task.a) + (task.row + row) * p_.a.row_stride + step * p_.a.col_stride;
-        pack_panel<false>({a, p_.a.row_stride, p_.a.col_stride}, rows, steps, packed_a_);
+        const TilesOfA a = choose_a(task, step, steps, row, rows);
         for (int64_t column = 0; column < task.columns; column += kPanel)
-          multiply_panel(task, finish, block, steps, row, rows, column);
+          multiply_panel(task, finish, a, block, steps, row, rows, column);
       }
     }
   }
 
  private:
+  // Whole tiles whose rows are dense are read in place: packing them would copy what is already in tile order.
+  TilesOfA choose_a(const GemmTask& task, int64_t step, int64_t steps, int64_t row, int64_t rows) {
+    const int64_t row_stride = p_.a.row_stride;
+    const bf16* a =
+        reinterpret_cast<const bf16*>(task.a) + (task.row + row) * row_stride + step * p_.a.col_stride;
+    const bool whole = rows % kTileLanes == 0 && steps % kTileSteps == 0;
+    const bool dense = p_.a.col_stride == 1 && row_stride <= 2 * steps;
+    if (whole && dense) return {a, row_stride * 2, kTileSteps, kTileLanes * row_stride};
+    pack_panel<Order::lane_major>({a, row_stride, p_.a.col_stride}, rows, steps, packed_a_);
+    return {packed_a_, kTileSteps * 2, 2 * kTileElements, kTileElements};
+  }
+
   void pack_b(const GemmTask& task, int64_t step, int64_t steps) {
     if (packed_.data == task.b && packed_.column == task.column && blocking_.k_blocks == 1) return;
     for (int64_t column = 0; column < task.columns; column += kPanel) {
       const bf16* b = reinterpret_cast<const bf16*>(task.b) + step * p_.b.row_stride +
                       (task.column + column) * p_.b.col_stride;
-      pack_panel<true>({b, p_.b.col_stride, p_.b.row_stride}, smaller(kPanel, task.columns - column), steps,
-                       packed_b_ + column * blocking_.kc);
+      pack_panel<Order::pair_major>({b, p_.b.col_stride, p_.b.row_stride},
+                                    smaller(kPanel, task.columns - column), steps,
+                                    packed_b_ + column * blocking_.kc);
     }
     packed_ = {task.b, task.column};
   }
 
-  void multiply_panel(const GemmTask& task, const Finish<float>& finish, int64_t block, int64_t steps,
-                      int64_t row, int64_t rows, int64_t column) {
+  void multiply_panel(const GemmTask& task, const Finish<float>& finish, const TilesOfA& a, int64_t block,
+                      int64_t steps, int64_t row, int64_t rows, int64_t column) {
     const int64_t columns = smaller(kPanel, task.columns - column);
     const int64_t tiles = (steps + kTileSteps - 1) / kTileSteps;
     const bf16* b = packed_b_ + column * blocking_.kc;
     alignas(64) float sums[kPanel * kPanel];
     if (rows > kTileLanes)
-      columns > kTileLanes ? multiply_tiles<2, 2>(packed_a_, b, tiles, sums)
-                           : multiply_tiles<2, 1>(packed_a_, b, tiles, sums);
+      columns > kTileLanes ? multiply_tiles<2, 2>(a, b, tiles, sums) : multiply_tiles<2, 1>(a, b, tiles, sums);
     else
-      columns > kTileLanes ? multiply_tiles<1, 2>(packed_a_, b, tiles, sums)
-                           : multiply_tiles<1, 1>(packed_a_, b, tiles, sums);
+      columns > kTileLanes ? multiply_tiles<1, 2>(a, b, tiles, sums) : multiply_tiles<1, 1>(a, b, tiles, sums);
 
     const int64_t offset = (task.row + row) * p_.c_row_stride + (task.column + column) * p_.c_col_stride;
+    const bool plain = finish.alpha == 1.0f && p_.bias == nullptr && !finish.add_c && blocking_.k_blocks == 1;
+    if (plain && columns == kPanel && p_.c_dtype == DType::bf16 && p_.c_col_stride == 1) {
+      store_converted(sums, rows, reinterpret_cast<bf16*>(task.c) + offset, p_.c_row_stride);
+      return;
+    }
     Finish<float> stage = finish;
     if (blocking_.k_blocks > 1 && p_.c_dtype == DType::f32) {
       if (block > 0) stage = {finish.alpha, nullptr, nullptr, true};
@@ -204,6 +275,7 @@ class TileProduct {
 
 void gemm_tasks(const GemmJob& job, int64_t begin, int64_t end, void* slice, GemmPackedB& packed) {
   const TileConfig config;
+  __asm__ volatile("" ::"r"(&config) : "memory");  // the load below names eight bytes of it only
   _tile_loadconfig(&config);
   TileProduct product(job, static_cast<char*>(slice), packed);
   for (int64_t i = begin; i < end; ++i) product.run(decode_task(job, i));

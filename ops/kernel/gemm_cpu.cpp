@@ -101,9 +101,9 @@ class TileProduct {
     packed_ = in_place_columns_ == 0 ? GemmPackedB{task_.b, task_.column} : GemmPackedB{};
   }
 
-  // Rows whose distance is a multiple of 1 KiB would share a few sets of the first-level cache.
+  // Rows whose distance is a multiple of 2 KiB would share two sets of the first-level cache.
   BlockOfA<T> choose_a(int64_t row, int64_t rows) {
-    const bool rows_collide = p_.a.row_stride * static_cast<int64_t>(sizeof(T)) % 1024 == 0 && rows > 4;
+    const bool rows_collide = p_.a.row_stride * static_cast<int64_t>(sizeof(T)) % 2048 == 0 && rows > 4;
     if (is_sum_type(p_.a.dtype) && (p_.a.col_stride == 1 || task_.columns <= kPanel) && !rows_collide)
       return {reinterpret_cast<const T*>(a_at(row)), p_.a.row_stride, p_.a.col_stride};
     const PanelSource source{a_at(row), p_.a.dtype, p_.a.row_stride, p_.a.col_stride, rows, steps_};

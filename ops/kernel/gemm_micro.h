@@ -27,60 +27,60 @@ constexpr int kMicroRows = 6;
 #endif
 constexpr int kMicroVectors = 2;
 
-// Byte offset of row i, built from a few odd multiples so that the rows fit the base + index * scale form
-// instead of taking a pointer register each.
-template <int I>
-RECKON_INLINE int64_t row_offset(const int64_t (&odd)[7]) {
-  if constexpr (I == 0)
-    return 0;
-  else if constexpr (I % 2 == 1)
-    return odd[I / 2];
-  else
-    return 2 * row_offset<I / 2>(odd);
-}
-
-template <class T, int ROWS, int VECTORS, int I = 0>
-RECKON_INLINE void update_rows(const char* a, const int64_t (&odd)[7], const Vector<T> (&b)[VECTORS],
-                               Vector<T> (&sums)[ROWS][VECTORS]) {
-  if constexpr (I < ROWS) {
-    const Vector<T> value = broadcast(reinterpret_cast<const T*>(a + row_offset<I>(odd)));
-#pragma GCC unroll 4
-    for (int v = 0; v < VECTORS; ++v) sums[I][v] = multiply_add(value, b[v], sums[I][v]);
-    update_rows<T, ROWS, VECTORS, I + 1>(a, odd, b, sums);
-  }
-}
-
 template <class T, int ROWS, int VECTORS>
 void micro(const MicroArguments<T>& arguments) {
   constexpr int width = kLanes<T>;
   Vector<T> sums[ROWS][VECTORS] = {};
-  const char* a = reinterpret_cast<const char*>(arguments.a);
+  const T* a = arguments.a;
   const T* b = arguments.b;
-  const int64_t a_step = arguments.a_step_stride * static_cast<int64_t>(sizeof(T));
-  const int64_t b_step = arguments.b_step_stride;
-  int64_t odd[7];
-#pragma GCC unroll 7
-  for (int i = 0; i < 7; ++i) odd[i] = (2 * i + 1) * arguments.a_row_stride * static_cast<int64_t>(sizeof(T));
+  const int64_t a_row = arguments.a_row_stride, a_step = arguments.a_step_stride,
+                b_step = arguments.b_step_stride;
+  T* c = arguments.c;
+  int64_t c_row = arguments.c_row_stride;
 #pragma GCC unroll 14
-  for (int i = 0; i < ROWS; ++i) __builtin_prefetch(arguments.c + i * arguments.c_row_stride, 1);
+  for (int i = 0; i < ROWS; ++i) __builtin_prefetch(c + i * c_row, 1);
   for (int64_t p = arguments.steps; p > 0; --p) {
     Vector<T> columns[VECTORS];
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v) columns[v] = load(b + v * width);
-    update_rows<T, ROWS, VECTORS>(a, odd, columns, sums);
+#pragma GCC unroll 14
+    for (int i = 0; i < ROWS; ++i) {
+      const Vector<T> value = broadcast(a + i * a_row);
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v) sums[i][v] = multiply_add(value, columns[v], sums[i][v]);
+    }
     a += a_step;
     b += b_step;
-    __asm__("" : "+r"(a), "+r"(b));  // one induction variable per operand
+    __asm__("" : "+r"(a), "+r"(b));  // one moving pointer per operand instead of one per row
   }
-  const Finish<T>& finish = *arguments.finish;
+
+  __asm__(""
+          : "+r"(c), "+r"(c_row));  // computes the addresses of c anew rather than keep them through the loop
+  const Finish<T> finish = *arguments.finish;
+  if (finish.alpha == T{1} && finish.column_bias == nullptr && finish.row_bias == nullptr) {
+    // The common case apart, for its branches would cost more than its stores; a factor of one changes no bits.
+    if (finish.add_c) {
+#pragma GCC unroll 14
+      for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; ++v) sums[i][v] += load(c + i * c_row + v * width);
+      }
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < ROWS; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; ++v) store(c + i * c_row + v * width, sums[i][v]);
+    }
+    return;
+  }
 #pragma GCC unroll 14
   for (int i = 0; i < ROWS; ++i) {
-    T* to = arguments.c + i * arguments.c_row_stride;
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; ++v) {
+      T* to = c + i * c_row + v * width;
       Vector<T> value = finish_vector<T>(finish, sums[i][v], arguments.row + i, arguments.column + v * width);
-      if (finish.add_c) value += load(to + v * width);
-      store(to + v * width, value);
+      if (finish.add_c) value += load(to);
+      store(to, value);
     }
   }
 }

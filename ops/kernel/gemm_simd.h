@@ -1,5 +1,5 @@
 // Vectors of one ISA level for the matrix-product kernels: loads and stores that convert bf16 and f16, partial
-// ones that never touch memory past the count, and a square transpose. Included by gemm_*.cpp only; all of it
+// ones that never touch memory past the count, and a square transpose. Included by gemm_*.cpp and *_cpu.cpp; all of it
 // has internal linkage so that no code of one level can serve another.
 #pragma once
 
@@ -26,7 +26,6 @@ constexpr int kVectorBytes = 32;
 constexpr int kVectorBytes = 16;
 #define RECKON_VECTOR_REGISTER "x"
 #endif
-#define RECKON_INLINE inline __attribute__((always_inline))
 
 using Floats = float __attribute__((vector_size(kVectorBytes)));
 using Doubles = double __attribute__((vector_size(kVectorBytes)));

@@ -20,10 +20,13 @@ bool tile_registers_granted() {
 }
 
 bool cpu_has_bf16_tiles() {
+  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;  // leaf 7, edx
+  constexpr unsigned kAvx512Bf16 = 1u << 5;                     // leaf 7.1, eax
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  return (edx & kAmxBf16) != 0 && (edx & kAmxTile) != 0;
+  if ((edx & kAmxBf16) == 0 || (edx & kAmxTile) == 0 || eax < 1) return false;
+  __cpuid_count(7, 1, eax, ebx, ecx, edx);
+  return (eax & kAvx512Bf16) != 0;
 }
 
 IsaLevel detect() {

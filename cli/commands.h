@@ -1,0 +1,14 @@
+// The subcommands of the program. Each adds its flags and help to the app; the callback does the work and returns by
+// exception: reckon::Error is printed by main as one message, exit code 1.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace reckon::cli {
+
+void add_train(CLI::App& app);
+void add_plan(CLI::App& app);
+void add_audit(CLI::App& app);
+void add_compare(CLI::App& app);
+
+}  // namespace reckon::cli

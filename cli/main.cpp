@@ -1,0 +1,33 @@
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "runtime/core/error.h"
+#include "runtime/cpu/threads.h"
+
+int main(int argc, char** argv) {
+  reckon::restart_with_short_spins(argv);
+  CLI::App app{
+      "reckon: a training runtime that keeps its own books\n"
+      "Trains Qwen-style and Evoformer-style models and accounts every byte, launch and FLOP of it.\n"
+      "Bytes are binary (KiB = 1024); FLOPs count a multiply-add as two."};
+  app.require_subcommand(1);
+  app.fallthrough(false);
+  reckon::cli::add_train(app);
+  reckon::cli::add_plan(app);
+  reckon::cli::add_audit(app);
+  reckon::cli::add_compare(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  } catch (const reckon::Error& e) {
+    std::fflush(stdout);
+    fmt::print(stderr, "reckon: error: {}\n", e.what());
+    return 1;
+  } catch (const std::exception& e) {
+    std::fflush(stdout);
+    fmt::print(stderr, "reckon: internal error: {}\n", e.what());
+    return 3;
+  }
+  return 0;
+}

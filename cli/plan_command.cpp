@@ -1,0 +1,72 @@
+// reckon plan: peak, launches and FLOPs of a training step from a dry run, without data and without weights.
+#include <chrono>
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/run_flags.h"
+#include "models/evoformer/config.h"
+#include "models/qwen/config.h"
+#include "models/train/trainer.h"
+#include "profiler/json.h"
+#include "profiler/ledger.h"
+#include "profiler/report.h"
+#include "runtime/core/format.h"
+
+namespace reckon::cli {
+namespace {
+
+struct PlanFlags : RunFlags {
+  std::string json, report = "summary";
+};
+
+// What the config alone says, to stand beside the count.
+std::string parameter_formula(const models::RunOptions& o, int64_t counted) {
+  if (o.family == models::Family::qwen) {
+    const auto c = o.config.empty() ? models::QwenConfig::preset(o.preset) : models::QwenConfig::from_json_file(o.config);
+    return fmt::format("parameters: {} counted, {} by formula; {} per layer", format_count(counted), format_count(c.n_parameters()),
+                       format_count(c.n_parameters_per_layer()));
+  }
+  const auto c = models::EvoformerConfig::preset(o.preset);
+  return fmt::format("parameters: {} counted; blocks {} by formula ({} per block)", format_count(counted),
+                     format_count(c.blocks * c.n_parameters_per_block()), format_count(c.n_parameters_per_block()));
+}
+
+void run(PlanFlags f) {
+  RECKON_CHECK(f.report == "full" || f.report == "summary", "--report must be full or summary, got '{}'", f.report);
+  f.device = "meta";
+  const models::RunOptions options = f.resolve(2);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto device = f.make_device(DeviceKind::meta);
+  profiler::Ledger ledger;
+  device->add_sink(&ledger);
+  std::string parameters;
+  {
+    models::Trainer trainer(options, *device, /*with_data=*/false);
+    fmt::print("{}\n", trainer.task().describe());
+    parameters = parameter_formula(options, trainer.task().parameters().n_elements());
+    while (!trainer.done()) trainer.step();
+  }
+  ledger.close();
+  profiler::RunRecord record{run_config(options, device->spec()), ledger.books(), {}, {}};
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  fmt::print("{}\ndry run of {} steps (the first creates optimizer state): {} events in {}\n\n", parameters, options.steps,
+             format_count(record.books.n_events), format_seconds(seconds));
+  std::fflush(stdout);
+  if (f.report == "full") profiler::write_report(std::cout, record);
+  else profiler::write_summary(std::cout, record);
+  if (!f.json.empty()) profiler::save_run(f.json, record);
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  auto f = std::make_shared<PlanFlags>();
+  CLI::App* c = app.add_subcommand("plan", "Peak memory, launches and FLOPs of a training step before the run: a dry run on meta, no data, no weights");
+  add_run_flags(*c, *f, false);
+  c->add_option("--json", f->json, "File for the whole ledger and the summary")->group("Output");
+  c->add_option("--report", f->report, "full or summary")->capture_default_str()->group("Output");
+  c->callback([f] { run(*f); });
+}
+
+}  // namespace reckon::cli

@@ -1,0 +1,156 @@
+// reckon train: a training run with its books.
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/machine.h"
+#include "cli/run_flags.h"
+#include "models/train/checkpoint_file.h"
+#include "models/train/trainer.h"
+#include "profiler/html.h"
+#include "profiler/json.h"
+#include "profiler/ledger.h"
+#include "profiler/report.h"
+#include "profiler/trace.h"
+#include "runtime/core/format.h"
+#include "runtime/cpu/isa.h"
+
+namespace reckon::cli {
+namespace {
+
+struct TrainFlags : RunFlags {
+  std::string json, out, resume, trace, html, ledger = "on", report = "summary";
+  int64_t save_every = 0;
+};
+
+// One line per step while there are few; at most one per half second after that.
+class Progress {
+ public:
+  Progress(const models::RunOptions& o, std::string item, double peak_rate) : options_(o), item_(std::move(item)), peak_rate_(peak_rate) {}
+
+  void step(const models::StepReport& r, const Device& device, const profiler::Ledger* ledger) {
+    const auto now = std::chrono::steady_clock::now();
+    const bool last = r.step + 1 == options_.steps;
+    if (options_.steps > 100 && !last && now - printed_ < std::chrono::milliseconds(500)) return;
+    printed_ = now;
+    const ArenaStats s = device.arena().stats();
+    std::string line = fmt::format("step {:>{}}/{}", r.step + 1, std::to_string(options_.steps).size(), options_.steps);
+    line += r.loss ? fmt::format("  loss {:.4f}", *r.loss) : "  loss unknown (no data)";
+    if (r.grad_norm) line += fmt::format("  |grad| {:.3f}", *r.grad_norm);
+    line += fmt::format("  lr {:.2e}", r.lr);
+    if (device.executes()) line += fmt::format("  {} {}/s", format_scaled(static_cast<double>(r.items) / r.seconds), item_);
+    line += fmt::format("  live {}  peak {}", format_bytes(static_cast<double>(s.requested)), format_bytes(static_cast<double>(s.peak_requested)));
+    if (ledger && device.executes() && peak_rate_ > 0 && ledger->books().last) {
+      const auto cost = ledger->books().last->cost_by_phase();
+      int64_t model = 0;
+      for (Phase p : {Phase::forward, Phase::loss, Phase::backward}) model += cost[static_cast<size_t>(p)].matmul_flops;
+      line += fmt::format("  MFU {:.0f} %", 100.0 * static_cast<double>(model) / r.seconds / peak_rate_);
+    }
+    fmt::print("{}\n", line);
+    std::fflush(stdout);
+  }
+
+ private:
+  models::RunOptions options_;
+  std::string item_;
+  double peak_rate_;
+  std::chrono::steady_clock::time_point printed_{};
+};
+
+std::filesystem::path checkpoint_path(const TrainFlags& f) { return std::filesystem::path(f.out) / "checkpoint.safetensors"; }
+
+// Writing must be known to work before hours of training, not after.
+void check_writable(const std::string& path) {
+  if (path.empty()) return;
+  const std::filesystem::path p(path);
+  const auto folder = p.has_parent_path() ? p.parent_path() : std::filesystem::path(".");
+  RECKON_CHECK(std::filesystem::is_directory(folder) && access(folder.c_str(), W_OK) == 0 && !std::filesystem::is_directory(p),
+               "cannot write '{}': its folder must exist and be writable, and it must not be a folder itself", path);
+}
+
+void run(const TrainFlags& f) {
+  RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
+  RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none", "--report must be full, summary or none, got '{}'", f.report);
+  RECKON_CHECK(f.save_every >= 0, "--save-every must not be negative, got {}", f.save_every);
+  RECKON_CHECK(f.save_every == 0 || !f.out.empty(), "--save-every needs --out FOLDER for the checkpoints");
+  for (const std::string& path : {f.json, f.trace, f.html}) check_writable(path);
+  const bool books = f.ledger == "on";
+  RECKON_CHECK(books || (f.json.empty() && f.trace.empty() && f.html.empty()), "--ledger off leaves nothing to write with --json, --trace or --html");
+  const models::RunOptions options = f.resolve(0);
+  if (!f.out.empty()) {
+    std::error_code ec;
+    std::filesystem::create_directories(f.out, ec);
+    RECKON_CHECK(!ec && access(f.out.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.out);
+  }
+
+  const auto device = f.make_device(options.device);
+  profiler::Ledger ledger;
+  if (books) device->add_sink(&ledger);
+  const int64_t first_step = f.resume.empty() ? 0 : models::steps_in_checkpoint(f.resume);
+  profiler::RunRecord record;
+  {
+    models::Trainer trainer(options, *device, /*with_data=*/!options.data.empty() || device->executes(), first_step);
+    if (!f.resume.empty()) {
+      trainer.resume(f.resume);
+      fmt::print("resumed after {} steps from {}\n", first_step, f.resume);
+    }
+    const double rate = device->executes() ? measure_matmul_rate(options.dtype, device->spec()) : 0;
+    fmt::print("{}\n", trainer.task().describe());
+    fmt::print("device {} ({}, {} thread{}), dtype {}, checkpoint {}, fuse {}", name_of(options.device), name_of(static_cast<IsaLevel>(device->spec().isa_level)),
+               device->spec().threads, device->spec().threads == 1 ? "" : "s", name_of(options.dtype), autograd::name_of(options.checkpoint), options.fuse.to_string());
+    fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a 1024^3 {} product measured now", format_scaled(rate), name_of(options.dtype)) : "");
+    if (trainer.done()) fmt::print("nothing to do: {} of {} steps are in the checkpoint\n", first_step, options.steps);
+
+    Progress progress(options, trainer.task().item_name(), rate);
+    while (!trainer.done()) {
+      const models::StepReport r = trainer.step();
+      progress.step(r, *device, books ? &ledger : nullptr);
+      if (r.loss) {
+        record.losses.push_back(*r.loss);
+        RECKON_CHECK(std::isfinite(*r.loss), "the loss is {} after step {}: run again with --check-nan to see which op made it{}", *r.loss, r.step + 1,
+                     f.out.empty() ? "" : "; the last checkpoint is untouched");
+      }
+      if (!f.out.empty() && ((f.save_every > 0 && trainer.steps_done() % f.save_every == 0) || trainer.done())) trainer.save(checkpoint_path(f));
+    }
+    if (record.losses.size() > 1) fmt::print("loss: first {:.4f}, last {:.4f}\n", record.losses.front(), record.losses.back());
+    if (books) record.process = profiler::measure_process(device->arena());
+  }
+  if (!books) return;
+  ledger.close();
+  record.config = run_config(options, device->spec());
+  record.books = ledger.books();
+  fmt::print("\n");
+  std::fflush(stdout);
+  if (f.report == "full") profiler::write_report(std::cout, record);
+  else if (f.report == "summary") profiler::write_summary(std::cout, record);
+  std::cout.flush();
+  if (!f.json.empty()) profiler::save_run(f.json, record);
+  if (!f.out.empty()) profiler::save_run(f.out, record);
+  if (!f.trace.empty()) profiler::write_trace(f.trace, ledger.last_step_events());
+  if (!f.html.empty()) profiler::write_html(f.html, record, ledger.last_step_events());
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto f = std::make_shared<TrainFlags>();
+  CLI::App* c = app.add_subcommand("train", "Train a model and keep the books of every step");
+  add_run_flags(*c, *f, true);
+  auto* output = "Output";
+  c->add_option("--json", f->json, "File for the whole ledger and the summary")->group(output);
+  c->add_option("--out", f->out, "Folder for run.json and checkpoint.safetensors (written at the end and with --save-every)")->group(output);
+  c->add_option("--save-every", f->save_every, "Steps between checkpoints; 0: only at the end")->capture_default_str()->group(output);
+  c->add_option("--resume", f->resume, "Checkpoint to continue from, bit for bit as if never stopped")->group(output);
+  c->add_option("--report", f->report, "full, summary or none")->capture_default_str()->group(output);
+  c->add_option("--trace", f->trace, "File for a Chrome/Perfetto trace of the last step")->group(output);
+  c->add_option("--html", f->html, "File for an offline HTML report of the last step")->group(output);
+  c->add_option("--ledger", f->ledger, "on or off (no books, no reports)")->capture_default_str()->group(output);
+  c->callback([f] { run(*f); });
+}
+
+}  // namespace reckon::cli

@@ -1,0 +1,143 @@
+#include "models/evoformer/evoformer.h"
+
+#include <cmath>
+
+#include "autograd/checkpoint.h"
+#include "ops/binary/binary.h"
+#include "ops/cross_entropy/cross_entropy.h"
+#include "ops/dropout/dropout.h"
+#include "ops/embedding/embedding.h"
+#include "ops/linear/linear.h"
+#include "ops/linear_cross_entropy/linear_cross_entropy.h"
+#include "ops/view/view.h"
+#include "runtime/scope.h"
+
+namespace reckon::models {
+
+using autograd::Boundary;
+using autograd::segment;
+
+Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis, std::string_view site,
+                   const DropoutSource& drop, FusionSet fuse) {
+  if (drop.recorded) return ops::add(residual, drop.recorded(site, update));
+  if (!drop.training || p == 0) return ops::add(residual, update);
+  autograd::Generator& g = autograd::grad_state().generator;
+  const ops::DropoutKey key{g.seed, g.next_stream++};
+  if (fuse.has(Fusion::dropout_add)) return ops::dropout_add(residual, update, p, key, {shared_axis});
+  return ops::add(residual, ops::dropout(update, p, key, {shared_axis}));
+}
+
+PairStack::PairStack(Builder& b, std::string_view n, const EvoformerConfig& c, FusionSet f)
+    : name(intern(n)), fuse(f), dropout(c.pair_dropout), mask_transition(c.mask_transitions) {
+  ModuleScope scope(name);
+  tri_mul_out = TriangleMultiplication(b, "tri_mul_out", c, true);
+  tri_mul_in = TriangleMultiplication(b, "tri_mul_in", c, false);
+  tri_att_start = TriangleAttention(b, "tri_att_start", c, AttentionAxis::rows);
+  tri_att_end = TriangleAttention(b, "tri_att_end", c, AttentionAxis::columns);
+  pair_transition = Transition(b, "pair_transition", c.c_z, c.transition_n);
+}
+
+Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& drop) const {
+  ModuleScope scope(name);
+  constexpr int kRowWise = 1, kColumnWise = 2;
+  const auto update = [&](const auto& module, int shared_axis, std::string_view site) {
+    const auto run = [&module, mask, f = fuse](std::span<const Tensor> in) -> TensorList { return {module(in[0], mask, f)}; };
+    z = add_dropped(z, segment(Boundary::sublayer, run, {z})[0], dropout, shared_axis, site, drop, fuse);
+  };
+  update(tri_mul_out, kRowWise, "tri_mul_out");
+  update(tri_mul_in, kRowWise, "tri_mul_in");
+  update(tri_att_start, kRowWise, "tri_att_start");
+  update(tri_att_end, kColumnWise, "tri_att_end");
+  const Tensor transition_mask = mask_transition ? mask : Tensor{};
+  const auto run = [this, transition_mask](std::span<const Tensor> in) -> TensorList { return {pair_transition(in[0], transition_mask, fuse)}; };
+  return ops::add(z, segment(Boundary::sublayer, run, {z})[0]);
+}
+
+EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerConfig& c, FusionSet f)
+    : name(intern(n)), config(c), fuse(f) {
+  ModuleScope scope(name);
+  msa_att_row = MsaRowAttention(b, "msa_att_row", c);
+  msa_att_col = MsaColumnAttention(b, "msa_att_col", c);
+  msa_transition = Transition(b, "msa_transition", c.c_m, c.transition_n);
+  outer_product_mean = OuterProductMean(b, "outer_product_mean", c.c_m, c.c_hidden_opm, c.c_z);
+  pair_stack = PairStack(b, "pair_stack", c, f);
+}
+
+TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const EvoformerInputs& in) const {
+  ModuleScope scope(name);
+  Tensor m = m0, z = z0;
+  const Tensor msa_mask = in.msa_mask;
+  const auto opm = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {outer_product_mean(v[0], msa_mask, fuse)}; };
+  if (config.opm_first) z = ops::add(z, segment(Boundary::sublayer, opm, {m})[0]);
+  {
+    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {msa_att_row(v[0], v[1], msa_mask, fuse)}; };
+    m = add_dropped(m, segment(Boundary::sublayer, run, {m, z})[0], config.msa_dropout, 1, "msa_att_row", in.drop, fuse);
+  }
+  {
+    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {msa_att_col(v[0], msa_mask, fuse)}; };
+    m = ops::add(m, segment(Boundary::sublayer, run, {m})[0]);
+  }
+  {
+    const Tensor mask = config.mask_transitions ? msa_mask : Tensor{};
+    const auto run = [this, mask](std::span<const Tensor> v) -> TensorList { return {msa_transition(v[0], mask, fuse)}; };
+    m = ops::add(m, segment(Boundary::sublayer, run, {m})[0]);
+  }
+  if (!config.opm_first) z = ops::add(z, segment(Boundary::sublayer, opm, {m})[0]);
+  z = pair_stack(z, in.pair_mask, in.drop);
+  return {m, z};
+}
+
+MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed, DType dtype)
+    : config_(config), fuse_(fuse) {
+  config_.validate();
+  Builder b(device, dtype, seed, parameters_);
+  {
+    ModuleScope scope("input_embedder");
+    const Init m = Init::normal(1.0), z = Init::normal(1.0);
+    msa_embedding_ = b.parameter("msa", {kResidues, config_.c_m}, m);
+    left_embedding_ = b.parameter("left", {kResidues, config_.c_z}, z);
+    right_embedding_ = b.parameter("right", {kResidues, config_.c_z}, z);
+    position_embedding_ = b.parameter("relative_position", {kRelativePositions, config_.c_z}, z);
+    deletion_embedding_ = Linear(b, "deletions", 2, config_.c_m, false, Init::lecun(2));
+  }
+  {
+    ModuleScope scope("blocks");
+    for (int64_t i = 0; i < config_.blocks; ++i) blocks_.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), config_, fuse_));
+  }
+  ModuleScope scope("masked_msa_head");
+  head_weight_ = b.parameter("weight", {kResidues, config_.c_m}, Init::lecun(config_.c_m));
+}
+
+Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
+  RECKON_CHECK(batch.msa.rank() == 3 && batch.msa.dtype() == DType::i64, "residue ids must be i64 [batch, rows, residues], got {}", describe(batch.msa));
+  const int64_t B = batch.msa.size(0), S = batch.msa.size(1), R = batch.msa.size(2);
+  Tensor m, z;
+  {
+    ModuleScope scope("input_embedder");
+    m = ops::add(ops::embedding(batch.msa, msa_embedding_), deletion_embedding_(batch.deletions));
+    const Tensor query = ops::reshape(ops::slice(batch.msa, 1, 0, 1), {B, R});
+    const Tensor left = ops::unsqueeze(ops::embedding(query, left_embedding_), 2);
+    const Tensor right = ops::unsqueeze(ops::embedding(query, right_embedding_), 1);
+    z = ops::add(ops::add(left, right), ops::embedding(batch.residue_index, position_embedding_));
+  }
+  EvoformerInputs in{batch.msa_mask, batch.pair_mask, {.training = training, .recorded = {}}};
+  {
+    ModuleScope scope("blocks");
+    for (const auto& block : blocks_) {
+      const EvoformerBlock* e = block.get();
+      TensorList out = segment(
+          Boundary::block, [e, in](std::span<const Tensor> v) -> TensorList { return (*e)(v[0], v[1], in); }, {m, z});
+      m = std::move(out[0]);
+      z = std::move(out[1]);
+    }
+  }
+  PhaseScope phase(Phase::loss);
+  ModuleScope scope("masked_msa_head");
+  const Tensor targets = batch.targets.reshaped({B * S * R});
+  const Tensor rows = ops::reshape(m, {B * S * R, config_.c_m});
+  m = {};
+  if (fuse_.has(Fusion::cross_entropy)) return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);
+  return ops::cross_entropy(ops::linear(rows, head_weight_), targets, ops::Reduction::mean);
+}
+
+}  // namespace reckon::models

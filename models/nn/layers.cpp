@@ -1,0 +1,74 @@
+#include "models/nn/layers.h"
+
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/linear/linear.h"
+#include "ops/norm_linear/norm_linear.h"
+#include "ops/rms_norm/rms_norm.h"
+#include "runtime/scope.h"
+
+namespace reckon::models {
+
+Linear::Linear(Builder& b, std::string_view n, int64_t in, int64_t out, bool with_bias, Init init, double bias_value)
+    : name(intern(n)) {
+  ModuleScope scope(name);
+  weight = b.parameter("weight", {out, in}, init);
+  if (with_bias) bias = b.parameter("bias", {out}, Init::constant(bias_value));
+}
+
+Tensor Linear::operator()(const Tensor& x) const {
+  ModuleScope scope(name);
+  return ops::linear(x, weight, bias);
+}
+
+LayerNorm::LayerNorm(Builder& b, std::string_view n, int64_t c, double e) : name(intern(n)), eps(e) {
+  ModuleScope scope(name);
+  weight = b.parameter("weight", {c}, Init::constant(1));
+  bias = b.parameter("bias", {c}, Init::constant(0));
+}
+
+Tensor LayerNorm::operator()(const Tensor& x) const {
+  ModuleScope scope(name);
+  return ops::layer_norm(x, weight, bias, eps);
+}
+
+RmsNorm::RmsNorm(Builder& b, std::string_view n, int64_t c, double e) : name(intern(n)), eps(e) {
+  ModuleScope scope(name);
+  weight = b.parameter("weight", {c}, Init::constant(1));
+}
+
+Tensor RmsNorm::operator()(const Tensor& x) const {
+  ModuleScope scope(name);
+  return ops::rms_norm(x, weight, eps);
+}
+
+namespace {
+
+TensorList project_fused(ops::NormKind kind, const Tensor& x, const Tensor& w, const Tensor& b, double eps,
+                         std::initializer_list<const Linear*> linears) {
+  std::vector<Tensor> weights, biases;
+  for (const Linear* l : linears) {
+    weights.push_back(l->weight);
+    biases.push_back(l->bias);
+  }
+  return ops::norm_linear(x, kind, w, b, eps, weights, biases);
+}
+
+}  // namespace
+
+TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears, FusionSet fuse) {
+  if (fuse.has(Fusion::norm_linear)) return project_fused(ops::NormKind::layer, x, norm.weight, norm.bias, norm.eps, linears);
+  const Tensor n = norm(x);
+  TensorList out;
+  for (const Linear* l : linears) out.push_back((*l)(n));
+  return out;
+}
+
+TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears, FusionSet fuse) {
+  if (fuse.has(Fusion::norm_linear)) return project_fused(ops::NormKind::rms, x, norm.weight, {}, norm.eps, linears);
+  const Tensor n = norm(x);
+  TensorList out;
+  for (const Linear* l : linears) out.push_back((*l)(n));
+  return out;
+}
+
+}  // namespace reckon::models

@@ -1,0 +1,46 @@
+// The small modules everything is built from. Each opens its own module scope, so the ledger names it.
+#pragma once
+
+#include <optional>
+
+#include "models/nn/parameters.h"
+#include "models/toggles.h"
+
+namespace reckon::models {
+
+struct Linear {
+  NameId name{};
+  Tensor weight;  // [out, in]
+  Tensor bias;    // [out] or undefined
+
+  Linear() = default;
+  Linear(Builder& b, std::string_view name, int64_t in, int64_t out, bool with_bias, Init init, double bias_value = 0.0);
+  Tensor operator()(const Tensor& x) const;
+  int64_t out() const { return weight.size(0); }
+};
+
+struct LayerNorm {
+  NameId name{};
+  Tensor weight, bias;  // [c]
+  double eps = 1e-5;
+
+  LayerNorm() = default;
+  LayerNorm(Builder& b, std::string_view name, int64_t c, double eps = 1e-5);
+  Tensor operator()(const Tensor& x) const;
+};
+
+struct RmsNorm {
+  NameId name{};
+  Tensor weight;  // [c]
+  double eps = 1e-6;
+
+  RmsNorm() = default;
+  RmsNorm(Builder& b, std::string_view name, int64_t c, double eps);
+  Tensor operator()(const Tensor& x) const;
+};
+
+// Several projections of one normalised input: one norm and a linear each, or (fused) one op that rebuilds the norm.
+TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears, FusionSet fuse);
+TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears, FusionSet fuse);
+
+}  // namespace reckon::models

@@ -1,0 +1,193 @@
+#include "models/qwen/qwen.h"
+
+#include <cmath>
+
+#include "autograd/checkpoint.h"
+#include "ops/attention/attention.h"
+#include "ops/binary/binary.h"
+#include "ops/cast/cast.h"
+#include "ops/cross_entropy/cross_entropy.h"
+#include "ops/embedding/embedding.h"
+#include "ops/linear/linear.h"
+#include "ops/linear_cross_entropy/linear_cross_entropy.h"
+#include "ops/matmul/matmul.h"
+#include "ops/rope/rope.h"
+#include "ops/softmax/softmax.h"
+#include "ops/swiglu/swiglu.h"
+#include "ops/activation/activation.h"
+#include "ops/transition/transition.h"
+#include "ops/view/view.h"
+#include "runtime/scope.h"
+
+namespace reckon::models {
+namespace {
+
+constexpr double kInitStddev = 0.02;
+constexpr double kMasked = -1e9;
+
+// scores = scale * q k^T + masks, softmax, times v; the score matrix is held. q [B,A,S,D], k and v [B,K,S,D].
+// Query heads are grouped by key/value head, so that sharing needs no copies.
+Tensor attend_eager(const Tensor& q_BASD, const Tensor& k_BKSD, const Tensor& v_BKSD, const QwenInputs& in, double scale) {
+  const int64_t B = q_BASD.size(0), A = q_BASD.size(1), S = q_BASD.size(2), D = q_BASD.size(3), K = k_BKSD.size(1);
+  const Tensor q = ops::reshape(ops::scale(q_BASD, scale), {B, K, A / K, S, D});
+  Tensor scores = ops::matmul(q, ops::transpose(ops::unsqueeze(k_BKSD, 2), -2, -1));
+  scores = ops::add(scores, in.causal_bias);
+  if (in.key_mask.defined()) {
+    const Tensor key_bias = ops::affine(in.key_mask, -kMasked, kMasked);
+    scores = ops::add(scores, ops::reshape(key_bias, {B, 1, 1, 1, S}));
+  }
+  scores = ops::softmax(scores);
+  const Tensor o = ops::matmul(scores, ops::unsqueeze(v_BKSD, 2));
+  return ops::permute(ops::reshape(o, {B, A, S, D}), {0, 2, 1, 3});
+}
+
+}  // namespace
+
+QwenAttention::QwenAttention(Builder& b, std::string_view n, const QwenConfig& c)
+    : name(intern(n)), heads(c.heads), kv_heads(c.kv_heads), head_dim(c.head_dim), rope_theta(c.rope_theta) {
+  ModuleScope scope(name);
+  const Init init = Init::normal(kInitStddev);
+  q_proj = Linear(b, "q_proj", c.hidden, heads * head_dim, c.qkv_bias, init);
+  k_proj = Linear(b, "k_proj", c.hidden, kv_heads * head_dim, c.qkv_bias, init);
+  v_proj = Linear(b, "v_proj", c.hidden, kv_heads * head_dim, c.qkv_bias, init);
+  if (c.qk_norm) {
+    q_norm = RmsNorm(b, "q_norm", head_dim, c.rms_eps);
+    k_norm = RmsNorm(b, "k_norm", head_dim, c.rms_eps);
+  }
+  o_proj = Linear(b, "o_proj", heads * head_dim, c.hidden, false, init);
+}
+
+QwenMlp::QwenMlp(Builder& b, std::string_view n, const QwenConfig& c) : name(intern(n)) {
+  ModuleScope scope(name);
+  const Init init = Init::normal(kInitStddev);
+  gate_proj = Linear(b, "gate_proj", c.hidden, c.intermediate, false, init);
+  up_proj = Linear(b, "up_proj", c.hidden, c.intermediate, false, init);
+  down_proj = Linear(b, "down_proj", c.intermediate, c.hidden, false, init);
+}
+
+QwenLayer::QwenLayer(Builder& b, std::string_view n, const QwenConfig& c, FusionSet f) : name(intern(n)), fuse(f) {
+  ModuleScope scope(name);
+  input_layernorm = RmsNorm(b, "input_layernorm", c.hidden, c.rms_eps);
+  self_attn = QwenAttention(b, "self_attn", c);
+  post_attention_layernorm = RmsNorm(b, "post_attention_layernorm", c.hidden, c.rms_eps);
+  mlp = QwenMlp(b, "mlp", c);
+}
+
+Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
+  const QwenAttention& a = self_attn;
+  const int64_t B = x_BSH.size(0), S = x_BSH.size(1), A = a.heads, K = a.kv_heads, D = a.head_dim;
+  ModuleScope scope(a.name);
+  TensorList qkv = project(input_layernorm, x_BSH, {&a.q_proj, &a.k_proj, &a.v_proj}, fuse);
+  Tensor q = ops::reshape(qkv[0], {B, S, A, D});
+  Tensor k = ops::reshape(qkv[1], {B, S, K, D});
+  Tensor v = ops::reshape(qkv[2], {B, S, K, D});
+  qkv.clear();
+  if (a.q_norm) q = (*a.q_norm)(q);
+  if (a.k_norm) k = (*a.k_norm)(k);
+  q = ops::permute(ops::rope(q, in.positions, a.rope_theta), {0, 2, 1, 3});
+  k = ops::permute(ops::rope(k, in.positions, a.rope_theta), {0, 2, 1, 3});
+  v = ops::permute(v, {0, 2, 1, 3});
+  const double scale = 1.0 / std::sqrt(static_cast<double>(D));
+  Tensor o;
+  if (fuse.has(Fusion::attention)) {
+    o = ops::attention(ops::unsqueeze(q, 1), ops::unsqueeze(k, 1), ops::unsqueeze(v, 1), in.key_mask, {},
+                       {.scale = scale, .causal = true, .mask_value = kMasked});
+  } else {
+    o = attend_eager(q, k, v, in, scale);
+  }
+  q = k = v = {};
+  return a.o_proj(ops::reshape(o, {B, S, A * D}));
+}
+
+Tensor QwenLayer::feed_forward(const Tensor& x_BSH) const {
+  ModuleScope scope(mlp.name);
+  if (fuse.has(Fusion::transition)) {
+    const Tensor n = post_attention_layernorm(x_BSH);
+    return ops::swiglu_transition(n, {}, {}, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight, 0.0);
+  }
+  TensorList gate_up = project(post_attention_layernorm, x_BSH, {&mlp.gate_proj, &mlp.up_proj}, fuse);
+  const Tensor product = ops::mul(ops::silu(gate_up[0]), gate_up[1]);
+  gate_up.clear();
+  return mlp.down_proj(product);
+}
+
+Tensor QwenLayer::operator()(const Tensor& x_BSH, const QwenInputs& in) const {
+  ModuleScope scope(name);
+  using autograd::Boundary;
+  const auto attention = [this, in](std::span<const Tensor> x) -> TensorList { return {attend(x[0], in)}; };
+  const auto transition = [this](std::span<const Tensor> x) -> TensorList { return {feed_forward(x[0])}; };
+  Tensor x = ops::add(x_BSH, autograd::segment(Boundary::sublayer, attention, {x_BSH})[0]);
+  return ops::add(x, autograd::segment(Boundary::sublayer, transition, {x})[0]);
+}
+
+Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t seed, DType dtype)
+    : device_(device), config_(config), fuse_(fuse) {
+  config_.validate();
+  Builder b(device, dtype, seed, parameters_);
+  {
+    ModuleScope scope("embed_tokens");
+    embed_tokens_ = b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(kInitStddev));
+  }
+  {
+    ModuleScope scope("layers");
+    for (int64_t i = 0; i < config_.layers; ++i) layers_.push_back(std::make_unique<QwenLayer>(b, std::to_string(i), config_, fuse_));
+  }
+  norm_ = RmsNorm(b, "norm", config_.hidden, config_.rms_eps);
+  if (!config_.tied) {
+    ModuleScope scope("lm_head");
+    lm_head_ = b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(kInitStddev));
+  }
+}
+
+Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor& mask_BS) const {
+  RECKON_CHECK(ids_BS.rank() == 2 && ids_BS.dtype() == DType::i64, "token ids must be i64 [batch, sequence], got {}", describe(ids_BS));
+  const int64_t B = ids_BS.size(0), S = ids_BS.size(1);
+  QwenInputs in;
+  in.positions = positions;
+  if (!positions.defined()) {
+    std::vector<int64_t> p(static_cast<size_t>(S));
+    for (int64_t i = 0; i < S; ++i) p[static_cast<size_t>(i)] = i;
+    in.positions = Tensor::from_host(device_, {S}, DType::i64, p.data(), p.size() * 8, Category::input, "positions");
+  }
+  if (mask_BS.defined()) in.key_mask = mask_BS.reshaped({B, 1, S});
+  if (!fuse_.has(Fusion::attention)) {
+    in.causal_bias = Tensor::empty(device_, {S, S}, parameters_.all()[0].tensor.dtype(), Category::input, "causal_bias");
+    ops::fill_causal(in.causal_bias, kMasked);
+  }
+  Tensor x;
+  {
+    ModuleScope scope("embed_tokens");
+    x = ops::embedding(ids_BS, embed_tokens_);
+  }
+  ModuleScope scope("layers");
+  for (const auto& layer : layers_) {
+    const QwenLayer* l = layer.get();
+    x = autograd::segment(autograd::Boundary::block,
+                          [l, in](std::span<const Tensor> v) -> TensorList { return {(*l)(v[0], in)}; }, {x})[0];
+  }
+  return x;
+}
+
+Tensor Qwen::logits(const Tensor& hidden_BSH) const {
+  const Tensor n = norm_(hidden_BSH);
+  ModuleScope scope("lm_head");
+  return ops::linear(n, head_weight());
+}
+
+Tensor Qwen::loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& positions, const Tensor& mask_BS) const {
+  Tensor h = hidden(ids_BS, positions, mask_BS);
+  PhaseScope phase(Phase::loss);
+  const int64_t T = ids_BS.numel();
+  const Tensor labels = labels_BS.reshaped({T});
+  if (fuse_.has(Fusion::cross_entropy)) {
+    h = norm_(h);
+    ModuleScope scope("lm_head");
+    return ops::linear_cross_entropy(ops::reshape(h, {T, config_.hidden}), head_weight(), labels, ops::Reduction::mean);
+  }
+  Tensor l = logits(h);
+  h = {};
+  ModuleScope scope("loss");
+  return ops::cross_entropy(ops::reshape(l, {T, config_.vocab}), labels, ops::Reduction::mean);
+}
+
+}  // namespace reckon::models

@@ -1,0 +1,80 @@
+// Qwen2 / Qwen2.5 / Qwen3 decoder. Parameter names are Hugging Face's without the leading "model.".
+// Shape letters: B batch, S sequence, H hidden, A query heads, K key/value heads, D head width, I feed-forward, V vocabulary.
+#pragma once
+
+#include <memory>
+
+#include "models/nn/layers.h"
+#include "models/qwen/config.h"
+
+namespace reckon::models {
+
+struct QwenAttention {
+  NameId name{};
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  double rope_theta = 0;
+  Linear q_proj, k_proj, v_proj, o_proj;
+  std::optional<RmsNorm> q_norm, k_norm;
+
+  QwenAttention() = default;
+  QwenAttention(Builder& b, std::string_view name, const QwenConfig& c);
+};
+
+struct QwenMlp {
+  NameId name{};
+  Linear gate_proj, up_proj, down_proj;
+
+  QwenMlp() = default;
+  QwenMlp(Builder& b, std::string_view name, const QwenConfig& c);
+};
+
+// What all layers share in one forward pass.
+struct QwenInputs {
+  Tensor positions;    // i64 [S] or [B, S]
+  Tensor key_mask;     // f32 [B, 1, S], 1 = may be attended to; undefined: all
+  Tensor causal_bias;  // f32 [S, S], 0 or -1e9; only the eager composition uses it
+};
+
+struct QwenLayer {
+  NameId name{};
+  FusionSet fuse;
+  RmsNorm input_layernorm;
+  QwenAttention self_attn;
+  RmsNorm post_attention_layernorm;
+  QwenMlp mlp;
+
+  QwenLayer(Builder& b, std::string_view name, const QwenConfig& c, FusionSet fuse);
+  Tensor operator()(const Tensor& x_BSH, const QwenInputs& in) const;
+
+ private:
+  Tensor attend(const Tensor& x_BSH, const QwenInputs& in) const;
+  Tensor feed_forward(const Tensor& x_BSH) const;
+};
+
+class Qwen {
+ public:
+  Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t seed, DType dtype = DType::f32);
+
+  // Final-norm hidden states [B, S, H].
+  Tensor hidden(const Tensor& ids_BS, const Tensor& positions = {}, const Tensor& mask_BS = {}) const;
+  Tensor logits(const Tensor& hidden_BSH) const;  // [B, S, V]
+  // Mean cross entropy of predicting labels [B, S] (already shifted; -100 is ignored); shape [].
+  Tensor loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& positions = {}, const Tensor& mask_BS = {}) const;
+
+  const ParameterSet& parameters() const { return parameters_; }
+  const QwenConfig& config() const { return config_; }
+
+ private:
+  const Tensor& head_weight() const { return config_.tied ? embed_tokens_ : lm_head_; }
+
+  Device& device_;
+  QwenConfig config_;
+  FusionSet fuse_;
+  ParameterSet parameters_;
+  Tensor embed_tokens_;  // [V, H]
+  std::vector<std::unique_ptr<QwenLayer>> layers_;
+  RmsNorm norm_;
+  Tensor lm_head_;  // [V, H]; undefined when tied
+};
+
+}  // namespace reckon::models

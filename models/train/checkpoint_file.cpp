@@ -1,0 +1,73 @@
+#include "models/train/checkpoint_file.h"
+
+#include <charconv>
+#include <cstring>
+#include <set>
+
+#include "models/data/safetensors.h"
+
+namespace reckon::models {
+namespace {
+
+// Settings that a continued run must share, or it would not be the run it continues. The others (device, checkpoint
+// policy, fusion) may change.
+const std::set<std::string> kMustAgree{"model", "preset", "dtype", "batch", "seq", "rows", "dropout", "accumulate", "optimizer",
+                                       "lr", "schedule", "warmup", "steps", "weight_decay", "clip", "seed"};
+
+std::vector<int64_t> shape_of(const Tensor& t) { return {t.shape().begin(), t.shape().end()}; }
+
+void fill_from(const data::SafetensorsFile& file, const std::string& name, const Tensor& t) {
+  RECKON_CHECK(file.contains(name), "{} has no tensor '{}', which this run needs", file.file_name(), name);
+  const data::TensorView& v = file.tensor(name);
+  RECKON_CHECK(v.shape == shape_of(t) && data::runtime_type(v.dtype) == t.dtype(),
+               "{}: tensor '{}' is {} [{}], this run needs {}", file.file_name(), name, data::name_of(v.dtype),
+               fmt::join(v.shape, ", "), reckon::describe(t));
+  std::memcpy(t.raw(), v.bytes.data(), v.bytes.size());
+  t.storage()->bump_version();
+}
+
+int64_t parse_steps(const data::SafetensorsFile& file) {
+  const auto it = file.metadata().find("steps_done");
+  RECKON_CHECK(it != file.metadata().end() && file.metadata().count("format") && file.metadata().at("format") == "reckon training state 1",
+               "{} is not a training state of reckon (a safetensors file without its marks)", file.file_name());
+  int64_t steps = -1;
+  const std::string& s = it->second;
+  const auto [end, ec] = std::from_chars(s.data(), s.data() + s.size(), steps);
+  RECKON_CHECK(ec == std::errc() && end == s.data() + s.size() && steps >= 0, "{}: steps_done is '{}', expected a count", file.file_name(), s);
+  return steps;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path, const RunOptions& options, const ParameterSet& parameters, Optimizer& optimizer,
+                     int64_t steps_done) {
+  data::SafetensorsWriter writer;
+  writer.set_metadata("format", "reckon training state 1");
+  writer.set_metadata("steps_done", std::to_string(steps_done));
+  for (const auto& [key, value] : options.describe())
+    if (kMustAgree.count(key)) writer.set_metadata("run." + key, value);
+  const auto add = [&](const std::string& name, const Tensor& t) {
+    writer.add(name, data::stored_type(t.dtype()), shape_of(t), std::span<const std::byte>(t.raw(), t.bytes()));
+  };
+  for (const NamedParameter& p : parameters.all()) add(p.name, p.tensor);
+  for (const NamedParameter& s : optimizer.state()) add("optimizer." + s.name, s.tensor);
+  writer.write(path);
+}
+
+int64_t steps_in_checkpoint(const std::filesystem::path& path) { return parse_steps(data::SafetensorsFile::open(path)); }
+
+int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& options, const ParameterSet& parameters, Optimizer& optimizer) {
+  const data::SafetensorsFile file = data::SafetensorsFile::open(path);
+  const int64_t steps = parse_steps(file);
+  for (const auto& [key, value] : options.describe()) {
+    if (!kMustAgree.count(key)) continue;
+    const auto it = file.metadata().find("run." + key);
+    RECKON_CHECK(it != file.metadata().end() && it->second == value, "{} was saved with {} = {}, this run has {}: resuming would not continue it",
+                 path.string(), key, it == file.metadata().end() ? "(nothing)" : it->second, value);
+  }
+  for (const NamedParameter& p : parameters.all()) fill_from(file, p.name, p.tensor);
+  for (const NamedParameter& s : optimizer.state()) fill_from(file, "optimizer." + s.name, s.tensor);
+  return steps;
+}
+
+}  // namespace reckon::models

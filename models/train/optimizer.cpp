@@ -1,0 +1,137 @@
+#include "models/train/optimizer.h"
+
+#include "autograd/node.h"
+#include "ops/adamw/adamw.h"
+#include "ops/binary/binary.h"
+#include "ops/grad_norm/grad_norm.h"
+#include "ops/grad_scaler/grad_scaler.h"
+#include "ops/sgd/sgd.h"
+#include "runtime/scope.h"
+
+namespace reckon::models {
+namespace {
+
+// PyTorch's gradient scaler defaults.
+constexpr double kInitialScale = 65536.0, kGrowth = 2.0, kBackoff = 0.5;
+constexpr int64_t kGrowthInterval = 2000;
+
+}  // namespace
+
+OptimizerKind optimizer_from_name(std::string_view name) {
+  for (OptimizerKind k : {OptimizerKind::adamw, OptimizerKind::sgd})
+    if (name == name_of(k)) return k;
+  raise_error(fmt::format("unknown optimizer '{}': expected adamw or sgd", name));
+}
+
+std::string_view name_of(OptimizerKind k) { return k == OptimizerKind::adamw ? "adamw" : "sgd"; }
+
+Optimizer::Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse) : options_(options), fuse_(fuse) {
+  for (const NamedParameter& p : parameters.all()) slots_.push_back({&p, {}, {}});
+}
+
+Tensor Optimizer::make_state(const Slot& slot, std::string_view label) const {
+  const Tensor& p = slot.parameter->tensor;
+  return ops::full(p.device(), p.shape(), p.dtype(), 0.0, Category::optimizer, label);
+}
+
+void Optimizer::create(Slot& slot) {
+  if (slot.first.defined()) return;
+  Scope scope;
+  context().module = intern(slot.parameter->name);
+  context().op = intern("optimizer_state");
+  if (options_.kind == OptimizerKind::adamw) {
+    slot.first = make_state(slot, "exp_avg");
+    slot.second = make_state(slot, "exp_avg_sq");
+  } else if (options_.momentum != 0) {
+    slot.first = make_state(slot, "momentum");
+  }
+}
+
+void Optimizer::create_scaler() {
+  if (!options_.scale_loss || scale_.defined()) return;
+  Device& device = slots_.at(0).parameter->tensor.device();
+  scale_ = ops::full(device, {1}, DType::f32, kInitialScale, Category::optimizer, "loss_scale");
+  growth_tracker_ = ops::full(device, {1}, DType::i64, 0.0, Category::optimizer, "growth_tracker");
+}
+
+const Tensor& Optimizer::loss_scale() {
+  create_scaler();
+  return scale_;
+}
+
+Tensor Optimizer::step(int64_t step, double lr) {
+  PhaseScope phase(Phase::optimizer);
+  std::vector<Tensor> params, grads;
+  std::vector<Slot*> used;
+  for (Slot& s : slots_) {
+    Tensor g = autograd::grad_of(s.parameter->tensor);
+    if (!g.defined()) continue;
+    create(s);
+    params.push_back(s.parameter->tensor.detached());
+    grads.push_back(std::move(g));
+    used.push_back(&s);
+  }
+  RECKON_CHECK(!grads.empty(), "no parameter has a gradient: backward did not run, or the loss depends on none of them");
+
+  Tensor skip, norm, factor;
+  if (options_.scale_loss) {
+    skip = ops::non_finite(grads);
+    const Tensor one = ops::full(scale_.device(), {1}, DType::f32, 1.0, Category::transient, "one");
+    ops::scale_all_(grads, ops::div(one, scale_));
+  }
+  if (options_.clip > 0) {
+    norm = fuse_.has(Fusion::adamw) ? ops::grad_norm(grads) : ops::grad_norm_eager(grads);
+    factor = ops::clip_coefficient(norm, options_.clip);
+  }
+  if (options_.kind == OptimizerKind::adamw) {
+    const ops::AdamWSettings settings{.lr = lr, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps,
+                                      .weight_decay = options_.weight_decay, .step = step + 1};
+    if (fuse_.has(Fusion::adamw)) {
+      std::vector<Tensor> first, second;
+      for (Slot* s : used) {
+        first.push_back(s->first);
+        second.push_back(s->second);
+      }
+      ops::adamw_all(params, grads, first, second, settings, factor, skip);
+    } else {
+      for (size_t i = 0; i < used.size(); ++i) {
+        Scope scope;
+        context().module = intern(used[i]->parameter->name);
+        ops::adamw_eager(params[i], grads[i], used[i]->first, used[i]->second, settings, factor, skip);
+      }
+    }
+  } else {
+    for (size_t i = 0; i < used.size(); ++i) {
+      Scope scope;
+      context().module = intern(used[i]->parameter->name);
+      ops::sgd(params[i], grads[i], used[i]->first,
+               {.lr = lr, .momentum = options_.momentum, .weight_decay = options_.weight_decay, .step = step + 1}, factor, skip);
+    }
+  }
+  if (options_.scale_loss) ops::scaler_update(scale_, growth_tracker_, skip, kGrowth, kBackoff, kGrowthInterval);
+  grads.clear();
+  for (const Slot& s : slots_) autograd::clear_grad(s.parameter->tensor);
+  return norm;
+}
+
+std::vector<NamedParameter> Optimizer::state() {
+  PhaseScope phase(Phase::optimizer);
+  std::vector<NamedParameter> out;
+  create_scaler();
+  for (Slot& s : slots_) {
+    create(s);
+    if (options_.kind == OptimizerKind::adamw) {
+      out.push_back({"exp_avg." + s.parameter->name, s.first});
+      out.push_back({"exp_avg_sq." + s.parameter->name, s.second});
+    } else if (s.first.defined()) {
+      out.push_back({"momentum." + s.parameter->name, s.first});
+    }
+  }
+  if (scale_.defined()) {
+    out.push_back({"loss_scale", scale_});
+    out.push_back({"growth_tracker", growth_tracker_});
+  }
+  return out;
+}
+
+}  // namespace reckon::models

@@ -1,0 +1,52 @@
+// AdamW and SGD over a parameter set, with clipping and (for f16) loss scaling that never branches on a value: the
+// clip coefficient, the scale and the found-infinity flag stay on the device, so a dry run makes the same calls.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "models/nn/parameters.h"
+#include "models/toggles.h"
+
+namespace reckon::models {
+
+enum class OptimizerKind : uint8_t { adamw, sgd };
+OptimizerKind optimizer_from_name(std::string_view name);
+std::string_view name_of(OptimizerKind k);
+
+struct OptimizerOptions {
+  OptimizerKind kind = OptimizerKind::adamw;
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.01, momentum = 0.9;
+  double clip = 1.0;          // largest 2-norm of all gradients together; 0: no clipping
+  bool scale_loss = false;    // f16: gradients arrive multiplied by the loss scale
+};
+
+class Optimizer {
+ public:
+  Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse);
+
+  // The loss scale [1] to multiply the loss with; undefined without scaling. Created at the first call.
+  const Tensor& loss_scale();
+  // One update from the gradients the parameters hold; then drops them. `step` counts from 0. Returns the gradient norm
+  // before clipping [1], undefined when clipping is off.
+  Tensor step(int64_t step, double lr);
+
+  // State tensors under stable names ("exp_avg.<parameter>", ...), creating those that do not exist yet.
+  std::vector<NamedParameter> state();
+
+ private:
+  struct Slot {
+    const NamedParameter* parameter;
+    Tensor first, second;  // exp_avg and exp_avg_sq, or momentum
+  };
+  void create(Slot& slot);
+  Tensor make_state(const Slot& slot, std::string_view label) const;
+  void create_scaler();
+
+  OptimizerOptions options_;
+  FusionSet fuse_;
+  std::vector<Slot> slots_;
+  Tensor scale_, growth_tracker_;
+};
+
+}  // namespace reckon::models

@@ -1,0 +1,74 @@
+#include "models/train/options.h"
+
+#include <algorithm>
+
+#include "runtime/core/error.h"
+
+namespace reckon::models {
+
+Family family_from_name(std::string_view name) {
+  for (Family f : {Family::qwen, Family::evoformer})
+    if (name == name_of(f)) return f;
+  raise_error(fmt::format("unknown model '{}': expected qwen or evoformer", name));
+}
+
+std::string_view name_of(Family f) { return f == Family::qwen ? "qwen" : "evoformer"; }
+
+void RunOptions::resolve() {
+  const bool q = family == Family::qwen;
+  const bool full_size = preset != "demo" && preset != "tiny" && preset != "tiny3";
+  const auto open = [](auto& value, auto fallback) {
+    if (value == 0) value = fallback;
+  };
+  if (q) {
+    open(batch, full_size ? int64_t{1} : (preset == "demo" ? int64_t{8} : int64_t{2}));
+    open(seq, full_size ? int64_t{2048} : (preset == "demo" ? int64_t{128} : int64_t{16}));
+    open(steps, int64_t{60});
+    open(lr, 3e-3);
+  } else {
+    open(batch, int64_t{1});
+    open(seq, full_size ? int64_t{256} : (preset == "demo" ? int64_t{32} : int64_t{10}));
+    open(rows, full_size ? int64_t{128} : (preset == "demo" ? int64_t{32} : int64_t{6}));
+    open(steps, int64_t{20});
+    open(lr, 2e-3);
+  }
+  if (warmup < 0) warmup = std::min<int64_t>(100, steps / 10);
+  optimizer.scale_loss = dtype == DType::f16;
+  const auto within = [](const char* what, int64_t v, int64_t low, int64_t high) {
+    RECKON_CHECK(v >= low && v <= high, "{} must be between {} and {}, got {}", what, low, high, v);
+  };
+  within("--batch", batch, 1, int64_t{1} << 24);
+  within("--seq", seq, 1, int64_t{1} << 24);
+  if (!q) within("--rows", rows, 1, int64_t{1} << 24);
+  within("--steps", steps, 1, int64_t{1} << 31);
+  within("--accumulate", accumulate, 1, 1 << 20);
+  within("--warmup", warmup, 0, int64_t{1} << 31);
+  RECKON_CHECK(lr > 0 && lr < 1e3, "--lr must be positive and below 1000, got {}", lr);
+  RECKON_CHECK(optimizer.clip >= 0, "--clip must be 0 (off) or positive, got {}", optimizer.clip);
+  RECKON_CHECK(optimizer.weight_decay >= 0, "--weight-decay must not be negative, got {}", optimizer.weight_decay);
+  RECKON_CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16, "--dtype must be f32, bf16 or f16, got {}",
+               reckon::name_of(dtype));
+}
+
+std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
+  std::vector<std::pair<std::string, std::string>> out{
+      {"model", std::string(name_of(family))}, {"preset", config.empty() ? preset : config},
+      {"data", data},
+      {"device", std::string(reckon::name_of(device))}, {"dtype", std::string(reckon::name_of(dtype))},
+      {"checkpoint", std::string(autograd::name_of(checkpoint))}, {"fuse", fuse.to_string()},
+      {"batch", std::to_string(batch)}, {"seq", std::to_string(seq)}};
+  if (family == Family::evoformer) {
+    out.emplace_back("rows", std::to_string(rows));
+    out.emplace_back("dropout", dropout ? "on" : "off");
+  }
+  for (auto& [k, v] : std::initializer_list<std::pair<const char*, std::string>>{
+           {"steps", std::to_string(steps)}, {"accumulate", std::to_string(accumulate)},
+           {"optimizer", std::string(name_of(optimizer.kind))}, {"lr", fmt::format("{}", lr)},
+           {"schedule", std::string(Schedule::name_of(schedule))}, {"warmup", std::to_string(warmup)},
+           {"weight_decay", fmt::format("{}", optimizer.weight_decay)}, {"clip", fmt::format("{}", optimizer.clip)},
+           {"seed", std::to_string(seed)}})
+    out.emplace_back(k, v);
+  return out;
+}
+
+}  // namespace reckon::models

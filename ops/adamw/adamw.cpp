@@ -1,0 +1,262 @@
+#include "ops/adamw/adamw.h"
+
+#include <array>
+#include <cmath>
+
+#include "ops/adamw/adamw_kernel.h"
+#include "ops/binary/binary.h"
+#include "ops/cast/cast.h"
+#include "ops/rules.h"
+
+RECKON_DECLARE_CPU_KERNEL(scale_in_place_cpu)
+RECKON_DECLARE_CPU_KERNEL(lerp_cpu)
+RECKON_DECLARE_CPU_KERNEL(lerp_square_cpu)
+RECKON_DECLARE_CPU_KERNEL(scaled_sum_cpu)
+RECKON_DECLARE_CPU_KERNEL(denominator_cpu)
+RECKON_DECLARE_CPU_KERNEL(add_quotient_cpu)
+RECKON_DECLARE_CPU_KERNEL(adamw_all_cpu)
+
+namespace reckon::ops {
+
+AdamWAttrs::AdamWAttrs(const AdamWSettings& s)
+    : decays_param(s.decoupled && s.weight_decay != 0),
+      decays_grad(!s.decoupled && s.weight_decay != 0),
+      param_factor(1 - s.lr * s.weight_decay),
+      grad_decay(s.weight_decay),
+      weight1(1 - s.beta1),
+      weight2(1 - s.beta2),
+      root_factor(1 / std::sqrt(1 - std::pow(s.beta2, static_cast<double>(s.step)))),
+      eps(s.eps),
+      minus_step_size(-s.lr / (1 - std::pow(s.beta1, static_cast<double>(s.step)))) {
+  RECKON_CHECK(s.step >= 1, "adamw counts steps from 1, got step {}", s.step);
+  RECKON_CHECK(s.beta1 >= 0 && s.beta1 < 1 && s.beta2 >= 0 && s.beta2 < 1,
+               "adamw expects betas in [0, 1), got {} and {}", s.beta1, s.beta2);
+  RECKON_CHECK(s.eps >= 0 && s.weight_decay >= 0, "adamw expects eps and weight decay >= 0, got {} and {}",
+               s.eps, s.weight_decay);
+}
+
+namespace {
+
+void check_scalar(const Tensor& t, const char* what) {
+  RECKON_CHECK(!t.defined() || (t.numel() == 1 && is_compute_type(t.dtype())),
+               "adamw's {} must be one float, got {}", what, describe(t));
+}
+
+// Input 0 is written; `operands` inputs of its shape, then `skip` or nothing.
+Plan plan_in_place(const PlanContext& c, const char* name, size_t operands, int64_t flops) {
+  const Tensor& target = c.in[0];
+  check_floating(target, "an updated tensor");
+  RECKON_CHECK(target.contiguous(), "{} needs a contiguous target, got {}", name, describe(target));
+  for (size_t i = 1; i < operands; ++i) check_shape(c.in[i], target.shape(), "an operand of an in-place step");
+  check_scalar(c.in[operands], "skip flag");
+  Plan p;
+  p.outputs = {{.shape = target.shape(), .dtype = target.dtype(), .alias_of = 0, .writes = true}};
+  p.launches = {{name}};
+  p.cost.vector_flops = target.numel() * flops;
+  set_traffic(p, c);
+  return p;
+}
+
+// Per element: 3 for exp_avg, 4 for exp_avg_sq, 2 and a root for the denominator, 3 for the step; 1 more for a
+// gradient scale, 1 for decoupled decay, 2 for decay in the gradient.
+Plan plan_adamw_all(const PlanContext& c) {
+  const auto& a = c.as<AdamWAttrs>();
+  RECKON_CHECK(c.in.size() > 2 && (c.in.size() - 2) % 4 == 0,
+               "adamw_all takes four lists of one length and two scalars, got {} inputs", c.in.size());
+  const size_t n = (c.in.size() - 2) / 4;
+  check_scalar(c.in[4 * n], "gradient scale");
+  check_scalar(c.in[4 * n + 1], "skip flag");
+  Plan p;
+  int64_t elements = 0;
+  for (size_t i = 0; i < 4 * n; ++i) {
+    const Tensor& t = c.in[i];
+    check_floating(t, "a tensor of adamw_all");
+    RECKON_CHECK(t.shape() == c.in[i % n].shape() && t.contiguous(),
+                 "adamw_all's tensor {} of list {} must be contiguous of shape {}, got {}", i % n, i / n,
+                 to_string(c.in[i % n].shape()), describe(t));
+    if (i < n) elements += t.numel();
+    if (i / n != 1)
+      p.outputs.push_back(
+          {.shape = t.shape(), .dtype = t.dtype(), .alias_of = static_cast<int>(i), .writes = true});
+  }
+  p.launches = {{"adamw_all"}};
+  p.cost.vector_flops =
+      elements * (12 + (c.in[4 * n].defined() ? 1 : 0) + (a.decays_param ? 1 : 0) + (a.decays_grad ? 2 : 0));
+  p.cost.special = elements;
+  set_traffic(p, c);
+  return p;
+}
+
+std::shared_ptr<StepAttrs> step(double factor, double shift = 0) {
+  return std::make_shared<StepAttrs>(factor, shift);
+}
+constexpr const char* kNoGradient = "updates its target in place, outside the graph";
+
+InputSpec as_f32(InputSpec s) {
+  s.fixed_f32 = true;
+  return s;
+}
+
+const OpDef scale_in_place_op{
+    .name = "scale_in_place",
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "scale_in_place", 1, 1); },
+    .cpu = RECKON_CPU_KERNEL(scale_in_place_cpu),
+    .reference = RECKON_ISA::scale_in_place_kernel<double>,
+    .counted = RECKON_ISA::scale_in_place_kernel<Counted>,
+    .gradient_note = kNoGradient,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "tail", .inputs = {normal({3, 171}), absent()}, .attrs = step(0.99)}};
+        }};
+
+const OpDef lerp_op{
+    .name = "lerp_in_place",
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_in_place", 2, 3); },
+    .cpu = RECKON_CPU_KERNEL(lerp_cpu),
+    .reference = RECKON_ISA::lerp_kernel<double>,
+    .counted = RECKON_ISA::lerp_kernel<Counted>,
+    .gradient_note = kNoGradient,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "tail", .inputs = {normal({3, 171}), normal({3, 171}), absent()}, .attrs = step(0.1)},
+              {.name = "transposed gradient",
+               .inputs = {normal({6, 5}), {.shape = {6, 5}, .transposed = true}, absent()},
+               .attrs = step(0.1)}};
+        }};
+
+const OpDef lerp_square_op{
+    .name = "lerp_square_in_place",
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_square_in_place", 2, 4); },
+    .cpu = RECKON_CPU_KERNEL(lerp_square_cpu),
+    .reference = RECKON_ISA::lerp_square_kernel<double>,
+    .counted = RECKON_ISA::lerp_square_kernel<Counted>,
+    .gradient_note = kNoGradient,
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "tail",
+                                      .inputs = {positive({3, 171}), normal({3, 171}), absent()},
+                                      .attrs = step(0.01)}};
+        }};
+
+const OpDef scaled_sum_op{
+    .name = "scaled_sum",
+    .plan =
+        [](const PlanContext& c) {
+          check_shape(c.in[1], c.in[0].shape(), "scaled_sum's second operand");
+          return elementwise_plan(c, "scaled_sum", promoted_dtype(c), 2, 0);
+        },
+    .cpu = RECKON_CPU_KERNEL(scaled_sum_cpu),
+    .reference = RECKON_ISA::scaled_sum_kernel<double>,
+    .counted = RECKON_ISA::scaled_sum_kernel<Counted>,
+    .gradient_note = kNoGradient,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "tail", .inputs = {normal({3, 171}), normal({3, 171})}, .attrs = step(0.05)}};
+        }};
+
+const OpDef denominator_op{
+    .name = "adam_denominator",
+    .plan = [](const PlanContext& c) { return elementwise_plan(c, "adam_denominator", c.in[0].dtype(), 2, 1); },
+    .cpu = RECKON_CPU_KERNEL(denominator_cpu),
+    .reference = RECKON_ISA::denominator_kernel<double>,
+    .counted = RECKON_ISA::denominator_kernel<Counted>,
+    .gradient_note = kNoGradient,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "tail", .inputs = {positive({3, 171})}, .attrs = step(3.2, 1e-6)}};
+        }};
+
+const OpDef add_quotient_op{
+    .name = "add_quotient_in_place",
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "add_quotient_in_place", 3, 3); },
+    .cpu = RECKON_CPU_KERNEL(add_quotient_cpu),
+    .reference = RECKON_ISA::add_quotient_kernel<double>,
+    .counted = RECKON_ISA::add_quotient_kernel<Counted>,
+    .gradient_note = kNoGradient,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "tail",
+               .inputs = {normal({3, 171}), normal({3, 171}), positive({3, 171}), absent()},
+               .attrs = step(-0.01)}};
+        }};
+
+const OpDef adamw_all_op{
+    .name = "adamw_all",
+    .plan = plan_adamw_all,
+    .cpu = RECKON_CPU_KERNEL(adamw_all_cpu),
+    .reference = RECKON_ISA::adamw_all_kernel<double>,
+    .counted = RECKON_ISA::adamw_all_kernel<Counted>,
+    .gradient_note = kNoGradient,
+    .cases = [] {
+      const auto decay = std::make_shared<AdamWAttrs>(AdamWSettings{.lr = 0.01, .step = 3});
+      const auto l2 = std::make_shared<AdamWAttrs>(
+          AdamWSettings{.lr = 0.01, .weight_decay = 0.05, .step = 2, .decoupled = false});
+      return std::vector<OpCase>{
+          {.name = "one tensor",
+           .inputs = {normal({3, 171}), normal({3, 171}), normal({3, 171}), positive({3, 171}), absent(),
+                      absent()},
+           .attrs = decay},
+          {.name = "two tensors of several chunks, mixed types, scaled",
+           .inputs = {normal({2, 4099}), normal({7}), normal({2, 4099}), normal({7}), as_f32(normal({2, 4099})),
+                      as_f32(normal({7})), as_f32(positive({2, 4099})), as_f32(positive({7})),
+                      as_f32(positive({1})), absent()},
+           .attrs = decay},
+          {.name = "decay in the gradient",
+           .inputs = {normal({5, 6}), normal({5, 6}), normal({5, 6}), positive({5, 6}), absent(), absent()},
+           .attrs = l2}};
+    }};
+
+void run(const OpDef& op, std::initializer_list<Tensor> in, std::shared_ptr<StepAttrs> attrs) {
+  dispatch(op, std::span<const Tensor>(in.begin(), in.size()), attrs);
+}
+
+}  // namespace
+
+void adamw_eager(Tensor& param, const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq,
+                 const AdamWSettings& settings, const Tensor& grad_scale, const Tensor& skip) {
+  const AdamWAttrs a(settings);
+  Tensor g = grad.detached();
+  check_scalar(grad_scale, "gradient scale");
+  if (grad_scale.defined()) g = mul(g, grad_scale.detached().reshaped({}));
+  if (a.decays_grad) {
+    const std::array<Tensor, 2> in{g, param};
+    g = dispatch(scaled_sum_op, in, step(a.grad_decay))[0];
+  }
+  if (a.decays_param) run(scale_in_place_op, {param, skip}, step(a.param_factor));
+  run(lerp_op, {exp_avg, g, skip}, step(a.weight1));
+  run(lerp_square_op, {exp_avg_sq, g, skip}, step(a.weight2));
+  const Tensor denominator =
+      dispatch(denominator_op, std::span<const Tensor>(&exp_avg_sq, 1), step(a.root_factor, a.eps))[0];
+  run(add_quotient_op, {param, exp_avg, denominator, skip}, step(a.minus_step_size));
+}
+
+void adamw_all(std::span<const Tensor> params, std::span<const Tensor> grads, std::span<const Tensor> exp_avg,
+               std::span<const Tensor> exp_avg_sq, const AdamWSettings& settings, const Tensor& grad_scale,
+               const Tensor& skip) {
+  RECKON_CHECK(
+      grads.size() == params.size() && exp_avg.size() == params.size() && exp_avg_sq.size() == params.size(),
+      "adamw_all got {} parameters, {} gradients, {} and {} moments: expected lists of one length",
+      params.size(), grads.size(), exp_avg.size(), exp_avg_sq.size());
+  if (params.empty()) return;
+  TensorList in;
+  in.reserve(4 * params.size() + 2);
+  in.insert(in.end(), params.begin(), params.end());
+  for (const Tensor& g : grads) in.push_back(contiguous(g.detached()));
+  in.insert(in.end(), exp_avg.begin(), exp_avg.end());
+  in.insert(in.end(), exp_avg_sq.begin(), exp_avg_sq.end());
+  in.push_back(grad_scale);
+  in.push_back(skip);
+  dispatch(adamw_all_op, in, std::make_shared<AdamWAttrs>(settings));
+}
+
+std::vector<const OpDef*> adamw_ops() {
+  return {&scale_in_place_op, &lerp_op,         &lerp_square_op, &scaled_sum_op,
+          &denominator_op,    &add_quotient_op, &adamw_all_op};
+}
+
+}  // namespace reckon::ops

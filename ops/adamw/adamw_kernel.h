@@ -1,0 +1,155 @@
+// The steps of the update. Each formula has at most one product per addition, so that a compiler that contracts
+// to fused multiply-adds has one way to do it, and the eager and the fused form give the same bits.
+#pragma once
+
+#include "ops/adamw/adamw_attrs.h"
+#include "ops/kernel/tensor_list.h"
+
+namespace reckon::ops::RECKON_ISA {
+namespace {
+
+template <class C>
+RECKON_INLINE C lerp_to(C a, C b, C w) {
+  return a + w * (b - a);
+}  // 3 FLOPs
+template <class C>
+RECKON_INLINE C lerp_to_square(C a, C b, C w) {
+  return a + w * (b * b - a);
+}  // 4
+template <class C>
+RECKON_INLINE C scaled_sum(C a, C b, C s) {
+  return a + s * b;
+}  // 2
+template <class C>
+RECKON_INLINE C root_term(C v, C f, C eps) {
+  return k_sqrt(v) * f + eps;
+}  // 2, a root
+template <class C>
+RECKON_INLINE C quotient_sum(C a, C b, C c, C s) {
+  return a + s * (b / c);
+}  // 3
+
+// ---- eager: one op each; the last input is `skip`
+// ---------------------------------------------------------------
+
+template <class C>
+inline void scale_in_place_kernel(KernelArgs& a) {
+  a.launch(0);
+  if (is_set<C>(a.in[1])) return;
+  const C f = C(a.as<StepAttrs>().factor);
+  elementwise<C, 1, 1>(a, [f](int64_t, const C* const* in, C* const* out, int64_t n) {
+    const C* x = in[0];
+    C* y = out[0];
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * f;
+  });
+}
+
+template <class C, class F>
+RECKON_INLINE void in_place_step(KernelArgs& a, F f) {
+  a.launch(0);
+  if (is_set<C>(a.in[2])) return;
+  elementwise<C, 2, 1>(a, [f](int64_t, const C* const* in, C* const* out, int64_t n) {
+    const C *x = in[0], *z = in[1];
+    C* y = out[0];
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = f(x[i], z[i]);
+  });
+}
+
+template <class C>
+inline void lerp_kernel(KernelArgs& a) {
+  const C w = C(a.as<StepAttrs>().factor);
+  in_place_step<C>(
+      a, [w](C x, C z) __attribute__((always_inline)) { return lerp_to(x, z, w); });
+}
+template <class C>
+inline void lerp_square_kernel(KernelArgs& a) {
+  const C w = C(a.as<StepAttrs>().factor);
+  in_place_step<C>(
+      a, [w](C x, C z) __attribute__((always_inline)) { return lerp_to_square(x, z, w); });
+}
+template <class C>
+inline void scaled_sum_kernel(KernelArgs& a) {  // not in place
+  const C s = C(a.as<StepAttrs>().factor);
+  map_binary<C>(
+      a, [s](C x, C z) __attribute__((always_inline)) { return scaled_sum(x, z, s); });
+}
+template <class C>
+inline void denominator_kernel(KernelArgs& a) {  // not in place
+  const C f = C(a.as<StepAttrs>().factor), eps = C(a.as<StepAttrs>().shift);
+  map_unary<C>(
+      a, [ f, eps ](C v) __attribute__((always_inline)) { return root_term(v, f, eps); }, 12);
+}
+template <class C>
+inline void add_quotient_kernel(KernelArgs& a) {
+  a.launch(0);
+  if (is_set<C>(a.in[3])) return;
+  const C s = C(a.as<StepAttrs>().factor);
+  elementwise<C, 3, 1>(a, [s](int64_t, const C* const* in, C* const* out, int64_t n) {
+    const C *p = in[0], *m = in[1], *d = in[2];
+    C* y = out[0];
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) y[i] = quotient_sum(p[i], m[i], d[i], s);
+  });
+}
+
+// ---- fused
+// ------------------------------------------------------------------------------------------------------ in: n
+// params, n grads, n exp_avg, n exp_avg_sq, grad_scale or absent, skip or absent; out: params, exp_avg,
+// exp_avg_sq. The steps run one after the other over a tile that stays in the first-level cache.
+
+template <class C>
+inline void adamw_all_kernel(KernelArgs& a) {
+  a.launch(0);
+  const auto& t = a.as<AdamWAttrs>();
+  const int n_tensors = (a.n_in - 2) / 4;
+  const TensorArg *params = a.in, *grads = a.in + n_tensors, *averages = grads + n_tensors,
+                  *squares = averages + n_tensors;
+  if (is_set<C>(a.in[a.n_in - 1])) return;
+  const TensorArg& scale_arg = a.in[a.n_in - 2];
+  const bool scales = scale_arg.defined();
+  const C g_scale = scalar_or<C>(scale_arg, C(1)), p_factor = C(t.param_factor), g_decay = C(t.grad_decay),
+          w1 = C(t.weight1), w2 = C(t.weight2), root = C(t.root_factor), eps = C(t.eps),
+          step = C(t.minus_step_size);
+  for_each_chunk(a, params, n_tensors, 16, [&](int k, int64_t start, int64_t count, int64_t) {
+    alignas(64) C p_cells[kTile], g_cells[kTile], m_cells[kTile], v_cells[kTile], d[kTile];
+    for_each_tile(start, count, [&](int64_t at, int64_t n) {
+      C* p = direct_output(params[k], at, p_cells);
+      C* m = direct_output(averages[k], at, m_cells);
+      C* v = direct_output(squares[k], at, v_cells);
+      load_tile<C>(params[k].data, params[k].dtype, at, 1, n, p_cells);
+      load_tile<C>(averages[k].data, averages[k].dtype, at, 1, n, m_cells);
+      load_tile<C>(squares[k].data, squares[k].dtype, at, 1, n, v_cells);
+      const C* g = load_tile<C>(grads[k].data, grads[k].dtype, at, 1, n, g_cells);
+      if (scales) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) g_cells[i] = g[i] * g_scale;
+        g = g_cells;
+      }
+      if (t.decays_grad) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) g_cells[i] = scaled_sum(g[i], p[i], g_decay);
+        g = g_cells;
+      }
+      if (t.decays_param) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; ++i) p[i] = p[i] * p_factor;
+      }
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) m[i] = lerp_to(m[i], g[i], w1);
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) v[i] = lerp_to_square(v[i], g[i], w2);
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) d[i] = root_term(v[i], root, eps);
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) p[i] = quotient_sum(p[i], m[i], d[i], step);
+      store_tile<C>(params[k].data, params[k].dtype, at, n, p);
+      store_tile<C>(averages[k].data, averages[k].dtype, at, n, m);
+      store_tile<C>(squares[k].data, squares[k].dtype, at, n, v);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace reckon::ops::RECKON_ISA

@@ -1,0 +1,264 @@
+#include "ops/attention/attention.h"
+
+#include <algorithm>
+
+#include "ops/attention/attention_reference.h"
+#include "ops/cast/cast.h"
+#include "ops/rules.h"
+
+RECKON_DECLARE_CPU_KERNEL(attention_cpu)
+RECKON_DECLARE_CPU_KERNEL(attention_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+DType statistics_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+
+AttentionShape checked_shape(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
+                             const Tensor& bias, const AttentionAttrs& a) {
+  for (const auto& [t, what] :
+       {std::pair{&q, "attention's q"}, std::pair{&k, "attention's k"}, std::pair{&v, "attention's v"}}) {
+    check_floating(*t, what);
+    RECKON_CHECK(t->rank() == 5, "{} must be [batch, rows, heads, length, width], got {}", what, describe(*t));
+    RECKON_CHECK(t->strides()[4] == 1 || t->size(4) == 1,
+                 "{} needs a unit stride on its last axis, got strides {} (split heads with a reshape and "
+                 "permute them, do not transpose the width)",
+                 what, to_string(t->strides()));
+  }
+  const AttentionShape s{q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), k.size(3), q.size(4), a.causal};
+  RECKON_CHECK(numel(q.shape()) > 0 && numel(k.shape()) > 0, "attention of empty tensors: q {}, k {}",
+               describe(q), describe(k));
+  check_shape(k, {s.B, s.N, s.Hkv, s.Lk, s.D}, "attention's k (batch, rows and width as q)");
+  check_shape(v, k.shape(), "attention's v (as k)");
+  RECKON_CHECK(
+      s.H % s.Hkv == 0,
+      "attention with {} query heads and {} key/value heads: the first must be a multiple of the second", s.H,
+      s.Hkv);
+  RECKON_CHECK(s.D <= 256, "attention supports a width of up to 256 per head, got {} (are the heads split?)",
+               s.D);
+  RECKON_CHECK(!a.causal || s.Lk >= s.Lq,
+               "causal attention needs at least as many keys as queries, got {} and {}: the first queries "
+               "would see nothing",
+               s.Lk, s.Lq);
+  if (mask.defined()) {
+    check_floating(mask, "attention's key mask");
+    check_shape(mask, {s.B, s.N, s.Lk}, "attention's key mask");
+  }
+  if (bias.defined()) {
+    check_floating(bias, "attention's bias");
+    RECKON_CHECK(bias.rank() == 5 && (bias.size(0) == 1 || bias.size(0) == s.B) &&
+                     (bias.size(1) == 1 || bias.size(1) == s.N) && bias.size(2) == s.H &&
+                     bias.size(3) == s.Lq && bias.size(4) == s.Lk,
+                 "attention's bias must be [{} or 1, {} or 1, {}, {}, {}], got {}", s.B, s.N, s.H, s.Lq, s.Lk,
+                 describe(bias));
+    RECKON_CHECK(bias.strides()[4] == 1 || s.Lk == 1,
+                 "attention's bias needs a unit stride on its last axis, got strides {}",
+                 to_string(bias.strides()));
+  }
+  for (const Tensor* t : {&k, &v, &mask, &bias})
+    RECKON_CHECK(!t->defined() || (t->dtype() == DType::f64) == (q.dtype() == DType::f64),
+                 "attention mixes f64 with another type: q {}, other {}", describe(q), describe(*t));
+  return s;
+}
+
+int64_t product(std::initializer_list<int64_t> factors) {
+  int64_t n = 1;
+  for (int64_t f : factors) n = checked_multiply(n, f, "attention's FLOPs");
+  return n;
+}
+
+size_t tile_bytes(const PlanContext& c, const AttentionShape& s, DType t, bool backward) {
+  if (t == DType::f64)
+    return static_cast<size_t>(2 * s.Lk) * sizeof(double);  // logits and mask terms of one row
+  return static_cast<size_t>(c.spec.threads) * static_cast<size_t>(attention_tile_floats(s.D, backward)) *
+         sizeof(float);
+}
+
+Plan plan_attention(const PlanContext& c) {
+  const auto& a = c.as<AttentionAttrs>();
+  const Tensor &q = c.in[0], &mask = c.in[3], &bias = c.in[4];
+  const AttentionShape s = checked_shape(q, c.in[1], c.in[2], mask, bias, a);
+  const int64_t heads = product({s.B, s.N, s.H}), pairs = product({heads, s.visible_pairs()}),
+                rows = product({heads, s.Lq});
+  Plan p;
+  p.outputs = {{.shape = {s.B, s.N, s.Lq, s.H, s.D}, .dtype = q.dtype()},
+               {.shape = {s.B, s.N, s.H, s.Lq},
+                .dtype = statistics_dtype(q.dtype()),
+                .label = "logsumexp",
+                .differentiable = false}};
+  p.launches = {{"attention"}};
+  p.workspaces = {{"attention tiles", tile_bytes(c, s, q.dtype(), false)}};
+  for (int i = 0; i < 5; ++i)
+    if (c.in[static_cast<size_t>(i)].defined()) p.saves.push_back({false, i});
+  p.saves.push_back({true, 0});
+  p.saves.push_back({true, 1});
+  p.cost.matmul_flops = product({4, pairs, s.D});
+  p.cost.vector_flops = product({pairs, 4 + mask.defined() + bias.defined()}) + product({rows, s.D + 1}) +
+                        (mask.defined() ? 2 * s.B * s.N * s.Lk : 0);
+  p.cost.special = pairs + rows;
+  set_traffic(p, c);
+  return p;
+}
+
+Shape in_order(const Tensor& t, const int (&axes)[5]) {
+  Shape s;
+  for (int axis : axes) s.push_back(t.size(axis));
+  return s;
+}
+
+Plan plan_attention_backward(const PlanContext& c) {
+  const auto& a = c.as<AttentionBackwardAttrs>();
+  const Tensor &g = c.in[0], &q = c.in[1], &k = c.in[2], &v = c.in[3], &mask = c.in[4], &bias = c.in[5],
+               &o = c.in[6], &lse = c.in[7];
+  const AttentionShape s = checked_shape(q, k, v, mask, bias, a);
+  check_shape(g, {s.B, s.N, s.Lq, s.H, s.D}, "attention's output gradient");
+  check_shape(o, g.shape(), "attention's output");
+  check_shape(lse, {s.B, s.N, s.H, s.Lq}, "attention's logsumexp");
+  RECKON_CHECK(g.contiguous() && o.contiguous() && lse.contiguous(),
+               "attention_backward needs a contiguous gradient, output and logsumexp");
+  RECKON_CHECK(lse.dtype() == statistics_dtype(q.dtype()), "attention_backward needs a logsumexp of {}, got {}",
+               name_of(statistics_dtype(q.dtype())), describe(lse));
+  RECKON_CHECK(!a.wants_bias || bias.defined(),
+               "attention_backward is asked for the gradient of an absent bias");
+  const bool f64 = q.dtype() == DType::f64;
+  const int64_t heads = product({s.B, s.N, s.H}), pairs = product({heads, s.visible_pairs()}),
+                rows = product({heads, s.Lq});
+  Plan p;
+  if (a.wants_q) p.outputs.push_back({.shape = in_order(q, a.q_axes), .dtype = q.dtype(), .label = "dq"});
+  if (a.wants_k) p.outputs.push_back({.shape = in_order(k, a.k_axes), .dtype = k.dtype(), .label = "dk"});
+  if (a.wants_v) p.outputs.push_back({.shape = in_order(v, a.v_axes), .dtype = v.dtype(), .label = "dv"});
+  if (a.wants_bias) p.outputs.push_back({.shape = bias.shape(), .dtype = bias.dtype(), .label = "dbias"});
+  p.workspaces = {{"attention tiles", tile_bytes(c, s, q.dtype(), true)}};
+  if (a.wants_scores()) {
+    p.workspaces.push_back(
+        {"attention delta", static_cast<size_t>(rows) * size_of(statistics_dtype(q.dtype()))});
+    p.launches.push_back({"attention_delta"});
+  }
+  if (a.wants_k || a.wants_v) p.launches.push_back({"attention_dk_dv"});
+  if (a.wants_q || a.wants_bias) p.launches.push_back({"attention_dq_dbias"});
+  if (a.wants_bias && !f64 && bias.dtype() != DType::f32 && (bias.size(0) < s.B || bias.size(1) < s.N))
+    p.workspaces.push_back({"dbias in f32", static_cast<size_t>(bias.numel()) * sizeof(float)});
+  const int64_t products = 1 + a.wants_v + a.wants_scores() + a.wants_q + a.wants_k;
+  p.cost.matmul_flops = product({2 * products, pairs, s.D});
+  p.cost.vector_flops =
+      product({pairs, 2 + mask.defined() + bias.defined() + 2 * a.wants_scores() + a.wants_bias}) +
+      product({rows, s.D, 2 * a.wants_scores() + a.wants_q}) + (a.wants_k ? k.numel() : 0) +
+      (mask.defined() ? 2 * s.B * s.N * s.Lk : 0);
+  p.cost.special = pairs;
+  set_traffic(p, c);
+  return p;
+}
+
+// Axes from the slowest to the fastest in memory.
+void set_memory_order(const Tensor& t, int (&axes)[5]) {
+  std::stable_sort(axes, axes + 4, [&](int x, int y) { return t.strides()[x] > t.strides()[y]; });
+}
+
+Tensor in_logical_order(const Tensor& t, const int (&axes)[5]) {
+  Dims back = Dims::filled(5, 0);
+  for (int p = 0; p < 5; ++p) back[axes[p]] = p;
+  return t.permuted(back);
+}
+
+std::vector<OpCase> backward_cases() {
+  std::vector<OpCase> cases;
+  const auto add = [&](const char* name, AttentionShape s, bool mask, Shape bias, bool q, bool k, bool v) {
+    InputSpec lse{.shape = {s.B, s.N, s.H, s.Lq}, .kind = InputKind::positive, .fixed_f32 = true};
+    const Shape query{s.B, s.N, s.H, s.Lq, s.D}, key{s.B, s.N, s.Hkv, s.Lk, s.D}, out{s.B, s.N, s.Lq, s.H, s.D};
+    auto attrs = std::make_shared<AttentionBackwardAttrs>(AttentionAttrs(0.1, s.causal, -20.0), q, k, v,
+                                                          bias.rank() > 0);
+    const int other[5] = {0, 3, 1, 2, 4};
+    std::copy(other, other + 5, attrs->k_axes);
+    cases.push_back({.name = name,
+                     .inputs = {normal(out), normal(query), normal(key), normal(key),
+                                mask ? mask01({s.B, s.N, s.Lk}) : absent(),
+                                bias.rank() > 0 ? normal(bias) : absent(), normal(out), lse},
+                     .attrs = attrs});
+  };
+  add("grouped heads, causal", {2, 1, 4, 2, 5, 7, 6, true}, false, {}, true, true, true);
+  add("mask, bias over the rows", {1, 3, 2, 2, 70, 67, 9, false}, true, {1, 1, 2, 70, 67}, true, true, true);
+  add("bias of its own", {2, 2, 1, 1, 3, 66, 16, false}, false, {2, 2, 1, 3, 66}, false, true, false);
+  add("v alone", {1, 1, 2, 1, 66, 66, 5, true}, true, {}, false, false, true);
+  add("bias alone", {2, 1, 2, 2, 9, 10, 4, false}, false, {1, 1, 2, 9, 10}, false, false, false);
+  return cases;
+}
+
+const OpDef attention_backward_op{.name = "attention_backward",
+                                  .plan = plan_attention_backward,
+                                  .cpu = RECKON_CPU_KERNEL(attention_backward_cpu),
+                                  .reference = RECKON_ISA::attention_backward_kernel<double>,
+                                  .counted = RECKON_ISA::attention_backward_kernel<Counted>,
+                                  .gradient = Gradient::none,
+                                  .gradient_note = "second derivatives are not offered",
+                                  .cases = backward_cases};
+
+TensorList attention_backward(BackwardContext& c) {
+  size_t next = 0;
+  const auto& attrs = c.as<AttentionAttrs>();
+  const size_t n_saved = c.saved.size();
+  // Optional inputs are saved only when they are there; rank tells the mask from the bias.
+  const Tensor q = c.saved[next++], k = c.saved[next++], v = c.saved[next++];
+  const Tensor mask = c.saved[next].rank() == 3 ? c.saved[next++] : Tensor{};
+  const Tensor bias = next + 2 < n_saved ? c.saved[next++] : Tensor{};
+  const Tensor o = c.saved[next], lse = c.saved[next + 1];
+  auto a = std::make_shared<AttentionBackwardAttrs>(attrs, c.needs(0), c.needs(1), c.needs(2),
+                                                    bias.defined() && c.needs(4));
+  set_memory_order(q, a->q_axes);
+  set_memory_order(k, a->k_axes);
+  set_memory_order(v, a->v_axes);
+  const Tensor g = contiguous(c.grads[0]);
+  c.grads[0] = {};
+  TensorList made = call(attention_backward_op, {g, q, k, v, mask, bias, o, lse}, a), out(5);
+  size_t i = 0;
+  if (a->wants_q) out[0] = in_logical_order(made[i++], a->q_axes);
+  if (a->wants_k) out[1] = in_logical_order(made[i++], a->k_axes);
+  if (a->wants_v) out[2] = in_logical_order(made[i++], a->v_axes);
+  if (a->wants_bias) out[4] = made[i++];
+  return out;
+}
+
+std::vector<OpCase> forward_cases() {
+  std::vector<OpCase> cases;
+  const auto add = [&](const char* name, AttentionShape s, bool mask, Shape bias) {
+    cases.push_back(
+        {.name = name,
+         .inputs = {normal({s.B, s.N, s.H, s.Lq, s.D}), normal({s.B, s.N, s.Hkv, s.Lk, s.D}),
+                    normal({s.B, s.N, s.Hkv, s.Lk, s.D}), mask ? mask01({s.B, s.N, s.Lk}) : absent(),
+                    bias.rank() > 0 ? normal(bias) : absent()},
+         .attrs = std::make_shared<AttentionAttrs>(0.2, s.causal, -30.0)});
+  };
+  add("grouped heads, causal", {2, 1, 4, 2, 5, 7, 6, true}, false, {});
+  add("mask, bias over the rows", {1, 3, 2, 2, 9, 9, 8, false}, true, {1, 1, 2, 9, 9});
+  add("several tiles, bias over the batches", {2, 2, 1, 1, 67, 131, 17, false}, true, {1, 2, 1, 67, 131});
+  add("several tiles, causal, bias of its own", {1, 1, 2, 1, 70, 139, 33, true}, false, {1, 1, 2, 70, 139});
+  add("one key", {1, 2, 1, 1, 3, 1, 4, false}, false, {});
+  return cases;
+}
+
+const OpDef attention_op{.name = "attention",
+                         .plan = plan_attention,
+                         .cpu = RECKON_CPU_KERNEL(attention_cpu),
+                         .reference = RECKON_ISA::attention_kernel<double>,
+                         .counted = RECKON_ISA::attention_kernel<Counted>,
+                         .gradient = Gradient::differentiable,
+                         .backward = attention_backward,
+                         .precision = Precision::low,
+                         .low_inputs = 0b00111,
+                         .recompute = Recompute::dear,
+                         .cases = forward_cases};
+
+Tensor unit_last(const Tensor& t) {
+  return !t.defined() || t.strides()[t.rank() - 1] == 1 || t.size(-1) == 1 ? t : contiguous(t);
+}
+
+}  // namespace
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& key_mask, const Tensor& bias,
+                 const AttentionOptions& options) {
+  const auto attrs = std::make_shared<AttentionAttrs>(options.scale, options.causal, options.mask_value);
+  return call(attention_op, {q, k, v, key_mask, unit_last(bias)}, attrs)[0];
+}
+
+std::vector<const OpDef*> attention_ops() { return {&attention_op, &attention_backward_op}; }
+
+}  // namespace reckon::ops

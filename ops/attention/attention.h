@@ -1,0 +1,34 @@
+// softmax(scale q k^T + mask + bias) v without the score matrix: tiles of queries and keys with a running
+// softmax. Called by model code in place of the eager chain; returns one output, the row statistics stay
+// inside.
+//
+// q [B, N, H, Lq, D], k and v [B, N, Hkv, Lk, D] with H % Hkv == 0 (grouped queries) and D <= 256; any strides
+// but a unit one on the last axis, so permuted views of [B, N, L, H*D] need no copy. key_mask (optional) [B, N,
+// Lk] of 0/1 adds (1 - mask) mask_value to the logits and has no gradient; the value is finite, so a row
+// without any key is uniform in f32. bias (optional) [B or 1, N or 1, H, Lq, Lk] is added after the mask and
+// broadcast; its gradient is summed over the broadcast axes in a fixed order. causal: query i sees keys j <= i
+// + (Lk - Lq); needs Lk >= Lq. Softmax in f32 (f64 for f64). Result: contiguous [B, N, Lq, H, D] of q's type,
+// so merging heads is a view.
+//
+// Keeps q, k, v, key_mask, bias, the result and one f32 per row (logsumexp); workspace does not grow with Lq or
+// Lk, except one f32 per row in backward and, for a 16-bit bias summed over several batches, its gradient in
+// f32. Cost with P = the visible (query, key) pairs of all heads (causal: B N H (Lq (Lk - Lq) + Lq (Lq + 1) /
+// 2)):
+//   forward   4 P D matmul FLOPs, backward 10 P D (5 products; the tiles compute q k^T and dO v^T once for dk,
+//   dv and once more for dq, dbias: that repetition is the implementation's and not counted).
+#pragma once
+
+#include "ops/op.h"
+
+namespace reckon::ops {
+
+struct AttentionOptions {
+  double scale = 1.0;
+  bool causal = false;
+  double mask_value = -1e9;
+};
+
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& key_mask, const Tensor& bias,
+                 const AttentionOptions& options);
+
+}  // namespace reckon::ops

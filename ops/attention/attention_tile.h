@@ -1,0 +1,229 @@
+// Pieces of the tiled attention kernels: products of a tile, conversions and transposes, loops over tasks. A
+// tile holds its 64 lanes (queries in the forward pass and dq, keys in dk and dv) side by side, so that softmax
+// statistics of the lanes are vectors and the other operand is read one number at a time from where it lies.
+#pragma once
+
+#include <omp.h>
+
+#include "ops/attention/attention_attrs.h"
+#include "ops/kernel/elementwise.h"
+#include "ops/kernel/gemm_simd.h"
+
+namespace reckon::ops::RECKON_ISA {
+namespace {
+
+constexpr int64_t kBlock = kAttentionBlock;
+constexpr int kWidth = kLanes<float>;
+#if defined(__AVX512F__)
+constexpr int kTileRows = 8;
+#else
+constexpr int kTileRows = 6;
+#endif
+
+RECKON_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+RECKON_INLINE int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
+RECKON_INLINE int64_t padded_lanes(int64_t n) { return (n + 2 * kWidth - 1) / (2 * kWidth) * (2 * kWidth); }
+
+template <int ROWS>
+inline void tile_product_rows(int64_t steps, const float* a, int64_t a_row, int64_t a_step, const float* b,
+                              float* c, bool accumulate) {
+  Floats sums[ROWS][2];
+  int64_t offset[ROWS];
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; ++r) {
+    offset[r] = r * a_row;
+    sums[r][0] = accumulate ? load(c + r * kBlock) : Floats{};
+    sums[r][1] = accumulate ? load(c + r * kBlock + kWidth) : Floats{};
+  }
+  for (int64_t p = 0; p < steps; ++p) {
+    const Floats b0 = load(b), b1 = load(b + kWidth);
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      const Floats x = broadcast(a + offset[r]);
+      sums[r][0] = multiply_add(x, b0, sums[r][0]);
+      sums[r][1] = multiply_add(x, b1, sums[r][1]);
+    }
+    a += a_step;
+    b += kBlock;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; ++r) {
+    store(c + r * kBlock, sums[r][0]);
+    store(c + r * kBlock + kWidth, sums[r][1]);
+  }
+}
+
+template <int ROWS>
+RECKON_INLINE void tile_product_tail(int64_t rows, int64_t steps, const float* a, int64_t a_row, int64_t a_step,
+                                     const float* b, float* c, bool accumulate) {
+  if constexpr (ROWS > 0) {
+    if (rows == ROWS)
+      tile_product_rows<ROWS>(steps, a, a_row, a_step, b, c, accumulate);
+    else
+      tile_product_tail<ROWS - 1>(rows, steps, a, a_row, a_step, b, c, accumulate);
+  }
+}
+
+// c[rows][lanes] (+)= a[rows][steps] b[steps][lanes]; b and c have rows of 64.
+inline void tile_product(int64_t rows, int64_t steps, const float* a, int64_t a_row, int64_t a_step,
+                         const float* b, float* c, int64_t lanes, bool accumulate) {
+  for (int64_t lane = 0; lane < lanes; lane += 2 * kWidth) {
+    int64_t r = 0;
+    for (; r + kTileRows <= rows; r += kTileRows)
+      tile_product_rows<kTileRows>(steps, a + r * a_row, a_row, a_step, b + lane, c + r * kBlock + lane,
+                                   accumulate);
+    tile_product_tail<kTileRows - 1>(rows - r, steps, a + r * a_row, a_row, a_step, b + lane,
+                                     c + r * kBlock + lane, accumulate);
+  }
+}
+
+// f(column, first_row, v): the kWidth rows from first_row of one column as a vector, zeros past `rows`, up to
+// `padded` rows.
+template <class S, class F>
+RECKON_INLINE void for_columns(const S* from, int64_t row_stride, int64_t rows, int64_t padded, int64_t columns,
+                               F&& f) {
+  for (int64_t r = 0; r < padded; r += kWidth)
+    for (int64_t c = 0; c < columns; c += kWidth) {
+      Floats t[kWidth];
+      const int64_t n = smaller(columns - c, kWidth);
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) {
+        if (r + i >= rows)
+          t[i] = Floats{};
+        else if (n == kWidth)
+          t[i] = load(from + (r + i) * row_stride + c);
+        else
+          t[i] = load_partial(from + (r + i) * row_stride + c, n);
+      }
+      transpose(t);
+      for (int i = 0; i < n; ++i) f(c + i, r, t[i]);
+    }
+}
+
+template <class F>
+RECKON_INLINE void with_pointer(const TensorArg& t, int64_t offset, F&& f) {
+  if (t.dtype == DType::bf16)
+    f(t.as<bf16>() + offset);
+  else if (t.dtype == DType::f16)
+    f(t.as<f16>() + offset);
+  else
+    f(t.as<float>() + offset);
+}
+
+// to[d][lane] = rows of t, lanes past n zero.
+inline void pack_lanes(const TensorArg& t, int64_t offset, int64_t row_stride, int64_t n, int64_t D,
+                       float* to) {
+  with_pointer(t, offset, [&](const auto* p) {
+    for_columns(p, row_stride, n, padded_lanes(n), D,
+                [&](int64_t d, int64_t lane, Floats v) { store(to + d * kBlock + lane, v); });
+  });
+}
+
+// rows of t = factor[lane] * from[d][lane].
+inline void unpack_lanes(const float* from, const float* factor, int64_t n, int64_t D, const TensorArg& t,
+                         int64_t offset, int64_t row_stride) {
+  with_pointer(t, offset, [&](auto* p) {
+    for_columns(from, kBlock, D, (D + kWidth - 1) / kWidth * kWidth, n, [&](int64_t lane, int64_t d, Floats v) {
+      auto* to = p + lane * row_stride + d;
+      v *= broadcast(factor + lane);
+      if (D - d >= kWidth)
+        store(to, v);
+      else
+        store_partial(to, v, D - d);
+    });
+  });
+}
+
+struct Rows {
+  const float* data;
+  int64_t stride;
+};
+
+// Rows of t as floats: in place, or converted into `buffer`.
+inline Rows rows_of(const TensorArg& t, int64_t offset, int64_t row_stride, int64_t n, int64_t D,
+                    float* buffer) {
+  if (t.dtype == DType::f32) return {t.as<float>() + offset, row_stride};
+  for (int64_t i = 0; i < n; ++i)
+    load_tile<float>(t.data, t.dtype, offset + i * row_stride, 1, D, buffer + i * D);
+  return {buffer, D};
+}
+
+// body(slot, task) for every task; no two tasks run in one slot at a time.
+template <class F>
+inline void parallel_tasks(const KernelArgs& args, int64_t n, int64_t work_per_task, F&& body) {
+  if (args.threads <= 1 || n <= 1 || n * work_per_task < 65536) {
+    for (int64_t t = 0; t < n; ++t) body(0, t);
+    return;
+  }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(args.threads)
+  for (int64_t t = 0; t < n; ++t) body(omp_get_thread_num(), t);
+}
+
+// Offset of (b, n, h) by the first three strides; an axis of extent 1 is broadcast.
+RECKON_INLINE int64_t head_offset(const TensorArg& t, int64_t b, int64_t n, int64_t h) {
+  return (t.shape[0] == 1 ? 0 : b * t.strides[0]) + (t.shape[1] == 1 ? 0 : n * t.strides[1]) + h * t.strides[2];
+}
+
+// Terms that the key mask adds to the logits of keys [j, j + n).
+inline void mask_terms(const TensorArg& mask, int64_t b, int64_t n, int64_t j, int64_t count, float value,
+                       float* to) {
+  if (!mask.defined()) {
+    for (int64_t i = 0; i < count; ++i) to[i] = 0.0f;
+    return;
+  }
+  const float* m =
+      load_tile<float>(mask.data, mask.dtype, b * mask.strides[0] + n * mask.strides[1] + j * mask.strides[2],
+                       mask.strides[2], count, to);
+  for (int64_t i = 0; i < count; ++i) to[i] = (1.0f - m[i]) * value;
+}
+
+// scores[key][query] of a tile, from q k^T: scaled, masked, biased, minus infinity where causality hides the
+// key.
+inline void finish_scores_by_query(float* scores, const AttentionShape& s, float scale, const float* mask,
+                                   const TensorArg& bias, int64_t bias_offset, int64_t i0, int64_t ni,
+                                   int64_t j0, int64_t nj, int64_t lanes) {
+  for (int64_t j = 0; j < nj; ++j) {
+    float* row = scores + j * kBlock;
+    const float m = mask[j];
+#pragma omp simd
+    for (int64_t i = 0; i < lanes; ++i) row[i] = row[i] * scale + m;
+  }
+  if (bias.defined()) {
+    const int64_t stride = bias.strides[3];
+    with_pointer(bias, bias_offset + i0 * stride + j0, [&](const auto* p) {
+      for_columns(p, stride, ni, ni, nj, [&](int64_t j, int64_t i, Floats v) {
+        float* to = scores + j * kBlock + i;
+        store(to, load(to) + v);
+      });
+    });
+  }
+  if (s.causal && j0 + nj > s.visible(i0))
+    for (int64_t j = 0; j < nj; ++j) {
+      const int64_t first = smaller(j0 + j - s.lead() - i0, lanes);  // the first query that sees this key
+      for (int64_t i = 0; i < first; ++i) scores[j * kBlock + i] = -__builtin_inff();
+    }
+}
+
+// The same for scores[query][key].
+inline void finish_scores_by_key(float* scores, const AttentionShape& s, float scale, const float* mask,
+                                 const TensorArg& bias, int64_t bias_offset, int64_t i0, int64_t ni, int64_t j0,
+                                 int64_t nj, int64_t lanes) {
+  alignas(64) float buffer[kBlock];
+  for (int64_t i = 0; i < ni; ++i) {
+    float* row = scores + i * kBlock;
+#pragma omp simd
+    for (int64_t j = 0; j < lanes; ++j) row[j] = row[j] * scale + mask[j];
+    if (bias.defined()) {
+      const float* v =
+          load_tile<float>(bias.data, bias.dtype, bias_offset + (i0 + i) * bias.strides[3] + j0, 1, nj, buffer);
+#pragma omp simd
+      for (int64_t j = 0; j < nj; ++j) row[j] += v[j];
+    }
+    if (s.causal)
+      for (int64_t j = s.visible(i0 + i) > j0 ? s.visible(i0 + i) - j0 : 0; j < lanes; ++j)
+        row[j] = -__builtin_inff();
+  }
+}
+
+}  // namespace
+}  // namespace reckon::ops::RECKON_ISA

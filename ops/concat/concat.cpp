@@ -1,0 +1,81 @@
+#include "ops/concat/concat.h"
+
+#include "ops/concat/concat_kernel.h"
+#include "ops/rules.h"
+
+RECKON_DECLARE_CPU_KERNEL(concat_cpu)
+
+namespace reckon::ops {
+namespace {
+
+Plan plan_concat(const PlanContext& c) {
+  const int axis = c.as<ConcatAttrs>().axis;
+  RECKON_CHECK(c.in.size() <= 32 || c.needs_grad == 0,
+               "concat differentiates at most 32 parts, got {}: join them in groups", c.in.size());
+  Shape shape = c.in[0].shape();
+  shape[axis] = 0;
+  for (size_t k = 0; k < c.in.size(); ++k) {
+    const Tensor& t = c.in[k];
+    RECKON_CHECK(t.defined() && t.dtype() == c.in[0].dtype() && t.rank() == shape.rank(),
+                 "concat's part {} is {}, expected the type and rank of part 0, {}", k,
+                 t.defined() ? describe(t) : "absent", describe(c.in[0]));
+    for (int i = 0; i < shape.rank(); ++i)
+      RECKON_CHECK(i == axis || t.shape()[i] == shape[i],
+                   "concat along axis {}: part {} is {} but part 0 is {}; only axis {} may differ", axis, k,
+                   describe(t), describe(c.in[0]), axis);
+    shape[axis] += t.shape()[axis];
+  }
+  Plan p;
+  p.outputs = {{.shape = shape, .dtype = c.in[0].dtype(), .label = "joined"}};
+  p.launches = {{"concat"}};
+  set_traffic(p, c);
+  return p;
+}
+
+TensorList concat_backward(BackwardContext& c) {
+  const int axis = c.as<ConcatAttrs>().axis;
+  TensorList out(c.input_shapes.size());
+  int64_t first = 0;
+  for (size_t k = 0; k < out.size(); ++k) {
+    const int64_t last = first + c.input_shapes[k][axis];
+    if (c.needs(static_cast<int>(k))) out[k] = c.grads[0].sliced(axis, first, last);
+    first = last;
+  }
+  return out;
+}
+
+const OpDef concat_op{
+    .name = "concat",
+    .plan = plan_concat,
+    .cpu = RECKON_CPU_KERNEL(concat_cpu),
+    .reference = RECKON_ISA::concat_kernel,
+    .counted = RECKON_ISA::concat_kernel,
+    .gradient = Gradient::differentiable,
+    .backward = concat_backward,
+    .recompute = Recompute::cheap,
+    .cases = [] {
+      const auto along = [](int a) { return std::make_shared<ConcatAttrs>(a); };
+      return std::vector<OpCase>{
+          {.name = "middle axis", .inputs = {normal({2, 3, 4}), normal({2, 5, 4})}, .attrs = along(1)},
+          {.name = "last axis, three parts, one transposed",
+           .inputs = {normal({3, 4}), {.shape = {3, 5}, .transposed = true}, normal({3, 1})},
+           .attrs = along(1)},
+          {.name = "first axis, transposed",
+           .inputs = {{.shape = {2, 3, 4}, .transposed = true}, normal({5, 3, 4})},
+           .attrs = along(0)},
+          {.name = "vectors, one empty", .inputs = {normal({1}), normal({0}), normal({2})}, .attrs = along(0)}};
+    }};
+
+}  // namespace
+
+Tensor concat(std::span<const Tensor> parts, int axis) {
+  RECKON_CHECK(!parts.empty(), "concat of no parts: expected at least one tensor");
+  check_rank_at_least(parts[0], 1, "concat's part 0");
+  axis = normalize_axis(axis, parts[0].rank());
+  if (parts.size() == 1) return parts[0];
+  return call(concat_op, parts, std::make_shared<ConcatAttrs>(axis))[0];
+}
+
+std::vector<const OpDef*> concat_ops() { return {&concat_op}; }
+
+}  // namespace reckon::ops

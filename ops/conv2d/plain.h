@@ -1,0 +1,13 @@
+// The formulas of the three convolution ops as plain loops over a counting scalar; a tap outside the image
+// multiplies a zero, as the matrix products do. Used by the cost test only.
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+void plain_conv2d(KernelArgs& a);
+void plain_conv2d_input_gradient(KernelArgs& a);
+void plain_conv2d_weight_gradient(KernelArgs& a);
+
+}  // namespace reckon::ops

@@ -1,0 +1,151 @@
+#include "ops/cross_entropy/cross_entropy.h"
+
+#include "ops/cast/cast.h"
+#include "ops/cross_entropy/cross_entropy_kernel.h"
+#include "ops/rules.h"
+#include "runtime/scope.h"
+
+RECKON_DECLARE_CPU_KERNEL(cross_entropy_cpu)
+RECKON_DECLARE_CPU_KERNEL(cross_entropy_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+DType loss_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+
+// Values are checked here, outside the kernels, which cannot raise errors. `logits` is their place among the
+// inputs.
+template <KernelFn kernel, int logits>
+void checked(KernelArgs& a) {
+  const TensorArg& targets = a.in[logits + 1];
+  const int64_t width = a.in[logits].last(), ignored = a.as<CrossEntropyAttrs>().ignore_index;
+  const int64_t* target = targets.as<int64_t>();
+  for (int64_t i = 0; i < targets.numel(); ++i)
+    RECKON_CHECK(
+        (target[i] >= 0 && target[i] < width) || target[i] == ignored,
+        "cross_entropy in module '{}': target {} at position {} is neither in [0, {}) nor the ignored index {}",
+        name_of(context().module), target[i], i, width, ignored);
+  kernel(a);
+}
+
+void check_operands(const Tensor& x, const Tensor& targets) {
+  check_rank_at_least(x, 1, "cross_entropy's logits");
+  check_floating(x, "cross_entropy's logits");
+  RECKON_CHECK(x.size(-1) > 0, "cross_entropy needs at least one class, got {}", describe(x));
+  RECKON_CHECK(
+      targets.defined() && targets.dtype() == DType::i64 && targets.shape() == x.shape().slice(0, x.rank() - 1),
+      "cross_entropy's targets must be i64 {} for logits {}, got {}",
+      to_string(x.shape().slice(0, x.rank() - 1)), describe(x), describe(targets));
+  RECKON_CHECK(x.contiguous() && targets.contiguous(),
+               "cross_entropy needs contiguous operands, got strides {} and {}", to_string(x.strides()),
+               to_string(targets.strides()));
+}
+
+// FLOPs: 3V + 3 per row, V exp and a log; a reduction adds 1 per row, the mean 1. Ignored rows are counted like
+// the others, because a plan cannot see data; the kernel skips them.
+Plan plan_cross_entropy(const PlanContext& c) {
+  const auto& a = c.as<CrossEntropyAttrs>();
+  const Tensor &x = c.in[0], &targets = c.in[1];
+  check_operands(x, targets);
+  const DType t = loss_dtype(x.dtype());
+  const int64_t width = x.size(-1), rows = targets.numel();
+  const bool reduced = a.reduction != Reduction::none;
+  Plan p;
+  p.outputs = {{.shape = reduced ? Shape{} : targets.shape(), .dtype = t, .label = "loss"},
+               {.shape = targets.shape(), .dtype = t, .label = "logsumexp", .differentiable = false}};
+  p.launches = {{"cross_entropy_rows"}};
+  if (reduced) {
+    p.workspaces = {{"losses of the rows", static_cast<size_t>(std::max<int64_t>(rows, 1)) * size_of(t)}};
+    p.launches.push_back({"cross_entropy_reduce"});
+  }
+  p.saves = {{false, 0}, {false, 1}, {true, 1}};
+  p.cost.vector_flops =
+      checked_multiply(rows, 3 * width + 3 + reduced, "FLOPs") + (a.reduction == Reduction::mean);
+  p.cost.special = checked_multiply(rows, width + 1, "special functions");
+  set_traffic(p, c);
+  return p;
+}
+
+// FLOPs: 2V + 1 per row and V exp; the mean divides once.
+Plan plan_cross_entropy_backward(const PlanContext& c) {
+  const auto& a = c.as<CrossEntropyAttrs>();
+  const Tensor &g = c.in[0], &x = c.in[1], &targets = c.in[2], &lse = c.in[3];
+  check_operands(x, targets);
+  check_shape(g, a.reduction == Reduction::none ? targets.shape() : Shape{}, "cross_entropy's output gradient");
+  check_shape(lse, targets.shape(), "cross_entropy's logsumexp");
+  RECKON_CHECK(g.contiguous() && lse.contiguous() && lse.dtype() == loss_dtype(x.dtype()),
+               "cross_entropy_backward needs contiguous tensors and a logsumexp of type {}, got {}",
+               name_of(loss_dtype(x.dtype())), describe(lse));
+  const int64_t width = x.size(-1), rows = targets.numel();
+  Plan p;
+  p.outputs = {{.shape = x.shape(), .dtype = x.dtype(), .label = "dlogits"}};
+  p.launches = {{"cross_entropy_backward"}};
+  p.cost.vector_flops = checked_multiply(rows, 2 * width + 1, "FLOPs") + (a.reduction == Reduction::mean);
+  p.cost.special = checked_multiply(rows, width, "special functions");
+  set_traffic(p, c);
+  return p;
+}
+
+const OpDef cross_entropy_backward_op{
+    .name = "cross_entropy_backward",
+    .plan = plan_cross_entropy_backward,
+    .cpu = {{checked<isa_v1::cross_entropy_backward_cpu, 1>, checked<isa_v3::cross_entropy_backward_cpu, 1>,
+             checked<isa_v4::cross_entropy_backward_cpu, 1>}},
+    .reference = checked<RECKON_ISA::cross_entropy_backward_kernel<double>, 1>,
+    .counted = checked<RECKON_ISA::cross_entropy_backward_kernel<Counted>, 1>,
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases = [] {
+      std::vector<OpCase> cases;
+      for (Reduction r : {Reduction::none, Reduction::sum, Reduction::mean}) {
+        InputSpec lse = positive({6});
+        lse.fixed_f32 = true;
+        cases.push_back({.name = "rows",
+                         .inputs = {normal(r == Reduction::none ? Shape{6} : Shape{}), normal({6, 600}),
+                                    index({6}, 600), lse},
+                         .attrs = std::make_shared<CrossEntropyAttrs>(r, -100)});
+      }
+      return cases;
+    }};
+
+// Reads 16-bit logits itself and computes in f32, so autocast need not make an f32 copy of the largest tensor
+// of a language model: the values are those of a cast, bit for bit.
+const OpDef cross_entropy_op{
+    .name = "cross_entropy",
+    .plan = plan_cross_entropy,
+    .cpu = {{checked<isa_v1::cross_entropy_cpu, 0>, checked<isa_v3::cross_entropy_cpu, 0>,
+             checked<isa_v4::cross_entropy_cpu, 0>}},
+    .reference = checked<RECKON_ISA::cross_entropy_kernel<double>, 0>,
+    .counted = checked<RECKON_ISA::cross_entropy_kernel<Counted>, 0>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList {
+      const auto& a = c.as<CrossEntropyAttrs>();
+      return {call(cross_entropy_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1], c.saved[2]},
+                   std::make_shared<CrossEntropyAttrs>(a.reduction, a.ignore_index))[0],
+              Tensor{}};
+    },
+    .precision = Precision::follow,
+    .cases =
+        [] {
+          std::vector<OpCase> cases;
+          for (Reduction r : {Reduction::none, Reduction::sum, Reduction::mean}) {
+            const auto attrs = std::make_shared<CrossEntropyAttrs>(r, -100);
+            cases.push_back(
+                {.name = "rows", .inputs = {normal({3, 4, 37}), index({3, 4}, 37)}, .attrs = attrs});
+            cases.push_back({.name = "several tiles and pieces",
+                             .inputs = {normal({300, 530}), index({300}, 530)},
+                             .attrs = attrs});
+          }
+          return cases;
+        }};
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, Reduction reduction, int64_t ignore_index) {
+  return call(cross_entropy_op, {contiguous(logits), contiguous(targets)},
+              std::make_shared<CrossEntropyAttrs>(reduction, ignore_index))[0];
+}
+
+std::vector<const OpDef*> cross_entropy_ops() { return {&cross_entropy_op, &cross_entropy_backward_op}; }
+
+}  // namespace reckon::ops

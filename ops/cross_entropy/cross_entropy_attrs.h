@@ -1,0 +1,14 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+#include "ops/reduction.h"
+
+namespace reckon::ops {
+
+struct CrossEntropyAttrs : Attrs {
+  CrossEntropyAttrs(Reduction r, int64_t ignore) : reduction(r), ignore_index(ignore) {}
+  Reduction reduction;
+  int64_t ignore_index;
+};
+
+}  // namespace reckon::ops

@@ -1,0 +1,31 @@
+// The text of an einsum equation as lists of labels, and the checks that tie it to shapes. Used by einsum.cpp.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace reckon::ops {
+
+using Labels = std::vector<std::string>;
+
+struct Equation {
+  std::string text;
+  std::vector<Labels> operands;
+  Labels output;
+};
+
+Equation parse_letters(std::string_view text);
+Equation parse_words(std::string_view text);
+
+// Extent of every label. Error when ranks, extents or the number of operands do not fit.
+std::map<std::string, int64_t> bind_extents(const Equation& equation, std::span<const Tensor> operands);
+
+bool contains(const Labels& labels, const std::string& label);
+int index_of(const Labels& labels, const std::string& label);  // -1 when absent
+
+}  // namespace reckon::ops

@@ -1,0 +1,140 @@
+#include "ops/embedding/embedding.h"
+
+#include "ops/cast/cast.h"
+#include "ops/embedding/embedding_kernel.h"
+#include "ops/rules.h"
+#include "runtime/scope.h"
+
+RECKON_DECLARE_CPU_KERNEL(embedding_cpu)
+RECKON_DECLARE_CPU_KERNEL(embedding_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+// The plan of the backward op knows the table by its extent and type only.
+struct EmbeddingBackwardAttrs : Attrs {
+  EmbeddingBackwardAttrs(int64_t rows, DType type) : vocabulary(rows), dtype(type) {}
+  int64_t vocabulary;
+  DType dtype;
+};
+
+void check_ids(const TensorArg& ids, int64_t vocabulary) {
+  const int64_t* id = ids.as<int64_t>();
+  for (int64_t i = 0; i < ids.numel(); ++i)
+    RECKON_CHECK(id[i] >= 0 && id[i] < vocabulary,
+                 "embedding in module '{}': id {} at position {} is outside a table of V = {} rows (tokenizer "
+                 "and model differ, or "
+                 "padding ids were passed in?)",
+                 name_of(context().module), id[i], i, vocabulary);
+}
+
+// Values are checked here, outside the kernels, which cannot raise errors.
+template <KernelFn kernel>
+void checked_rows(KernelArgs& a) {
+  check_ids(a.in[0], a.in[1].shape[0]);
+  kernel(a);
+}
+
+template <KernelFn kernel>
+void checked_gradient(KernelArgs& a) {
+  check_ids(a.in[1], a.out[0].shape[0]);
+  kernel(a);
+}
+
+void check_ids_type(const Tensor& ids) {
+  RECKON_CHECK(ids.defined() && ids.dtype() == DType::i64,
+               "embedding's ids must be i64, got {} (are ids and table swapped?)", describe(ids));
+  RECKON_CHECK(ids.contiguous(), "embedding needs contiguous ids, got strides {}", to_string(ids.strides()));
+}
+
+Plan plan_embedding(const PlanContext& c) {
+  const Tensor &ids = c.in[0], &table = c.in[1];
+  check_ids_type(ids);
+  check_floating(table, "embedding's table");
+  RECKON_CHECK(table.rank() == 2 && table.contiguous(),
+               "embedding's table must be a contiguous [V, H], got {} with strides {}", describe(table),
+               to_string(table.strides()));
+  Shape shape = ids.shape();
+  shape.push_back(table.size(1));
+  Plan p;
+  p.outputs = {{.shape = shape, .dtype = table.dtype(), .label = "embedded"}};
+  p.launches = {{"embedding"}};
+  p.saves = {{false, 0}};
+  // At most one table row per id is read.
+  p.cost.bytes_written = traffic_bytes(p.outputs[0]);
+  p.cost.bytes_read = traffic_bytes(ids) + std::min(p.cost.bytes_written, traffic_bytes(table));
+  return p;
+}
+
+// One addition per element of the gradient.
+Plan plan_embedding_backward(const PlanContext& c) {
+  const auto& a = c.as<EmbeddingBackwardAttrs>();
+  const Tensor &g = c.in[0], &ids = c.in[1];
+  check_ids_type(ids);
+  check_rank_at_least(g, 1, "embedding's output gradient");
+  RECKON_CHECK(
+      g.contiguous() && g.shape().slice(0, g.rank() - 1) == ids.shape(),
+      "embedding's output gradient must be contiguous, with the ids' shape {} and one more axis, got {}",
+      to_string(ids.shape()), describe(g));
+  RECKON_CHECK(ids.numel() < int64_t{1} << 31 && a.vocabulary < int64_t{1} << 31,
+               "embedding's gradient counts positions in 32 bits, got {} ids and {} rows", ids.numel(),
+               a.vocabulary);
+  Plan p;
+  p.outputs = {{.shape = {a.vocabulary, g.size(-1)},
+                .dtype = g.dtype() == DType::f64 ? DType::f64 : a.dtype,
+                .label = "dtable"}};
+  p.workspaces = {{"chain heads", static_cast<size_t>(a.vocabulary) * sizeof(int32_t)},
+                  {"chain links", static_cast<size_t>(std::max<int64_t>(ids.numel(), 1)) * sizeof(int32_t)}};
+  p.launches = {{"embedding_chains"}, {"embedding_backward"}};
+  p.cost.vector_flops = g.numel();
+  set_traffic(p, c);
+  return p;
+}
+
+const OpDef embedding_backward_op{
+    .name = "embedding_backward",
+    .plan = plan_embedding_backward,
+    .cpu = {{checked_gradient<isa_v1::embedding_backward_cpu>, checked_gradient<isa_v3::embedding_backward_cpu>,
+             checked_gradient<isa_v4::embedding_backward_cpu>}},
+    .reference = checked_gradient<RECKON_ISA::embedding_backward_kernel<double>>,
+    .counted = checked_gradient<RECKON_ISA::embedding_backward_kernel<Counted>>,
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases = [] {
+      return std::vector<OpCase>{{.name = "repeats",
+                                  .inputs = {normal({3, 9, 6}), index({3, 9}, 11)},
+                                  .attrs = std::make_shared<EmbeddingBackwardAttrs>(13, DType::f32)},
+                                 {.name = "several tiles",
+                                  .inputs = {normal({40, 700}), index({40}, 5)},
+                                  .attrs = std::make_shared<EmbeddingBackwardAttrs>(64, DType::f32)}};
+    }};
+
+const OpDef embedding_op{
+    .name = "embedding",
+    .plan = plan_embedding,
+    .cpu = {{checked_rows<isa_v1::embedding_cpu>, checked_rows<isa_v3::embedding_cpu>,
+             checked_rows<isa_v4::embedding_cpu>}},
+    .reference = checked_rows<RECKON_ISA::embedding_kernel<double>>,
+    .counted = checked_rows<RECKON_ISA::embedding_kernel<Counted>>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList {
+      return {Tensor{},
+              call(embedding_backward_op, {contiguous(c.grads[0]), c.saved[0]},
+                   std::make_shared<EmbeddingBackwardAttrs>(c.input_shapes[1][0], c.input_dtypes[1]))[0]};
+    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "vector of ids", .inputs = {index({7}, 5), normal({5, 3})}},
+                                     {.name = "batch of ids", .inputs = {index({3, 9}, 11), normal({11, 600})}},
+                                     {.name = "one id", .inputs = {index({}, 4), normal({4, 5})}}};
+        }};
+
+}  // namespace
+
+Tensor embedding(const Tensor& ids, const Tensor& table) {
+  return call(embedding_op, {contiguous(ids), contiguous(table)})[0];
+}
+
+std::vector<const OpDef*> embedding_ops() { return {&embedding_op, &embedding_backward_op}; }
+
+}  // namespace reckon::ops

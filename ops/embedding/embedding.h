@@ -1,0 +1,12 @@
+// Rows of a table by index: ids i64 of any shape, table [V, H], result [.., H] in the table's type. An id
+// outside [0, V) is an Error that names it. Keeps only the ids. The table's gradient is dense, in the table's
+// type; the order of its additions is the order of the ids, whatever the number of threads.
+#pragma once
+
+#include "ops/op.h"
+
+namespace reckon::ops {
+
+Tensor embedding(const Tensor& ids, const Tensor& table);
+
+}  // namespace reckon::ops

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct ClipAttrs : Attrs {
+  explicit ClipAttrs(double m) : max_norm(m) {}
+  double max_norm;
+};
+
+}  // namespace reckon::ops

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct ScalerAttrs : Attrs {
+  ScalerAttrs(double g, double b, int64_t n) : growth(g), backoff(b), interval(n) {}
+  double growth, backoff;
+  int64_t interval;
+};
+
+}  // namespace reckon::ops

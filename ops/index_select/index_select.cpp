@@ -1,0 +1,199 @@
+#include "ops/index_select/index_select.h"
+
+#include "ops/cast/cast.h"
+#include "ops/index_select/index_select_kernel.h"
+#include "ops/rules.h"
+
+RECKON_DECLARE_CPU_KERNEL(index_select_cpu)
+RECKON_DECLARE_CPU_KERNEL(scatter_add_cpu)
+RECKON_DECLARE_CPU_KERNEL(one_hot_cpu)
+
+namespace reckon::ops {
+namespace {
+
+void check_ids(const Tensor& ids, const char* op) {
+  RECKON_CHECK(ids.defined() && ids.dtype() == DType::i64 && ids.contiguous(),
+               "{}'s indices must be contiguous i64, got {}", op, ids.defined() ? describe(ids) : "none");
+}
+
+// Kernels cannot raise errors; an index outside would read or write foreign memory.
+void check_range(const TensorArg& ids, int64_t extent) {
+  const int64_t n = ids.numel();
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t id = ids.as<int64_t>()[i];
+    RECKON_CHECK(id >= 0 && id < extent, "index {} at position {} is outside [0, {})", id, i, extent);
+  }
+}
+
+template <KernelFn kernel, int ids>
+void checked(KernelArgs& a) {
+  check_range(a.in[ids], a.as<IndexAttrs>().extent);
+  kernel(a);
+}
+template <KernelFn kernel>
+void checked_one_hot(KernelArgs& a) {
+  check_range(a.in[0], a.as<OneHotAttrs>().n_classes);
+  kernel(a);
+}
+
+// `whole` with the axis replaced by the axes of ids.
+Shape selected_shape(const Shape& whole, int axis, const Shape& ids) {
+  Shape out = whole.slice(0, axis);
+  for (int64_t e : ids) out.push_back(e);
+  for (int i = axis + 1; i < whole.rank(); ++i) out.push_back(whole[i]);
+  return out;
+}
+
+Plan plan_index_select(const PlanContext& c) {
+  const auto& a = c.as<IndexAttrs>();
+  const Tensor& x = c.in[0];
+  check_ids(c.in[1], "index_select");
+  RECKON_CHECK(x.contiguous() && x.shape()[a.axis] == a.extent,
+               "index_select needs a contiguous input of extent {} on axis {}, got {}", a.extent, a.axis,
+               describe(x));
+  Plan p;
+  p.outputs = {
+      {.shape = selected_shape(x.shape(), a.axis, c.in[1].shape()), .dtype = x.dtype(), .label = "selected"}};
+  p.launches = {{"index_select"}};
+  if (c.needs(0)) p.saves = {{false, 1}};
+  set_traffic(p, c);
+  p.cost.bytes_read = traffic_bytes(p.outputs[0]) + traffic_bytes(c.in[1]);  // only what is picked
+  return p;
+}
+
+// One addition per element of src.
+Plan plan_scatter_add(const PlanContext& c) {
+  const auto& a = c.as<IndexAttrs>();
+  const Tensor &x = c.in[0], &ids = c.in[1], &src = c.in[2];
+  check_floating(src, "scatter_add's source");
+  check_ids(ids, "scatter_add");
+  RECKON_CHECK(src.rank() >= a.axis + ids.rank(), "scatter_add's source {} has too few axes for indices {}",
+               describe(src), describe(ids));
+  Shape shape = src.shape().slice(0, a.axis);
+  shape.push_back(a.extent);
+  for (int i = a.axis + ids.rank(); i < src.rank(); ++i) shape.push_back(src.shape()[i]);
+  check_shape(src, selected_shape(shape, a.axis, ids.shape()), "scatter_add's source");
+  if (x.defined()) check_shape(x, shape, "scatter_add's input");
+  RECKON_CHECK(src.contiguous() && (!x.defined() || x.contiguous()),
+               "scatter_add needs contiguous tensors, got source {}", describe(src));
+  const DType type = x.defined() ? promote(x.dtype(), src.dtype()) : src.dtype();
+  Plan p;
+  p.outputs = {{.shape = shape, .dtype = type, .label = "sums"}};
+  if (type == DType::bf16 || type == DType::f16)
+    p.workspaces = {{"f32 sums", static_cast<size_t>(numel(shape)) * 4}};
+  p.launches = {{"scatter_add"}};
+  if (c.needs(2)) p.saves = {{false, 1}};
+  p.cost.vector_flops = src.numel();
+  set_traffic(p, c);
+  return p;
+}
+
+TensorList index_select_backward(BackwardContext& c);
+
+const OpDef scatter_add_op{
+    .name = "scatter_add",
+    .plan = plan_scatter_add,
+    .cpu = {{checked<isa_v1::scatter_add_cpu, 1>, checked<isa_v3::scatter_add_cpu, 1>,
+             checked<isa_v4::scatter_add_cpu, 1>}},
+    .reference = checked<RECKON_ISA::scatter_add_kernel<double>, 1>,
+    .counted = checked<RECKON_ISA::scatter_add_kernel<Counted>, 1>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList {
+      TensorList out(3);
+      if (c.needs(2)) out[2] = index_select(c.grads[0], c.as<IndexAttrs>().axis, c.saved[0]);
+      if (c.needs(0)) out[0] = c.grads[0];
+      return out;
+    },
+    .cases =
+        [] {
+          const auto at = [](int axis, int64_t n) { return std::make_shared<IndexAttrs>(axis, n); };
+          return std::vector<OpCase>{{.name = "rows with repeats",
+                                      .inputs = {normal({5, 301}), index({9}, 5), normal({9, 301})},
+                                      .attrs = at(0, 5)},
+                                     {.name = "middle axis, onto zeros",
+                                      .inputs = {absent(), index({6}, 4), normal({3, 6, 7})},
+                                      .attrs = at(1, 4)},
+                                     {.name = "last axis, indices of two axes",
+                                      .inputs = {normal({4, 3}), index({2, 5}, 3), normal({4, 2, 5})},
+                                      .attrs = at(1, 3)}};
+        }};
+
+const OpDef index_select_op{
+    .name = "index_select",
+    .plan = plan_index_select,
+    .cpu = {{checked<isa_v1::index_select_cpu, 1>, checked<isa_v3::index_select_cpu, 1>,
+             checked<isa_v4::index_select_cpu, 1>}},
+    .reference = checked<RECKON_ISA::index_select_kernel, 1>,
+    .counted = checked<RECKON_ISA::index_select_kernel, 1>,
+    .gradient = Gradient::differentiable,
+    .backward = index_select_backward,
+    .recompute = Recompute::cheap,
+    .cases = [] {
+      const auto at = [](int axis, int64_t n) { return std::make_shared<IndexAttrs>(axis, n); };
+      return std::vector<OpCase>{
+          {.name = "rows", .inputs = {normal({5, 7}), index({9}, 5)}, .attrs = at(0, 5)},
+          {.name = "middle axis", .inputs = {normal({3, 4, 6}), index({2}, 4)}, .attrs = at(1, 4)},
+          {.name = "last axis, indices of two axes",
+           .inputs = {normal({3, 8}), index({2, 5}, 8)},
+           .attrs = at(1, 8)}};
+    }};
+
+TensorList index_select_backward(BackwardContext& c) {
+  const auto& a = c.as<IndexAttrs>();
+  return {call(scatter_add_op, {Tensor{}, c.saved[0], contiguous(c.grads[0])},
+               std::make_shared<IndexAttrs>(a.axis, a.extent))[0]};
+}
+
+const OpDef one_hot_op{
+    .name = "one_hot",
+    .plan =
+        [](const PlanContext& c) {
+          const auto& a = c.as<OneHotAttrs>();
+          check_ids(c.in[0], "one_hot");
+          RECKON_CHECK(a.n_classes > 0, "one_hot expects at least one class, got {}", a.n_classes);
+          RECKON_CHECK(a.dtype != DType::f8e4m3 && a.dtype != DType::f8e5m2, "one_hot does not write {}",
+                       name_of(a.dtype));
+          Plan p;
+          Shape shape = c.in[0].shape();
+          shape.push_back(a.n_classes);
+          p.outputs = {{.shape = shape, .dtype = a.dtype, .label = "one_hot"}};
+          p.launches = {{"one_hot"}};
+          set_traffic(p, c);
+          return p;
+        },
+    .cpu = {{checked_one_hot<isa_v1::one_hot_cpu>, checked_one_hot<isa_v3::one_hot_cpu>,
+             checked_one_hot<isa_v4::one_hot_cpu>}},
+    .reference = checked_one_hot<RECKON_ISA::one_hot_kernel>,
+    .counted = checked_one_hot<RECKON_ISA::one_hot_kernel>,
+    .gradient_note = "integers in, constants out",
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "f32",
+                                      .inputs = {index({3, 4}, 5)},
+                                      .attrs = std::make_shared<OneHotAttrs>(5, DType::f32)},
+                                     {.name = "bf16",
+                                      .inputs = {index({6}, 3)},
+                                      .attrs = std::make_shared<OneHotAttrs>(3, DType::bf16)}};
+        }};
+
+}  // namespace
+
+Tensor index_select(const Tensor& x, int axis, const Tensor& ids) {
+  axis = normalize_axis(axis, x.rank());
+  return call(index_select_op, {contiguous(x), contiguous(ids)},
+              std::make_shared<IndexAttrs>(axis, x.size(axis)))[0];
+}
+
+Tensor scatter_add(const Tensor& x, int axis, const Tensor& ids, const Tensor& src) {
+  axis = normalize_axis(axis, x.rank());
+  return call(scatter_add_op, {contiguous(x), contiguous(ids), contiguous(src)},
+              std::make_shared<IndexAttrs>(axis, x.size(axis)))[0];
+}
+
+Tensor one_hot(const Tensor& ids, int64_t n_classes, DType dtype) {
+  return call(one_hot_op, {contiguous(ids)}, std::make_shared<OneHotAttrs>(n_classes, dtype))[0];
+}
+
+std::vector<const OpDef*> index_select_ops() { return {&index_select_op, &scatter_add_op, &one_hot_op}; }
+
+}  // namespace reckon::ops

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct IndexAttrs : Attrs {
+  IndexAttrs(int axis_, int64_t extent_) : axis(axis_), extent(extent_) {}
+  int axis;
+  int64_t extent;  // of the axis that indices point into
+};
+
+struct OneHotAttrs : Attrs {
+  OneHotAttrs(int64_t n, DType t) : n_classes(n), dtype(t) {}
+  int64_t n_classes;
+  DType dtype;
+};
+
+}  // namespace reckon::ops

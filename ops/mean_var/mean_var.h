@@ -1,0 +1,16 @@
+// Mean and variance over axes, composed of sums and elementwise ops: the variance is the mean square of the
+// centred values, so nothing cancels. Keeps the centred values for backward.
+#pragma once
+
+#include "ops/op.h"
+
+namespace reckon::ops {
+
+struct MeanVar {
+  Tensor mean, var;
+};
+
+// unbiased: divides by n - 1 instead of n.
+MeanVar mean_var(const Tensor& x, const Dims& axes, bool unbiased = false, bool keep_axes = false);
+
+}  // namespace reckon::ops

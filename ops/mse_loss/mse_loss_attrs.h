@@ -1,0 +1,16 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+#include "ops/reduction.h"
+
+namespace reckon::ops {
+
+struct MseAttrs : Attrs {
+  explicit MseAttrs(Reduction r) : reduction(r) {}
+  Reduction reduction;
+};
+
+// Elements summed as one piece, whatever the number of threads.
+inline constexpr int64_t kMsePiece = 8192;
+
+}  // namespace reckon::ops

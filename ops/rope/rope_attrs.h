@@ -1,0 +1,13 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct RopeAttrs : Attrs {
+  RopeAttrs(double log_theta_, bool inverse_) : log_theta(log_theta_), inverse(inverse_) {}
+  double log_theta;
+  bool inverse;  // turns by the negative angle
+};
+
+}  // namespace reckon::ops

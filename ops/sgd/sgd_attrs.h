@@ -1,0 +1,18 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct SgdSettings {
+  double lr = 0.01, momentum = 0, dampening = 0, weight_decay = 0;
+  bool nesterov = false;
+  int64_t step = 1;  // of this update, from 1
+};
+
+struct SgdAttrs : Attrs {
+  explicit SgdAttrs(const SgdSettings& settings) : s(settings) {}
+  SgdSettings s;
+};
+
+}  // namespace reckon::ops

@@ -1,0 +1,200 @@
+#include "ops/softmax/softmax.h"
+
+#include "ops/cast/cast.h"
+#include "ops/rules.h"
+#include "ops/softmax/softmax_kernel.h"
+#include "ops/view/view.h"
+
+RECKON_DECLARE_CPU_KERNEL(softmax_cpu)
+RECKON_DECLARE_CPU_KERNEL(softmax_backward_cpu)
+RECKON_DECLARE_CPU_KERNEL(log_softmax_cpu)
+RECKON_DECLARE_CPU_KERNEL(log_softmax_backward_cpu)
+RECKON_DECLARE_CPU_KERNEL(logsumexp_cpu)
+RECKON_DECLARE_CPU_KERNEL(logsumexp_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+struct RowCost {
+  int64_t flops_per_element, flops_per_row, special_per_element, special_per_row;
+};
+
+// One launch over the rows of `x`.
+Plan row_plan(const PlanContext& c, const Tensor& x, const char* name, const Shape& out, DType type,
+              const char* label, RowCost cost) {
+  check_rank_at_least(x, 1, name);
+  check_floating(x, name);
+  RECKON_CHECK(x.size(-1) > 0, "{} needs a last axis that is not empty, got {}", name, describe(x));
+  for (const Tensor& t : c.in)
+    RECKON_CHECK(t.contiguous(), "{} needs contiguous tensors, got {} with strides {}", name, describe(t),
+                 to_string(t.strides()));
+  const int64_t n = x.numel(), rows = n / x.size(-1);
+  Plan p;
+  p.outputs = {{.shape = out, .dtype = type, .label = label}};
+  p.launches = {{name}};
+  p.cost.vector_flops = checked_multiply(n, cost.flops_per_element, "FLOPs") + rows * cost.flops_per_row;
+  p.cost.special =
+      checked_multiply(n, cost.special_per_element, "special functions") + rows * cost.special_per_row;
+  set_traffic(p, c);
+  return p;
+}
+
+Plan same_shape_plan(const PlanContext& c, const char* name, RowCost cost, const char* label = "out") {
+  return row_plan(c, c.in[0], name, c.in[0].shape(), c.in[0].dtype(), label, cost);
+}
+
+Plan gradient_plan(const PlanContext& c, const char* name, RowCost cost) {
+  check_shape(c.in[1], c.in[0].shape(), name);
+  return row_plan(c, c.in[1], name, c.in[1].shape(), c.in[1].dtype(), "dx", cost);
+}
+
+Shape without_last(const Tensor& x) { return x.shape().slice(0, x.rank() - 1); }
+
+std::vector<OpCase> row_cases() {
+  return {{.name = "vector", .inputs = {normal({37})}},
+          {.name = "rows", .inputs = {normal({3, 4, 11})}},
+          {.name = "several tiles", .inputs = {normal({2, 600})}},
+          {.name = "one column", .inputs = {normal({6, 1})}}};
+}
+
+std::vector<OpCase> pair_cases() {
+  return {{.name = "rows", .inputs = {normal({3, 4, 11}), unit({3, 4, 11})}},
+          {.name = "several tiles", .inputs = {normal({2, 600}), unit({2, 600})}}};
+}
+
+constexpr const char* kNoSecond = "second derivatives are not offered";
+
+const OpDef softmax_backward_op{.name = "softmax_backward",
+                                .plan =
+                                    [](const PlanContext& c) {
+                                      return gradient_plan(c, "softmax_backward", {4, 0, 0, 0});
+                                    },
+                                .cpu = RECKON_CPU_KERNEL(softmax_backward_cpu),
+                                .reference = RECKON_ISA::softmax_backward_kernel<double>,
+                                .counted = RECKON_ISA::softmax_backward_kernel<Counted>,
+                                .gradient = Gradient::none,
+                                .gradient_note = kNoSecond,
+                                .cases = pair_cases};
+
+const OpDef softmax_op{
+    .name = "softmax",
+    .plan =
+        [](const PlanContext& c) {
+          Plan p = same_shape_plan(c, "softmax", {4, 1, 1, 0});
+          p.saves = {{true, 0}};
+          if (size_of(p.outputs[0].dtype) < sizeof(float))
+            p.workspaces = {{"rows before rounding",
+                             static_cast<size_t>(c.spec.threads * c.in[0].size(-1)) * sizeof(float)}};
+          return p;
+        },
+    .cpu = RECKON_CPU_KERNEL(softmax_cpu),
+    .reference = RECKON_ISA::softmax_kernel<double>,
+    .counted = RECKON_ISA::softmax_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList {
+      return call(softmax_backward_op, {contiguous(c.grads[0]), c.saved[0]});
+    },
+    .precision = Precision::fp32,
+    .cases = row_cases};
+
+const OpDef log_softmax_backward_op{.name = "log_softmax_backward",
+                                    .plan =
+                                        [](const PlanContext& c) {
+                                          return gradient_plan(c, "log_softmax_backward", {3, 0, 1, 0});
+                                        },
+                                    .cpu = RECKON_CPU_KERNEL(log_softmax_backward_cpu),
+                                    .reference = RECKON_ISA::log_softmax_backward_kernel<double>,
+                                    .counted = RECKON_ISA::log_softmax_backward_kernel<Counted>,
+                                    .gradient = Gradient::none,
+                                    .gradient_note = kNoSecond,
+                                    .cases = pair_cases};
+
+const OpDef log_softmax_op{.name = "log_softmax",
+                           .plan =
+                               [](const PlanContext& c) {
+                                 Plan p = same_shape_plan(c, "log_softmax", {5, 0, 1, 1});
+                                 p.saves = {{true, 0}};
+                                 return p;
+                               },
+                           .cpu = RECKON_CPU_KERNEL(log_softmax_cpu),
+                           .reference = RECKON_ISA::log_softmax_kernel<double>,
+                           .counted = RECKON_ISA::log_softmax_kernel<Counted>,
+                           .gradient = Gradient::differentiable,
+                           .backward = [](BackwardContext& c) -> TensorList {
+                             return call(log_softmax_backward_op, {contiguous(c.grads[0]), c.saved[0]});
+                           },
+                           .precision = Precision::fp32,
+                           .cases = row_cases};
+
+const OpDef logsumexp_backward_op{
+    .name = "logsumexp_backward",
+    .plan =
+        [](const PlanContext& c) {
+          check_shape(c.in[0], without_last(c.in[1]), "logsumexp's output gradient");
+          check_shape(c.in[2], without_last(c.in[1]), "logsumexp's output");
+          return row_plan(c, c.in[1], "logsumexp_backward", c.in[1].shape(), c.in[1].dtype(), "dx",
+                          {2, 0, 1, 0});
+        },
+    .cpu = RECKON_CPU_KERNEL(logsumexp_backward_cpu),
+    .reference = RECKON_ISA::logsumexp_backward_kernel<double>,
+    .counted = RECKON_ISA::logsumexp_backward_kernel<Counted>,
+    .gradient = Gradient::none,
+    .gradient_note = kNoSecond,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "rows", .inputs = {normal({3, 4}), normal({3, 4, 11}), normal({3, 4})}},
+              {.name = "several tiles", .inputs = {normal({2}), normal({2, 600}), normal({2})}}};
+        }};
+
+const OpDef logsumexp_op{.name = "logsumexp",
+                         .plan =
+                             [](const PlanContext& c) {
+                               check_rank_at_least(c.in[0], 1, "logsumexp's input");
+                               Plan p = row_plan(c, c.in[0], "logsumexp", without_last(c.in[0]),
+                                                 c.in[0].dtype(), "logsumexp", {3, 1, 1, 1});
+                               p.saves = {{false, 0}, {true, 0}};
+                               return p;
+                             },
+                         .cpu = RECKON_CPU_KERNEL(logsumexp_cpu),
+                         .reference = RECKON_ISA::logsumexp_kernel<double>,
+                         .counted = RECKON_ISA::logsumexp_kernel<Counted>,
+                         .gradient = Gradient::differentiable,
+                         .backward = [](BackwardContext& c) -> TensorList {
+                           return call(logsumexp_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1]});
+                         },
+                         .precision = Precision::fp32,
+                         .cases = row_cases};
+
+// The axis as the last one, in row-major order.
+Tensor as_rows(const Tensor& x, int axis) {
+  const int last = x.rank() - 1;
+  return contiguous(axis == last ? x : transpose(x, axis, last));
+}
+
+Tensor along_axis(const OpDef& op, const Tensor& x, int axis) {
+  axis = normalize_axis(axis, x.rank());
+  const Tensor y = call(op, {as_rows(x, axis)})[0];
+  return axis == x.rank() - 1 ? y : transpose(y, axis, x.rank() - 1);
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& x, int axis) { return along_axis(softmax_op, x, axis); }
+Tensor log_softmax(const Tensor& x, int axis) { return along_axis(log_softmax_op, x, axis); }
+
+Tensor logsumexp(const Tensor& x, int axis) {
+  axis = normalize_axis(axis, x.rank());
+  Dims order;  // moves the axis to the end and keeps the others in order
+  for (int i = 0; i < x.rank(); ++i)
+    if (i != axis) order.push_back(i);
+  order.push_back(axis);
+  return call(logsumexp_op, {contiguous(axis == x.rank() - 1 ? x : permute(x, order))})[0];
+}
+
+std::vector<const OpDef*> softmax_ops() {
+  return {&softmax_op,   &softmax_backward_op,  &log_softmax_op, &log_softmax_backward_op,
+          &logsumexp_op, &logsumexp_backward_op};
+}
+
+}  // namespace reckon::ops

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and passes every test. The same command everywhere, CI included.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/install_dependencies.sh
+scripts/build.sh build
+scripts/check_layers.py
+ctest --test-dir build --output-on-failure --parallel "$(nproc)" "$@"

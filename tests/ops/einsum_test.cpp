@@ -1,0 +1,141 @@
+// Equations against plain loops over all labels, forward and backward, and against the work they should cost.
+#include "ops/einsum/einsum.h"
+
+#include <gtest/gtest.h>
+
+#include "autograd/engine.h"
+#include "autograd/node.h"
+#include "ops/einsum/equation.h"
+#include "ops/fill/fill.h"
+#include "ops/view/view.h"
+#include "tests/support/event_log.h"
+#include "tests/support/op_case_runner.h"
+
+namespace reckon::testing {
+namespace {
+
+using ops::Labels;
+using V = std::vector<double>;
+using Extents = std::map<std::string, int64_t>;
+
+const Extents kExtents{{"a", 2}, {"b", 2}, {"c", 3}, {"d", 4}, {"h", 3}, {"i", 5}, {"j", 4},
+                       {"k", 6}, {"m", 2}, {"n", 3}, {"o", 7}, {"q", 5}, {"s", 4}};
+
+Shape shape_of(const Labels& labels) {
+  Shape s;
+  for (const auto& l : labels) s.push_back(kExtents.at(l));
+  return s;
+}
+
+int64_t position(const Labels& labels, const std::map<std::string, int64_t>& at) {
+  int64_t p = 0;
+  for (const auto& l : labels) p = p * kExtents.at(l) + at.at(l);
+  return p;
+}
+
+// Every assignment of all labels adds one product.
+V loops(const std::vector<std::pair<Labels, V>>& operands, const Labels& output) {
+  Labels all = output;
+  for (const auto& [labels, values] : operands) all.insert(all.end(), labels.begin(), labels.end());
+  std::map<std::string, int64_t> at;
+  for (const auto& l : all) at[l] = 0;
+  V out(static_cast<size_t>(numel(shape_of(output))), 0.0);
+  while (true) {
+    double p = 1;
+    for (const auto& [labels, values] : operands) p *= values[static_cast<size_t>(position(labels, at))];
+    out[static_cast<size_t>(position(output, at))] += p;
+    auto l = at.begin();
+    while (l != at.end() && ++l->second == kExtents.at(l->first)) (l++)->second = 0;
+    if (l == at.end()) return out;
+  }
+}
+
+Tensor random(Device& device, const Shape& shape, uint64_t stream) {
+  Tensor t = Tensor::empty(device, shape, DType::f64);
+  ops::fill_random(t, ops::Distribution::normal, 0.0, 1.0, 5, stream);
+  return t;
+}
+
+struct Einsum : ::testing::TestWithParam<const char*> {};
+
+TEST_P(Einsum, AgreesWithPlainLoopsForwardAndBackward) {
+  auto device = make_device(DeviceKind::cpu);
+  const ops::Equation e = ops::parse_letters(GetParam());
+  TensorList in;
+  std::vector<std::pair<Labels, V>> values;
+  for (size_t i = 0; i < e.operands.size(); ++i) {
+    in.push_back(random(*device, shape_of(e.operands[i]), i));
+    autograd::set_requires_grad(in[i]);
+    values.push_back({e.operands[i], to_doubles(in[i])});
+  }
+  const Tensor y = in.size() == 1 ? ops::einsum(GetParam(), {in[0]}) : ops::einsum(GetParam(), {in[0], in[1]});
+  EXPECT_EQ(y.shape(), shape_of(e.output));
+  EXPECT_LE(relative_error(to_doubles(y), loops(values, e.output)), 1e-13);
+  const Tensor seed = random(*device, y.shape(), 9);
+  autograd::backward({y}, {seed});
+  for (size_t i = 0; i < in.size(); ++i) {
+    std::vector<std::pair<Labels, V>> rest{{e.output, to_doubles(seed)}};
+    if (in.size() == 2) rest.push_back(values[1 - i]);
+    const V expected = loops(rest, e.operands[i]);
+    EXPECT_LE(relative_error(to_doubles(autograd::grad_of(in[i])), expected), 1e-13) << "operand " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Equations, Einsum,
+                         ::testing::Values("bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd", "bikc,bjkc->bijc",
+                                           "bkic,bkjc->bijc", "bsic,bsjd->bijcd", "bshd,hdo->bso", "ij,jk->k",
+                                           "ij,jk->ki", "ij,ij->", "ij,ji->", "ij,ij->ji", "i,j->ji", "ij,jk->",
+                                           "bij,bj->bi", "ii->", "ii->i", "bcb->bc", "ijk->kj", "ij->",
+                                           "i , i ->", "iij,jk->ik", "abcdmn,abcdmi->abcdmni",
+                                           "iabcm,mabcj->abcij", "shd,dho->os"));
+
+TEST(EinsumEquation, WordsMeanWhatLettersMean) {
+  auto device = make_device(DeviceKind::cpu);
+  const Tensor q = random(*device, {2, 3, 5, 4}, 1), k = random(*device, {2, 3, 6, 4}, 2);
+  const Tensor y =
+      ops::einsum_named("batch head query dim, batch head key dim -> batch head query key", {q, k});
+  EXPECT_EQ(y.shape(), (Shape{2, 3, 5, 6}));
+  EXPECT_EQ(to_doubles(y), to_doubles(ops::einsum("bhqd,bhkd->bhqk", {q, k})));
+}
+
+TEST(EinsumEquation, TransposedOperandsGoIntoOneMatrixProductWithoutACopy) {
+  auto device = make_device(DeviceKind::meta);
+  const Tensor q = Tensor::empty(*device, {2, 5, 3, 4}, DType::f32),
+               k = Tensor::empty(*device, {2, 6, 3, 4}, DType::f32);
+  EventLog log;
+  device->add_sink(&log);
+  const Tensor y = ops::einsum("bqhd,bkhd->bhqk", {q, k});
+  device->remove_sink(&log);
+  int launches = 0;
+  int64_t flops = 0;
+  for (const Event& e : log.events) {
+    launches += e.kind == EventKind::launched;
+    if (e.kind == EventKind::op_end) flops += e.cost.matmul_flops;
+  }
+  EXPECT_EQ(launches, 1);
+  EXPECT_EQ(flops, 1440);
+}
+
+TEST(EinsumEquation, MistakesAreNamed) {
+  auto device = make_device(DeviceKind::cpu);
+  const Tensor a = random(*device, {2, 3}, 1), b = random(*device, {4, 5}, 2);
+  const auto message = [&](std::string_view equation, std::initializer_list<Tensor> t) -> std::string {
+    try {
+      ops::einsum(equation, t);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "accepted";
+  };
+  EXPECT_NE(message("ij,jk->ik", {a, b}).find("'j' is 4 in operand 1"), std::string::npos);
+  EXPECT_NE(message("ij,jk", {a, b}).find("lacks '->'"), std::string::npos);
+  EXPECT_NE(message("ij->ik", {a}).find("'k' is in no operand"), std::string::npos);
+  EXPECT_NE(message("ij->ii", {a}).find("names 'i' twice"), std::string::npos);
+  EXPECT_NE(message("ijk->i", {a}).find("has 3 labels"), std::string::npos);
+  EXPECT_NE(message("ij,jk->ik", {a}).find("names 2 operands, got 1"), std::string::npos);
+  EXPECT_NE(message("...i->i", {a}).find("'...' is not offered"), std::string::npos);
+  EXPECT_NE(message("i1->i", {a}).find("'1' is no label"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace reckon::testing
