@@ -25,7 +25,9 @@ void add_compare(CLI::App& app) {
   c->callback([f] {
     profiler::ReportOptions options;
     options.top = f->top;
-    profiler::Comparison result = profiler::compare(profiler::load_run(f->a), profiler::load_run(f->b), options);
+    const profiler::RunRecord a = profiler::load_run(f->a);
+    const profiler::RunRecord b = profiler::load_run(f->b);
+    profiler::Comparison result = profiler::compare(a, b, options);
     result.name_a = f->a;
     result.name_b = f->b;
     if (f->json) std::cout << profiler::to_json(result) << "\n";

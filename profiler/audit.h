@@ -1,5 +1,5 @@
-// Two proofs over event logs: that a dry run predicted a run event for event, and that the books of a log close at
-// every event. Called by `reckon audit` and by tests.
+// Two proofs over event logs: that a dry run predicted a run event for event, and that the books of a log close
+// at every event. Called by `reckon audit` and by tests.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,9 @@ struct AuditResult {
 AuditResult audit(std::span<const Event> predicted, std::span<const Event> executed);
 
 // Replays a complete log (one that starts with its device) and verifies at every event: frees and changes match
-// their allocation, live blocks lie inside their segment and do not overlap, rounded >= requested, the categories
-// sum to live bytes, live <= reserved; ops and steps nest; and at the end that the cells of the peak sum to it.
+// their allocation, live blocks lie inside their segment and do not overlap, rounded >= requested, the
+// categories sum to live bytes, live <= reserved; ops and steps nest; and at the end that the cells of the peak
+// sum to it.
 struct BooksCheck {
   bool closed = false;
   int64_t n_events = 0, n_allocations = 0, n_live_at_end = 0;

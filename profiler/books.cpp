@@ -69,10 +69,17 @@ FlopSplit split_flops(const ByPhase<Cost>& cost) {
     switch (static_cast<Phase>(i)) {
       case Phase::forward:
       case Phase::loss:
-      case Phase::backward: out.model += n; break;
-      case Phase::optimizer: out.optimizer += n; break;
-      case Phase::recompute: out.recompute += n; break;
-      default: out.other += n;
+      case Phase::backward:
+        out.model += n;
+        break;
+      case Phase::optimizer:
+        out.optimizer += n;
+        break;
+      case Phase::recompute:
+        out.recompute += n;
+        break;
+      default:
+        out.other += n;
     }
   }
   return out;

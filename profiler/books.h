@@ -1,6 +1,6 @@
-// The records a ledger writes and everybody else reads: plain values, no behaviour beyond sums. Bytes, launches and
-// FLOPs are exact integers. Times come from the steady clock and are the only figures that differ between two equal
-// runs.
+// The records a ledger writes and everybody else reads: plain values, no behaviour beyond sums. Bytes, launches
+// and FLOPs are exact integers. Times come from the steady clock and are the only figures that differ between
+// two equal runs.
 #pragma once
 
 #include <array>
@@ -21,7 +21,8 @@ using ByCategory = std::array<T, kCategories>;
 template <class T>
 using ByPhase = std::array<T, kPhases>;
 
-// Live bytes that share an owner. Op, module, label and phase are those of birth; the category is that of the moment.
+// Live bytes that share an owner. Op, module, label and phase are those of birth; the category is that of the
+// moment.
 struct Cell {
   NameId op{}, module{}, label{};
   Phase phase{};
@@ -42,8 +43,8 @@ struct LiveBlock {
   friend bool operator==(const LiveBlock&, const LiveBlock&) = default;
 };
 
-// Bytes that backward holds. An alias (parameter, input, gradient, optimizer) would exist without backward too, so it
-// is listed but not part of the sum.
+// Bytes that backward holds. An alias (parameter, input, gradient, optimizer) would exist without backward too,
+// so it is listed but not part of the sum.
 struct SavedCell {
   NameId op{}, module{};
   Category category{};
@@ -98,8 +99,8 @@ struct StepBooks {
   // The peak of requested bytes, and what else held at that moment.
   int64_t peak_bytes = 0, peak_rounded = 0, peak_reserved = 0;
   Moment peak_at;
-  std::vector<Cell> cells;          // largest first; bytes sum to peak_bytes, rounded to peak_rounded
-  std::vector<LiveBlock> largest;   // at most kLargestBlocks, largest first
+  std::vector<Cell> cells;         // largest first; bytes sum to peak_bytes, rounded to peak_rounded
+  std::vector<LiveBlock> largest;  // at most kLargestBlocks, largest first
   int64_t n_live_at_peak = 0;
   // Maxima of their own, each at its own moment.
   int64_t max_rounded = 0, max_reserved = 0;
@@ -140,8 +141,8 @@ struct RunBooks {
   ByPhase<Cost> cost{};
   std::array<int64_t, kLaunchKinds> launches{};
   int64_t n_events = 0;  // inside and outside of steps
-  // Events about blocks that were allocated before the ledger listened; their bytes are in no cell. 0 when the ledger
-  // was there from the start.
+  // Events about blocks that were allocated before the ledger listened; their bytes are in no cell. 0 when the
+  // ledger was there from the start.
   int64_t n_unknown_blocks = 0;
 
   // The books to speak about memory with: the highest step, else init.
@@ -151,8 +152,8 @@ struct RunBooks {
   friend bool operator==(const RunBooks&, const RunBooks&) = default;
 };
 
-// FLOPs of one step: what the maths needs (forward, loss, backward), the optimizer, what was run a second time, and
-// everything else (init, data, communication).
+// FLOPs of one step: what the maths needs (forward, loss, backward), the optimizer, what was run a second time,
+// and everything else (init, data, communication).
 struct FlopSplit {
   int64_t model = 0, optimizer = 0, recompute = 0, other = 0;
   int64_t executed() const { return model + optimizer + recompute + other; }
@@ -166,6 +167,7 @@ struct ProcessBooks {
   int64_t requested = 0, rounded = 0, reserved = 0;
   int64_t resident = -1;  // of the reserved bytes; -1: unknown
   int64_t rss = -1, rss_anon = -1, rss_file = -1, rss_shmem = -1, rss_peak = -1;
+  int64_t observer = -1;  // heap bytes of the ledger itself; -1: not asked for
   friend bool operator==(const ProcessBooks&, const ProcessBooks&) = default;
 };
 

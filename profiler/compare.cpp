@@ -58,7 +58,8 @@ TimeSpread time_per_step(const RunBooks& books) {
   TimeSpread out;
   std::vector<int64_t> times;
   // The first step also creates optimizer state and warms caches.
-  for (size_t i = books.series.size() > 1 ? 1 : 0; i < books.series.size(); ++i) times.push_back(books.series[i].duration_ns);
+  for (size_t i = books.series.size() > 1 ? 1 : 0; i < books.series.size(); ++i)
+    times.push_back(books.series[i].duration_ns);
   if (times.empty()) return out;
   std::sort(times.begin(), times.end());
   const size_t n = times.size();
@@ -84,7 +85,8 @@ std::string LossPair::in_words() const {
 Comparison compare(const RunRecord& a, const RunRecord& b, const ReportOptions& options) {
   Comparison c;
   c.config = differing_settings(a.config, b.config);
-  Adder category("peak"), op("peak"), module("peak"), saved("kept for backward"), launches("launches"), flop("FLOPs"), traffic("bytes moved");
+  Adder category("peak"), op("peak"), module("peak"), saved("kept for backward"), launches("launches"),
+      flop("FLOPs"), traffic("bytes moved");
   // Without the number of siblings, so that 12 and 24 layers land in one row.
   const auto module_name = [&](NameId m) { return collapse_path(name_of(m), options.module_depth); };
   for (const bool second : {false, true}) {
@@ -136,11 +138,11 @@ std::string ratio(int64_t a, int64_t b) {
 
 std::string signed_text(int64_t n, const Format& format) { return (n > 0 ? "+" : "") + format(n); }
 
-void write_breakdown(std::ostream& out, std::string_view title, std::string_view mark, const Breakdown& b, const Comparison& c,
-                     size_t top, const Format& format) {
+void write_breakdown(std::ostream& out, std::string_view title, std::string_view mark, const Breakdown& b,
+                     const Comparison& c, size_t top, const Format& format) {
   fmt::print(out, "\n{}\n", title);
-  Table t("lrrrr", {b.total.name, fmt::format("{} {}", c.name_a, mark), fmt::format("{} {}", c.name_b, mark), "difference [d]",
-                    "ratio [d]"});
+  Table t("lrrrr", {b.total.name, fmt::format("{} {}", c.name_a, mark), fmt::format("{} {}", c.name_b, mark),
+                    "difference [d]", "ratio [d]"});
   const auto line = [&](const std::string& name, const Delta& d) {
     t.row({name, format(d.a), format(d.b), signed_text(d.difference(), format), ratio(d.a, d.b)});
   };
@@ -169,7 +171,8 @@ void write_comparison(std::ostream& out, const Comparison& c, const ReportOption
   } else {
     out << "\nSettings that differ\n";
     Table t("lll", {"setting", c.name_a, c.name_b});
-    for (const ConfigDifference& d : c.config) t.row({d.key, d.a.value_or("(absent)"), d.b.value_or("(absent)")});
+    for (const ConfigDifference& d : c.config)
+      t.row({d.key, d.a.value_or("(absent)"), d.b.value_or("(absent)")});
     t.print(out);
   }
   const Format count = [](int64_t n) { return format_count(n); };
@@ -181,7 +184,8 @@ void write_comparison(std::ostream& out, const Comparison& c, const ReportOption
     t.row({d.name + " [c]", count(d.a), count(d.b), signed_text(d.difference(), count), ratio(d.a, d.b)});
   t.print(out);
   write_breakdown(out, "Bytes at the peak by op, largest change first", "[c]", c.peak_by_op, c, top, count);
-  write_breakdown(out, "Bytes at the peak by module, largest change first", "[c]", c.peak_by_module, c, top, count);
+  write_breakdown(out, "Bytes at the peak by module, largest change first", "[c]", c.peak_by_module, c, top,
+                  count);
   write_breakdown(out, "Kept for backward at its fullest, by op", "[c]", c.saved_by_op, c, top, count);
   write_breakdown(out, "Launches of the last step by op", "[c]", c.launches_by_op, c, top, count);
   write_breakdown(out, "FLOPs of the last step by phase", "[f]", c.flops_by_phase, c, kPhases, scaled);
@@ -198,14 +202,18 @@ void write_comparison(std::ostream& out, const Comparison& c, const ReportOption
     fmt::print(out, "  ratio of medians [d] {}; the ranges {}\n", ratio(c.time_a.median_ns, c.time_b.median_ns),
                apart ? "do not overlap" : "overlap, so the difference may be noise");
   }
-  fmt::print(out, "\nLoss [m]\n  first step: {}\n  last step:  {}\n", c.first_loss.in_words(), c.last_loss.in_words());
+  fmt::print(out, "\nLoss [m]\n  first step: {}\n  last step:  {}\n", c.first_loss.in_words(),
+             c.last_loss.in_words());
   if (c.n_losses > 0)
-    fmt::print(out, "  bitwise equal in {} of {} steps\n", format_count(c.n_losses_equal), format_count(c.n_losses));
+    fmt::print(out, "  bitwise equal in {} of {} steps\n", format_count(c.n_losses_equal),
+               format_count(c.n_losses));
 }
 
 namespace {
 
-Json delta_json(const Delta& d) { return {{"name", d.name}, {"a", d.a}, {"b", d.b}, {"difference", d.difference()}}; }
+Json delta_json(const Delta& d) {
+  return {{"name", d.name}, {"a", d.a}, {"b", d.b}, {"difference", d.difference()}};
+}
 
 Json breakdown_json(const Breakdown& b) {
   std::vector<Json> rows;
@@ -220,8 +228,11 @@ Json spread_json(const TimeSpread& s) {
 }
 
 Json loss_json(const LossPair& l) {
-  const auto value = [](const std::optional<double>& v) { return v && std::isfinite(*v) ? Json(*v) : Json(nullptr); };
-  return {{"a", value(l.a)}, {"b", value(l.b)}, {"bitwise_equal", l.bitwise_equal()}, {"in_words", l.in_words()}};
+  const auto value = [](const std::optional<double>& v) {
+    return v && std::isfinite(*v) ? Json(*v) : Json(nullptr);
+  };
+  return {
+      {"a", value(l.a)}, {"b", value(l.b)}, {"bitwise_equal", l.bitwise_equal()}, {"in_words", l.in_words()}};
 }
 
 }  // namespace
@@ -233,7 +244,8 @@ std::string to_json(const Comparison& c) {
   j["b"] = c.name_b;
   Json config = Json::array();
   const auto value = [](const std::optional<std::string>& v) { return v ? Json(*v) : Json(nullptr); };
-  for (const ConfigDifference& d : c.config) config.push_back({{"key", d.key}, {"a", value(d.a)}, {"b", value(d.b)}});
+  for (const ConfigDifference& d : c.config)
+    config.push_back({{"key", d.key}, {"a", value(d.a)}, {"b", value(d.b)}});
   j["config"] = config;
   j["peak_by_category"] = breakdown_json(c.peak_by_category);
   j["peak_by_op"] = breakdown_json(c.peak_by_op);

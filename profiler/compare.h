@@ -1,5 +1,5 @@
-// Two runs side by side: which settings differ, and which bytes, launches, FLOPs and times changed with them. The
-// rows of every breakdown sum to its total exactly.
+// Two runs side by side: which settings differ, and which bytes, launches, FLOPs and times changed with them.
+// The rows of every breakdown sum to its total exactly.
 #pragma once
 
 #include <optional>

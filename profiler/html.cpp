@@ -22,8 +22,9 @@ constexpr std::array<std::string_view, kCategories> kCategoryColour{"#4e79a7", "
 constexpr std::array<std::string_view, kPhases> kPhaseColour{"#bab0ac", "#9c755f", "#4e79a7", "#edc948",
                                                              "#f28e2b", "#e15759", "#59a14f", "#b07aa1"};
 // Long-lived bytes at the bottom.
-constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,  Category::input,
-                                                   Category::cast,      Category::saved,     Category::workspace, Category::transient};
+constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,
+                                                   Category::input,     Category::cast,      Category::saved,
+                                                   Category::workspace, Category::transient};
 constexpr double kWidth = 1100;
 constexpr int64_t kCurvePoints = 1000;
 
@@ -31,19 +32,31 @@ constexpr int64_t kCurvePoints = 1000;
 std::string escaped(std::string_view text) {
   std::string out;
   for (char c : text) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   return out;
 }
 
 std::string bytes_text(int64_t n) { return format_bytes(static_cast<double>(n)); }
 
-// ---- memory over a step ---------------------------------------------------------------------------------------
+// ---- memory over a step
+// ---------------------------------------------------------------------------------------
 
 const StepBooks& books_of_events(const RunBooks& books, std::span<const Event> events) {
   if (events.empty()) return books.for_memory();
@@ -51,29 +64,39 @@ const StepBooks& books_of_events(const RunBooks& books, std::span<const Event> e
     if (*b && events.front().kind == EventKind::step_begin && events.front().step == (*b)->step &&
         static_cast<int64_t>(events.size()) == (*b)->n_events)
       return **b;
-  raise_error(fmt::format("the {} events given for the report are not those of the first, last or highest step in the books",
-                          events.size()));
+  raise_error(fmt::format(
+      "the {} events given for the report are not those of the first, last or highest step in the books",
+      events.size()));
 }
 
 void add_change(const Event& e, ByCategory<int64_t>& bytes, int64_t& reserved) {
   const auto now = static_cast<size_t>(e.category), before = static_cast<size_t>(e.category_before);
   switch (e.kind) {
-    case EventKind::segment_acquired: reserved += e.bytes; break;
-    case EventKind::segment_released: reserved -= e.bytes; break;
-    case EventKind::allocated: bytes[now] += e.bytes; break;
-    case EventKind::freed: bytes[now] -= e.bytes; break;
+    case EventKind::segment_acquired:
+      reserved += e.bytes;
+      break;
+    case EventKind::segment_released:
+      reserved -= e.bytes;
+      break;
+    case EventKind::allocated:
+      bytes[now] += e.bytes;
+      break;
+    case EventKind::freed:
+      bytes[now] -= e.bytes;
+      break;
     case EventKind::saved:
     case EventKind::unsaved:
     case EventKind::recategorized:
       bytes[before] -= e.bytes;
       bytes[now] += e.bytes;
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
-// The curve at full resolution. What was live before the step follows from the books, which know the peak: events
-// only say what changed.
+// The curve at full resolution. What was live before the step follows from the books, which know the peak:
+// events only say what changed.
 std::vector<TimelinePoint> curve(const StepBooks& books, std::span<const Event> events) {
   if (events.empty()) return books.timeline;
   TimelinePoint state;
@@ -81,7 +104,8 @@ std::vector<TimelinePoint> curve(const StepBooks& books, std::span<const Event> 
   state.reserved = books.peak_reserved;
   {
     TimelinePoint change;
-    for (int64_t i = 0; i <= books.peak_at.event; ++i) add_change(events[static_cast<size_t>(i)], change.bytes, change.reserved);
+    for (int64_t i = 0; i <= books.peak_at.event; ++i)
+      add_change(events[static_cast<size_t>(i)], change.bytes, change.reserved);
     for (size_t c = 0; c < kCategories; ++c) state.bytes[c] -= change.bytes[c];
     state.reserved -= change.reserved;
   }
@@ -109,13 +133,20 @@ std::string timeline_svg(const StepBooks& books, const std::vector<TimelinePoint
   constexpr double left = 90, height = 300, ribbon = 18;
   if (points.empty() || books.peak_bytes == 0) return "<p>Nothing was live.</p>";
   const double width = kWidth - left - 10;
-  const auto x = [&](size_t i) { return left + width * static_cast<double>(i) / static_cast<double>(points.size()); };
-  const auto y = [&](int64_t bytes) { return 20 + height - height * static_cast<double>(bytes) / static_cast<double>(books.peak_bytes); };
-  std::string svg = fmt::format("<svg viewBox='0 0 {} {}' role='img' aria-label='live bytes over the step'>\n", kWidth, height + ribbon + 50);
+  const auto x = [&](size_t i) {
+    return left + width * static_cast<double>(i) / static_cast<double>(points.size());
+  };
+  const auto y = [&](int64_t bytes) {
+    return 20 + height - height * static_cast<double>(bytes) / static_cast<double>(books.peak_bytes);
+  };
+  std::string svg = fmt::format("<svg viewBox='0 0 {} {}' role='img' aria-label='live bytes over the step'>\n",
+                                kWidth, height + ribbon + 50);
   for (int tick = 0; tick <= 4; ++tick) {
     const int64_t bytes = books.peak_bytes / 4 * tick;
-    svg += fmt::format("<line class='grid' x1='{}' x2='{}' y1='{:.1f}' y2='{:.1f}'/><text x='{}' y='{:.1f}' text-anchor='end'>{}</text>\n",
-                       left, left + width, y(bytes), y(bytes), left - 6, y(bytes) + 4, bytes_text(bytes));
+    svg += fmt::format(
+        "<line class='grid' x1='{}' x2='{}' y1='{:.1f}' y2='{:.1f}'/><text x='{}' y='{:.1f}' "
+        "text-anchor='end'>{}</text>\n",
+        left, left + width, y(bytes), y(bytes), left - 6, y(bytes) + 4, bytes_text(bytes));
   }
   std::vector<int64_t> base(points.size(), 0);
   for (Category c : kStack) {
@@ -131,43 +162,57 @@ std::string timeline_svg(const StepBooks& books, const std::vector<TimelinePoint
       base[i] += bytes;
     }
     if (most > 0)
-      svg += fmt::format("<polygon fill='{}' points='{}{}'/>\n", kCategoryColour[static_cast<size_t>(c)], upper, lower);
+      svg += fmt::format("<polygon fill='{}' points='{}{}'/>\n", kCategoryColour[static_cast<size_t>(c)], upper,
+                         lower);
   }
   // The ribbon of phases, and a tooltip per column.
   for (size_t i = 0; i < points.size();) {
     size_t j = i;
     while (j < points.size() && points[j].phase == points[i].phase) ++j;
     const auto p = static_cast<size_t>(points[i].phase);
-    svg += fmt::format("<rect x='{:.2f}' y='{}' width='{:.2f}' height='{}' fill='{}'><title>{}</title></rect>", x(i), 24 + height,
-                       x(j) - x(i), ribbon, kPhaseColour[p], name_of(points[i].phase));
+    svg += fmt::format("<rect x='{:.2f}' y='{}' width='{:.2f}' height='{}' fill='{}'><title>{}</title></rect>",
+                       x(i), 24 + height, x(j) - x(i), ribbon, kPhaseColour[p], name_of(points[i].phase));
     if (x(j) - x(i) > 60)
-      svg += fmt::format("<text class='inside' x='{:.2f}' y='{}'>{}</text>", x(i) + 4, 24 + height + 13, name_of(points[i].phase));
+      svg += fmt::format("<text class='inside' x='{:.2f}' y='{}'>{}</text>", x(i) + 4, 24 + height + 13,
+                         name_of(points[i].phase));
     svg += '\n';
     i = j;
   }
   size_t peak = 0;
   for (size_t i = 0; i < points.size(); ++i) {
     if (points[i].total() > points[peak].total()) peak = i;
-    std::string tip = fmt::format("event {}, {}: {}", format_count(points[i].event), name_of(points[i].phase), bytes_text(points[i].total()));
+    std::string tip = fmt::format("event {}, {}: {}", format_count(points[i].event), name_of(points[i].phase),
+                                  bytes_text(points[i].total()));
     for (Category c : kStack)
-      if (const int64_t b = points[i].bytes[static_cast<size_t>(c)]) tip += fmt::format("\n{} {}", name_of(c), bytes_text(b));
-    svg += fmt::format("<rect class='column' x='{:.2f}' y='20' width='{:.2f}' height='{}'><title>{}</title></rect>\n", x(i), x(i + 1) - x(i),
-                       height, tip);
+      if (const int64_t b = points[i].bytes[static_cast<size_t>(c)])
+        tip += fmt::format("\n{} {}", name_of(c), bytes_text(b));
+    svg += fmt::format(
+        "<rect class='column' x='{:.2f}' y='20' width='{:.2f}' height='{}'><title>{}</title></rect>\n", x(i),
+        x(i + 1) - x(i), height, tip);
   }
-  svg += fmt::format("<text x='{:.2f}' y='12' text-anchor='{}'>peak {}</text><line class='peak' x1='{:.2f}' x2='{:.2f}' y1='14' y2='20'/>",
-                     x(peak), x(peak) > kWidth - 160 ? "end" : "start", bytes_text(books.peak_bytes), x(peak), x(peak));
+  svg += fmt::format(
+      "<text x='{:.2f}' y='12' text-anchor='{}'>peak {}</text><line class='peak' x1='{:.2f}' x2='{:.2f}' "
+      "y1='14' y2='20'/>",
+      x(peak), x(peak) > kWidth - 160 ? "end" : "start", bytes_text(books.peak_bytes), x(peak), x(peak));
   return svg + "</svg>\n";
 }
 
-std::string category_key(const StepBooks& books) {
+std::string colour_key(const StepBooks& books) {
   std::string out = "<p class='key'>";
   for (Category c : kStack)
     if (books.max_by_category[static_cast<size_t>(c)] > 0)
-      out += fmt::format("<span><i style='background:{}'></i>{}</span> ", kCategoryColour[static_cast<size_t>(c)], name_of(c));
+      out += fmt::format("<span><i style='background:{}'></i>{}</span> ",
+                         kCategoryColour[static_cast<size_t>(c)], name_of(c));
+  out += "</p>\n<p class='key'>phases: ";
+  for (size_t p = 0; p < kPhases; ++p)
+    if (books.max_by_phase[p] >= 0)
+      out += fmt::format("<span><i style='background:{}'></i>{}</span> ", kPhaseColour[p],
+                         name_of(static_cast<Phase>(p)));
   return out + "</p>\n";
 }
 
-// ---- nested rectangles ----------------------------------------------------------------------------------------
+// ---- nested rectangles
+// ----------------------------------------------------------------------------------------
 
 struct Tree {
   int64_t weight = 0;
@@ -200,20 +245,26 @@ std::vector<std::string> path_of(std::string_view first, NameId module, NameId o
 
 using Text = std::string (*)(int64_t);
 
-void draw(const Tree& tree, const std::string& path, double x, double width, int level, int64_t whole, Text text, std::string& svg) {
+void draw(const Tree& tree, const std::string& path, double x, double width, int level, int64_t whole,
+          Text text, std::string& svg) {
   constexpr double row = 22;
   std::vector<const std::pair<const std::string, Tree>*> order;
   for (const auto& child : tree.children) order.push_back(&child);
-  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->second.weight > b->second.weight; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](auto* a, auto* b) { return a->second.weight > b->second.weight; });
   for (const auto* child : order) {
     const auto& [name, t] = *child;
-    const double w = tree.weight == 0 ? 0 : width * static_cast<double>(t.weight) / static_cast<double>(tree.weight);
+    const double w =
+        tree.weight == 0 ? 0 : width * static_cast<double>(t.weight) / static_cast<double>(tree.weight);
     if (w < 0.4) break;  // and all after it: smaller ones
     const std::string here = path.empty() ? name : path + " / " + name;
-    svg += fmt::format("<rect class='box' x='{:.2f}' y='{:.0f}' width='{:.2f}' height='{:.0f}' fill='{}'><title>{}\n{} ({})</title></rect>",
-                       x, level * row, w, row - 1, t.colour, escaped(here), text(t.weight), percent(t.weight, whole));
+    svg += fmt::format(
+        "<rect class='box' x='{:.2f}' y='{:.0f}' width='{:.2f}' height='{:.0f}' fill='{}'><title>{}\n{} "
+        "({})</title></rect>",
+        x, level * row, w, row - 1, t.colour, escaped(here), text(t.weight), percent(t.weight, whole));
     if (const auto fits = static_cast<size_t>(std::max(0.0, (w - 6) / 7)); fits >= 3)
-      svg += fmt::format("<text class='inside' x='{:.2f}' y='{:.0f}'>{}</text>", x + 3, level * row + 15, escaped(name.substr(0, fits)));
+      svg += fmt::format("<text class='inside' x='{:.2f}' y='{:.0f}'>{}</text>", x + 3, level * row + 15,
+                         escaped(name.substr(0, fits)));
     svg += '\n';
     draw(t, here, x, w, level + 1, whole, text, svg);
     x += w;
@@ -222,18 +273,21 @@ void draw(const Tree& tree, const std::string& path, double x, double width, int
 
 std::string icicle(const Tree& tree, std::string_view label, Text text) {
   if (tree.weight == 0) return "<p>Nothing to show: 0.</p>";
-  std::string svg = fmt::format("<svg viewBox='0 0 {} {}' role='img' aria-label='{}'>\n", kWidth, 22 * tree.depth() + 2, label);
+  std::string svg = fmt::format("<svg viewBox='0 0 {} {}' role='img' aria-label='{}'>\n", kWidth,
+                                22 * tree.depth() + 2, label);
   draw(tree, "", 0, kWidth, 0, tree.weight, text, svg);
   return svg + "</svg>\n";
 }
 
-// ---- the page -------------------------------------------------------------------------------------------------
+// ---- the page
+// -------------------------------------------------------------------------------------------------
 
 template <class Write>
 std::string section(std::string_view title, const Write& write, bool open = false) {
   std::ostringstream text;
   write(text);
-  return fmt::format("<details{}><summary>{}</summary><pre>{}</pre></details>\n", open ? " open" : "", title, escaped(text.str()));
+  return fmt::format("<details{}><summary>{}</summary><pre>{}</pre></details>\n", open ? " open" : "", title,
+                     escaped(text.str()));
 }
 
 std::string card(std::string_view name, const std::string& value, std::string_view mark) {
@@ -260,10 +314,12 @@ std::string to_html(const RunRecord& run, std::span<const Event> events) {
   const StepBooks& memory = run.books.for_memory();
   const StepBooks& work = run.books.for_work();
   const FlopSplit f = split_flops(work.cost_by_phase());
-  std::string out = fmt::format("<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>reckon: the books of a run</title>"
-                                "<style>{}</style></head><body>\n<h1>The books of a run</h1>\n<table>",
-                                kStyle);
-  for (const auto& [key, value] : run.config.entries) out += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escaped(key), escaped(value));
+  std::string out = fmt::format(
+      "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>reckon: the books of a run</title>"
+      "<style>{}</style></head><body>\n<h1>The books of a run</h1>\n<table>",
+      kStyle);
+  for (const auto& [key, value] : run.config.entries)
+    out += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escaped(key), escaped(value));
   std::ostringstream legend;
   write_legend(legend);
   out += fmt::format("</table>\n<p>{}</p>\n<div class='cards'>", escaped(legend.str()));
@@ -276,22 +332,29 @@ std::string to_html(const RunRecord& run, std::span<const Event> events) {
   out += card("last step", format_seconds(static_cast<double>(work.duration_ns) * 1e-9), "m");
   out += "</div>\n";
 
-  out += fmt::format("<h2>Live bytes over {} [c]</h2>\n<p>In order of events; each column is the fullest moment of its stretch.</p>\n",
-                     drawn.step < 0 ? "the stretch outside of steps" : fmt::format("step {}", drawn.step));
-  out += timeline_svg(drawn, curve(drawn, events)) + category_key(drawn);
+  out += fmt::format(
+      "<h2>Live bytes over {} [c]</h2>\n<p>In order of events; each column is the fullest moment of its "
+      "stretch.</p>\n",
+      drawn.step < 0 ? "the stretch outside of steps" : fmt::format("step {}", drawn.step));
+  out += timeline_svg(drawn, curve(drawn, events)) + colour_key(drawn);
 
   Tree held, spent;
   for (const Cell& c : memory.cells)
-    held.add(path_of(name_of(c.category), c.module, c.op), c.bytes, kCategoryColour[static_cast<size_t>(c.category)]);
+    held.add(path_of(name_of(c.category), c.module, c.op), c.bytes,
+             kCategoryColour[static_cast<size_t>(c.category)]);
   for (const WorkCell& w : work.work)
-    if (flops(w.cost) > 0) spent.add(path_of(name_of(w.phase), w.module, w.op), flops(w.cost), kPhaseColour[static_cast<size_t>(w.phase)]);
-  out += "<h2>Who holds the peak [c]: category, then module path, then op</h2>\n" + icicle(held, "peak bytes", bytes_text);
+    if (flops(w.cost) > 0)
+      spent.add(path_of(name_of(w.phase), w.module, w.op), flops(w.cost),
+                kPhaseColour[static_cast<size_t>(w.phase)]);
+  out += "<h2>Who holds the peak [c]: category, then module path, then op</h2>\n" +
+         icicle(held, "peak bytes", bytes_text);
   out += "<h2>Where the FLOPs go [f]: phase, then module path, then op</h2>\n" +
          icicle(spent, "FLOPs", [](int64_t n) { return format_scaled(static_cast<double>(n)); });
 
   const ReportOptions options{.top = 60};
   out += "<h2>Tables</h2>\n";
-  out += section("Summary", [&](auto& o) { write_summary(o, run, options); }, true);
+  out += section(
+      "Summary", [&](auto& o) { write_summary(o, run, options); }, true);
   out += section("The peak, cell by cell", [&](auto& o) { write_peak_table(o, memory, options); });
   out += section("Largest live blocks", [&](auto& o) { write_live_set(o, memory, options); });
   out += section("Kept for backward", [&](auto& o) { write_saved(o, memory, options); });

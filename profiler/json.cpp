@@ -12,17 +12,34 @@
 namespace reckon::profiler {
 namespace {
 
-const std::vector<std::string> kCellColumns{"op", "module", "label", "phase", "category", "bytes", "rounded", "count"};
-const std::vector<std::string> kLiveColumns{"id", "op", "module", "label", "phase", "category", "step", "bytes", "rounded", "kept"};
+const std::vector<std::string> kCellColumns{"op",       "module", "label",   "phase",
+                                            "category", "bytes",  "rounded", "count"};
+const std::vector<std::string> kLiveColumns{"id",       "op",   "module", "label",   "phase",
+                                            "category", "step", "bytes",  "rounded", "kept"};
 const std::vector<std::string> kSavedColumns{"op", "module", "category", "bytes", "count", "alias"};
-const std::vector<std::string> kWorkColumns{"op",   "module",  "phase",  "calls",   "kernel",     "library",       "fill",
-                                            "copy", "matmul_flops", "vector_flops", "special", "bytes_read", "bytes_written", "time_ns"};
-const std::vector<std::string> kTimelineColumns{"event",     "t_ns", "phase",     "parameter", "gradient", "optimizer", "saved",
-                                                "cast", "transient", "workspace", "input",    "reserved"};
-const std::vector<std::string> kSeriesColumns{"step",       "n_events",   "duration_ns",   "peak_bytes",   "peak_reserved",
-                                              "live_at_end", "saved_bytes", "n_launches", "matmul_flops", "vector_flops",
-                                              "special",    "bytes_read", "bytes_written", "recompute_matmul_flops",
-                                              "recompute_vector_flops", "recompute_special", "recompute_bytes_read",
+const std::vector<std::string> kWorkColumns{
+    "op",   "module",       "phase",        "calls",   "kernel",     "library",       "fill",
+    "copy", "matmul_flops", "vector_flops", "special", "bytes_read", "bytes_written", "time_ns"};
+const std::vector<std::string> kTimelineColumns{"event",     "t_ns",      "phase", "parameter",
+                                                "gradient",  "optimizer", "saved", "cast",
+                                                "transient", "workspace", "input", "reserved"};
+const std::vector<std::string> kSeriesColumns{"step",
+                                              "n_events",
+                                              "duration_ns",
+                                              "peak_bytes",
+                                              "peak_reserved",
+                                              "live_at_end",
+                                              "saved_bytes",
+                                              "n_launches",
+                                              "matmul_flops",
+                                              "vector_flops",
+                                              "special",
+                                              "bytes_read",
+                                              "bytes_written",
+                                              "recompute_matmul_flops",
+                                              "recompute_vector_flops",
+                                              "recompute_special",
+                                              "recompute_bytes_read",
                                               "recompute_bytes_written"};
 static_assert(kCategories == 8 && kLaunchKinds == 4, "the columns above name every category and launch kind");
 
@@ -32,8 +49,11 @@ std::string text(T value) {
 }
 
 Json to_json(const Cost& c) {
-  return {{"matmul_flops", c.matmul_flops}, {"vector_flops", c.vector_flops}, {"special", c.special},
-          {"bytes_read", c.bytes_read},     {"bytes_written", c.bytes_written}};
+  return {{"matmul_flops", c.matmul_flops},
+          {"vector_flops", c.vector_flops},
+          {"special", c.special},
+          {"bytes_read", c.bytes_read},
+          {"bytes_written", c.bytes_written}};
 }
 
 Cost cost_of(const Field& f) {
@@ -42,8 +62,8 @@ Cost cost_of(const Field& f) {
 }
 
 Cost cost_in_row(const Field& row, size_t i) {
-  return {row.item(i).natural(), row.item(i + 1).natural(), row.item(i + 2).natural(), row.item(i + 3).natural(),
-          row.item(i + 4).natural()};
+  return {row.item(i).natural(), row.item(i + 1).natural(), row.item(i + 2).natural(),
+          row.item(i + 3).natural(), row.item(i + 4).natural()};
 }
 
 // Values of an array indexed by an enum, under the enum's names.
@@ -72,8 +92,11 @@ Json to_json(const StepBooks& b) {
   j["peak_bytes"] = b.peak_bytes;
   j["peak_rounded"] = b.peak_rounded;
   j["peak_reserved"] = b.peak_reserved;
-  j["peak_at"] = {{"event", b.peak_at.event}, {"t_ns", b.peak_at.t_ns}, {"phase", text(b.peak_at.phase)},
-                  {"op", text(b.peak_at.op)}, {"module", text(b.peak_at.module)}};
+  j["peak_at"] = {{"event", b.peak_at.event},
+                  {"t_ns", b.peak_at.t_ns},
+                  {"phase", text(b.peak_at.phase)},
+                  {"op", text(b.peak_at.op)},
+                  {"module", text(b.peak_at.module)}};
   j["peak_by_category"] = by_name<Category>(b.peak_by_category());
   j["max_rounded"] = b.max_rounded;
   j["max_reserved"] = b.max_reserved;
@@ -83,20 +106,24 @@ Json to_json(const StepBooks& b) {
   j["saved_alias_bytes"] = b.saved_alias_bytes;
   std::vector<Json> rows;
   for (const Cell& c : b.cells)
-    rows.push_back({text(c.op), text(c.module), text(c.label), text(c.phase), text(c.category), c.bytes, c.rounded, c.count});
+    rows.push_back({text(c.op), text(c.module), text(c.label), text(c.phase), text(c.category), c.bytes,
+                    c.rounded, c.count});
   j["cells"] = table_json(kCellColumns, std::move(rows));
   rows.clear();
   j["n_live_at_peak"] = b.n_live_at_peak;
   for (const LiveBlock& l : b.largest)
-    rows.push_back({l.id, text(l.op), text(l.module), text(l.label), text(l.phase), text(l.category), l.step, l.bytes, l.rounded, l.saved});
+    rows.push_back({l.id, text(l.op), text(l.module), text(l.label), text(l.phase), text(l.category), l.step,
+                    l.bytes, l.rounded, l.saved});
   j["largest"] = table_json(kLiveColumns, std::move(rows));
   rows.clear();
-  for (const SavedCell& c : b.saved) rows.push_back({text(c.op), text(c.module), text(c.category), c.bytes, c.count, c.alias});
+  for (const SavedCell& c : b.saved)
+    rows.push_back({text(c.op), text(c.module), text(c.category), c.bytes, c.count, c.alias});
   j["saved"] = table_json(kSavedColumns, std::move(rows));
   rows.clear();
   for (const WorkCell& w : b.work)
-    rows.push_back({text(w.op), text(w.module), text(w.phase), w.calls, w.launches[0], w.launches[1], w.launches[2], w.launches[3],
-                    w.cost.matmul_flops, w.cost.vector_flops, w.cost.special, w.cost.bytes_read, w.cost.bytes_written, w.time_ns});
+    rows.push_back({text(w.op), text(w.module), text(w.phase), w.calls, w.launches[0], w.launches[1],
+                    w.launches[2], w.launches[3], w.cost.matmul_flops, w.cost.vector_flops, w.cost.special,
+                    w.cost.bytes_read, w.cost.bytes_written, w.time_ns});
   j["work"] = table_json(kWorkColumns, std::move(rows));
   rows.clear();
   for (const TimelinePoint& p : b.timeline) {
@@ -130,20 +157,25 @@ StepBooks step_of(const Field& f) {
   b.saved_bytes = f.at("saved_bytes").natural();
   b.saved_alias_bytes = f.at("saved_alias_bytes").natural();
   for (const Field& r : f.at("cells").rows(kCellColumns))
-    b.cells.push_back({name_in_row(r, 0), name_in_row(r, 1), name_in_row(r, 2), r.item(3).one_of<Phase>(kPhases),
-                       r.item(4).one_of<Category>(kCategories), r.item(5).natural(), r.item(6).natural(), r.item(7).natural()});
+    b.cells.push_back({name_in_row(r, 0), name_in_row(r, 1), name_in_row(r, 2),
+                       r.item(3).one_of<Phase>(kPhases), r.item(4).one_of<Category>(kCategories),
+                       r.item(5).natural(), r.item(6).natural(), r.item(7).natural()});
   b.n_live_at_peak = f.at("n_live_at_peak").natural();
   for (const Field& r : f.at("largest").rows(kLiveColumns))
     b.largest.push_back({r.item(0).integer(), name_in_row(r, 1), name_in_row(r, 2), name_in_row(r, 3),
-                         r.item(4).one_of<Phase>(kPhases), r.item(5).one_of<Category>(kCategories), r.item(6).integer(),
-                         r.item(7).natural(), r.item(8).natural(), r.item(9).boolean()});
+                         r.item(4).one_of<Phase>(kPhases), r.item(5).one_of<Category>(kCategories),
+                         r.item(6).integer(), r.item(7).natural(), r.item(8).natural(), r.item(9).boolean()});
   for (const Field& r : f.at("saved").rows(kSavedColumns))
-    b.saved.push_back({name_in_row(r, 0), name_in_row(r, 1), r.item(2).one_of<Category>(kCategories), r.item(3).natural(),
-                       r.item(4).natural(), r.item(5).boolean()});
+    b.saved.push_back({name_in_row(r, 0), name_in_row(r, 1), r.item(2).one_of<Category>(kCategories),
+                       r.item(3).natural(), r.item(4).natural(), r.item(5).boolean()});
   for (const Field& r : f.at("work").rows(kWorkColumns))
-    b.work.push_back({name_in_row(r, 0), name_in_row(r, 1), r.item(2).one_of<Phase>(kPhases), r.item(3).natural(),
+    b.work.push_back({name_in_row(r, 0),
+                      name_in_row(r, 1),
+                      r.item(2).one_of<Phase>(kPhases),
+                      r.item(3).natural(),
                       {r.item(4).natural(), r.item(5).natural(), r.item(6).natural(), r.item(7).natural()},
-                      cost_in_row(r, 8), r.item(13).integer()});
+                      cost_in_row(r, 8),
+                      r.item(13).integer()});
   for (const Field& r : f.at("timeline").rows(kTimelineColumns)) {
     TimelinePoint p{r.item(0).integer(), r.item(1).integer(), r.item(2).one_of<Phase>(kPhases)};
     for (size_t c = 0; c < kCategories; ++c) p.bytes[c] = r.item(3 + c).natural();
@@ -173,7 +205,10 @@ Json summary(const RunBooks& b) {
   j["saved_bytes"] = m.saved_bytes;
   const StepBooks& w = b.for_work();
   const FlopSplit f = split_flops(w.cost_by_phase());
-  j["flops_of_last_step"] = {{"model", f.model}, {"optimizer", f.optimizer}, {"recompute", f.recompute}, {"other", f.other},
+  j["flops_of_last_step"] = {{"model", f.model},
+                             {"optimizer", f.optimizer},
+                             {"recompute", f.recompute},
+                             {"other", f.other},
                              {"executed", f.executed()}};
   j["launches_of_last_step"] = by_name<LaunchKind>(w.launches_by_kind());
   return j;
@@ -191,9 +226,11 @@ Json to_json(const RunBooks& b) {
   j["cost"] = cost;
   std::vector<Json> rows;
   for (const StepLine& s : b.series) {
-    Json row{s.step, s.n_events, s.duration_ns, s.peak_bytes, s.peak_reserved, s.live_at_end, s.saved_bytes, s.n_launches};
+    Json row{s.step,          s.n_events,    s.duration_ns, s.peak_bytes,
+             s.peak_reserved, s.live_at_end, s.saved_bytes, s.n_launches};
     for (const Cost& c : {s.cost, s.recompute})
-      for (int64_t n : {c.matmul_flops, c.vector_flops, c.special, c.bytes_read, c.bytes_written}) row.push_back(n);
+      for (int64_t n : {c.matmul_flops, c.vector_flops, c.special, c.bytes_read, c.bytes_written})
+        row.push_back(n);
     rows.push_back(std::move(row));
   }
   j["series"] = table_json(kSeriesColumns, std::move(rows));
@@ -212,8 +249,9 @@ RunBooks books_in(const Field& f) {
   read_by_name<LaunchKind>(f.at("launches"), b.launches);
   for (size_t p = 0; p < kPhases; ++p) b.cost[p] = cost_of(f.at("cost").at(name_of(static_cast<Phase>(p))));
   for (const Field& r : f.at("series").rows(kSeriesColumns))
-    b.series.push_back({r.item(0).integer(), r.item(1).natural(), r.item(2).integer(), r.item(3).natural(), r.item(4).natural(),
-                        r.item(5).natural(), r.item(6).natural(), r.item(7).natural(), cost_in_row(r, 8), cost_in_row(r, 13)});
+    b.series.push_back({r.item(0).integer(), r.item(1).natural(), r.item(2).integer(), r.item(3).natural(),
+                        r.item(4).natural(), r.item(5).natural(), r.item(6).natural(), r.item(7).natural(),
+                        cost_in_row(r, 8), cost_in_row(r, 13)});
   const auto read = [&](std::string_view key, std::optional<StepBooks>& out) {
     if (!f.at(key).json().is_null()) out = step_of(f.at(key));
   };
@@ -226,26 +264,37 @@ RunBooks books_in(const Field& f) {
 }
 
 Json to_json(const ProcessBooks& p) {
-  return {{"requested", p.requested}, {"rounded", p.rounded},   {"reserved", p.reserved},   {"resident", p.resident}, {"rss", p.rss},
-          {"rss_anon", p.rss_anon},   {"rss_file", p.rss_file}, {"rss_shmem", p.rss_shmem}, {"rss_peak", p.rss_peak}};
+  return {{"requested", p.requested},
+          {"rounded", p.rounded},
+          {"reserved", p.reserved},
+          {"resident", p.resident},
+          {"rss", p.rss},
+          {"rss_anon", p.rss_anon},
+          {"rss_file", p.rss_file},
+          {"rss_shmem", p.rss_shmem},
+          {"rss_peak", p.rss_peak},
+          {"observer", p.observer}};
 }
 
 ProcessBooks process_of(const Field& f) {
-  return {f.at("requested").natural(), f.at("rounded").natural(),  f.at("reserved").natural(),
-          f.at("resident").integer(),  f.at("rss").integer(),      f.at("rss_anon").integer(),
-          f.at("rss_file").integer(),  f.at("rss_shmem").integer(), f.at("rss_peak").integer()};
+  return {f.at("requested").natural(), f.at("rounded").natural(),   f.at("reserved").natural(),
+          f.at("resident").integer(),  f.at("rss").integer(),       f.at("rss_anon").integer(),
+          f.at("rss_file").integer(),  f.at("rss_shmem").integer(), f.at("rss_peak").integer(),
+          f.at("observer").integer()};
 }
 
 // The bits decide; the number beside them is for people (null when it is not finite).
 Json loss_json(double loss) {
-  return {std::isfinite(loss) ? Json(loss) : Json(nullptr), fmt::format("{:016x}", std::bit_cast<uint64_t>(loss))};
+  return {std::isfinite(loss) ? Json(loss) : Json(nullptr),
+          fmt::format("{:016x}", std::bit_cast<uint64_t>(loss))};
 }
 
 double loss_of(const Field& f) {
   const std::string& bits = f.item(1).text();
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(bits.data(), bits.data() + bits.size(), value, 16);
-  if (error != std::errc{} || end != bits.data() + bits.size() || bits.size() != 16) f.item(1).fail("16 hexadecimal digits");
+  if (error != std::errc{} || end != bits.data() + bits.size() || bits.size() != 16)
+    f.item(1).fail("16 hexadecimal digits");
   return std::bit_cast<double>(value);
 }
 
@@ -269,14 +318,17 @@ std::string to_json(const RunRecord& run) {
 RunRecord run_from_json(std::string_view text, std::string_view origin) {
   const Json j = parse_json(text, origin);
   const Field f(j, "", origin);
-  RECKON_CHECK(j.is_object() && j.contains("reckon_schema"), "{} is JSON, but not a run of reckon: it has no 'reckon_schema'", origin);
+  RECKON_CHECK(j.is_object() && j.contains("reckon_schema"),
+               "{} is JSON, but not a run of reckon: it has no 'reckon_schema'", origin);
   const int64_t schema = f.at("reckon_schema").integer();
-  RECKON_CHECK(schema == kRunSchema, "{} has schema {}, this program reads {}: write it again with this version", origin, schema,
+  RECKON_CHECK(schema == kRunSchema,
+               "{} has schema {}, this program reads {}: write it again with this version", origin, schema,
                kRunSchema);
   RunRecord run;
   const Field config = f.at("config");
   if (!config.json().is_object()) config.fail("an object");
-  for (const auto& [key, value] : config.json().items()) run.config.entries.emplace_back(key, config.at(key).text());
+  for (const auto& [key, value] : config.json().items())
+    run.config.entries.emplace_back(key, config.at(key).text());
   const Field losses = f.at("losses");
   for (size_t i = 0; i < losses.size(); ++i) run.losses.push_back(loss_of(losses.item(i)));
   if (!f.at("process").json().is_null()) run.process = process_of(f.at("process"));
@@ -288,7 +340,8 @@ namespace {
 
 std::string file_in(const std::string& path) {
   std::error_code error;  // of a path that cannot be: reading it says so
-  return std::filesystem::is_directory(path, error) ? (std::filesystem::path(path) / "run.json").string() : path;
+  return std::filesystem::is_directory(path, error) ? (std::filesystem::path(path) / "run.json").string()
+                                                    : path;
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// A run as a file: everything a RunRecord holds, with exact integers and losses to the last bit. Reading checks the
-// schema and that the books still close; anything else is an Error that names the file and the field.
+// A run as a file: everything a RunRecord holds, with exact integers and losses to the last bit. Reading checks
+// the schema and that the books still close; anything else is an Error that names the file and the field.
 #pragma once
 
 #include <string>

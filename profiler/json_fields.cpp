@@ -17,8 +17,9 @@ std::string excerpt(const Json& j) {
 }
 
 void write(const Json& j, int indent, std::string& out) {
-  const bool flat = !j.is_structured() || j.empty() ||
-                    (j.is_array() && std::none_of(j.begin(), j.end(), [](const Json& e) { return e.is_structured(); }));
+  const bool flat =
+      !j.is_structured() || j.empty() ||
+      (j.is_array() && std::none_of(j.begin(), j.end(), [](const Json& e) { return e.is_structured(); }));
   if (flat) {
     out += j.dump(-1, ' ', false, Json::error_handler_t::replace);
     return;
@@ -68,7 +69,8 @@ size_t Field::size() const {
 
 int64_t Field::integer() const {
   if (!json_->is_number_integer()) fail("an integer");
-  if (json_->is_number_unsigned() && json_->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) fail("an integer below 2^63");
+  if (json_->is_number_unsigned() && json_->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
+    fail("an integer below 2^63");
   return json_->get<int64_t>();
 }
 

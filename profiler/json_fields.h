@@ -1,5 +1,5 @@
-// Strict reading and orderly writing of JSON, for the files in this folder: every error names the source and the
-// field, every integer is exact, and tables are rows of scalars under named columns.
+// Strict reading and orderly writing of JSON, for the files in this folder: every error names the source and
+// the field, every integer is exact, and tables are rows of scalars under named columns.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ using Json = nlohmann::ordered_json;
 // A value and where it is, so that errors can say so. Refers to a document and an origin that outlive it.
 class Field {
  public:
-  Field(const Json& json, std::string path, std::string_view origin) : json_(&json), path_(std::move(path)), origin_(origin) {}
+  Field(const Json& json, std::string path, std::string_view origin)
+      : json_(&json), path_(std::move(path)), origin_(origin) {}
 
   [[noreturn]] void fail(std::string_view expected) const;
   Field at(std::string_view key) const;  // of an object; fails when absent

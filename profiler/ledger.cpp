@@ -29,7 +29,8 @@ Maxima find_maxima(Replay state, std::span<const Event> log, StepBooks& books) {
   books.max_by_category = state.by_category;
   books.max_by_phase.fill(-1);
   const auto point = [&](int64_t i) {
-    return TimelinePoint{i, log[static_cast<size_t>(i)].t_ns - t0, state.phase, state.by_category, state.reserved};
+    return TimelinePoint{i, log[static_cast<size_t>(i)].t_ns - t0, state.phase, state.by_category,
+                         state.reserved};
   };
   for (int64_t i = 0; i < n; ++i) {
     const Event& e = log[static_cast<size_t>(i)];
@@ -58,7 +59,9 @@ Maxima find_maxima(Replay state, std::span<const Event> log, StepBooks& books) {
   return at;
 }
 
-auto names(const Cell& c) { return std::tuple(name_of(c.op), name_of(c.module), name_of(c.label), c.phase, c.category); }
+auto names(const Cell& c) {
+  return std::tuple(name_of(c.op), name_of(c.module), name_of(c.label), c.phase, c.category);
+}
 auto names(const SavedCell& c) { return std::tuple(name_of(c.op), name_of(c.module), c.category); }
 auto names(const WorkCell& c) { return std::tuple(name_of(c.op), name_of(c.module), c.phase); }
 
@@ -86,9 +89,12 @@ void write_peak(const Replay& state, StepBooks& books) {
   for (const auto& [key, cell] : cells) books.cells.push_back(cell);
   sort_by_size(books.cells, [](const Cell& c) { return c.bytes; });
   books.n_live_at_peak = static_cast<int64_t>(books.largest.size());
-  const auto order = [](const LiveBlock& a, const LiveBlock& b) { return a.bytes != b.bytes ? a.bytes > b.bytes : a.id < b.id; };
+  const auto order = [](const LiveBlock& a, const LiveBlock& b) {
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.id < b.id;
+  };
   const auto keep = std::min<size_t>(books.largest.size(), kLargestBlocks);
-  std::partial_sort(books.largest.begin(), books.largest.begin() + static_cast<ptrdiff_t>(keep), books.largest.end(), order);
+  std::partial_sort(books.largest.begin(), books.largest.begin() + static_cast<ptrdiff_t>(keep),
+                    books.largest.end(), order);
   books.largest.resize(keep);
 }
 
@@ -174,7 +180,8 @@ StepBooks write_books(Replay& state, std::span<const Event> log) {
 
 StepLine line_of(const StepBooks& b) {
   const ByPhase<Cost> cost = b.cost_by_phase();
-  StepLine line{b.step, b.n_events, b.duration_ns, b.peak_bytes, b.max_reserved, b.live_at_end, b.saved_bytes, b.n_launches()};
+  StepLine line{b.step,         b.n_events,    b.duration_ns, b.peak_bytes,
+                b.max_reserved, b.live_at_end, b.saved_bytes, b.n_launches()};
   for (const Cost& c : cost) line.cost += c;
   line.recompute = cost[static_cast<size_t>(Phase::recompute)];
   return line;

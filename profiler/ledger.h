@@ -1,5 +1,5 @@
-// Keeps the books of one device while a program runs. Add it as a sink before the first allocation; it costs a copy
-// of each event and closes the books when a step ends. Reads events only.
+// Keeps the books of one device while a program runs. Add it as a sink before the first allocation; it costs a
+// copy of each event and closes the books when a step ends. Reads events only.
 #pragma once
 
 #include <span>
@@ -20,8 +20,8 @@ class Ledger : public EventSink {
   // Events of the step that was closed last (always kept).
   std::span<const Event> last_step_events() const { return last_log_; }
 
-  // Closes what happened since the last step ended. Call it once the run is over (or before reading the books of a
-  // program without steps); a step that is still open is closed as it stands.
+  // Closes what happened since the last step ended. Call it once the run is over (or before reading the books
+  // of a program without steps); a step that is still open is closed as it stands.
   void close();
   const RunBooks& books() const { return books_; }
   // As of the last close.

@@ -13,8 +13,9 @@ namespace reckon::profiler {
 namespace {
 
 // Long-lived bytes at the bottom, so that the pyramid of a step stands on them.
-constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient, Category::input,
-                                                   Category::cast,      Category::saved,     Category::workspace, Category::transient};
+constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,
+                                                   Category::input,     Category::cast,      Category::saved,
+                                                   Category::workspace, Category::transient};
 
 constexpr char letter(Category c) {
   constexpr std::array<char, kCategories> letters{'P', 'G', 'O', '#', 'c', '.', 'w', 'i'};
@@ -38,24 +39,30 @@ char character_at(const TimelinePoint& p, double height) {
 }  // namespace
 
 void write_timeline(std::ostream& out, const StepBooks& books, const ReportOptions& options) {
-  fmt::print(out, "Live bytes over {} [c], left to right in order of events; each column is the fullest moment of its stretch\n",
+  fmt::print(out,
+             "Live bytes over {} [c], left to right in order of events; each column is the fullest moment of "
+             "its stretch\n",
              books.step < 0 ? "the stretch outside of steps" : fmt::format("step {}", books.step));
   if (books.timeline.empty() || books.peak_bytes == 0) {
     out << "  (nothing was live)\n";
     return;
   }
-  const size_t width = std::clamp<size_t>(static_cast<size_t>(std::max(options.width, 1)), 1, books.timeline.size());
+  const size_t width =
+      std::clamp<size_t>(static_cast<size_t>(std::max(options.width, 1)), 1, books.timeline.size());
   const int height = std::max(options.height, 2);
   std::vector<TimelinePoint> columns;
   for (size_t x = 0; x < width; ++x) {
     const auto first = books.timeline.begin() + static_cast<ptrdiff_t>(x * books.timeline.size() / width);
     const auto last = books.timeline.begin() + static_cast<ptrdiff_t>((x + 1) * books.timeline.size() / width);
-    columns.push_back(*std::max_element(first, last, [](const auto& a, const auto& b) { return a.total() < b.total(); }));
+    columns.push_back(
+        *std::max_element(first, last, [](const auto& a, const auto& b) { return a.total() < b.total(); }));
   }
   const double unit = static_cast<double>(books.peak_bytes) / height;
   for (int y = height - 1; y >= 0; --y) {
     const bool labelled = y == height - 1 || y == height / 2 || y == 0;
-    std::string line = labelled ? fmt::format("{:>12} |", format_bytes(y == 0 ? 0 : unit * (y + (y == height - 1)))) : fmt::format("{:>12} |", "");
+    std::string line = labelled
+                           ? fmt::format("{:>12} |", format_bytes(y == 0 ? 0 : unit * (y + (y == height - 1))))
+                           : fmt::format("{:>12} |", "");
     for (const TimelinePoint& p : columns) line += character_at(p, (y + 0.5) * unit);
     line.resize(line.find_last_not_of(' ') + 1);
     out << line << '\n';
@@ -63,26 +70,30 @@ void write_timeline(std::ostream& out, const StepBooks& books, const ReportOptio
   fmt::print(out, "{:>12} +{}\n", "", std::string(width, '-'));
   std::string phases, mark(width, ' ');
   for (const TimelinePoint& p : columns) phases += letter(p.phase);
-  const auto peak = std::max_element(columns.begin(), columns.end(), [](const auto& a, const auto& b) { return a.total() < b.total(); });
+  const auto peak = std::max_element(columns.begin(), columns.end(),
+                                     [](const auto& a, const auto& b) { return a.total() < b.total(); });
   mark[static_cast<size_t>(peak - columns.begin())] = '^';
   mark.resize(mark.find_last_not_of(' ') + 1);
-  fmt::print(out, "{:>12}  {}\n{:>12}  {} peak {}\n", "phase", phases, "", mark, format_bytes(static_cast<double>(books.peak_bytes)));
+  fmt::print(out, "{:>12}  {}\n{:>12}  {} peak {}\n", "phase", phases, "", mark,
+             format_bytes(static_cast<double>(books.peak_bytes)));
   out << "  bytes:";
   for (Category c : kStack)
     if (books.max_by_category[static_cast<size_t>(c)] > 0) fmt::print(out, "  {} {}", letter(c), name_of(c));
   out << "\n  phases:";
   for (size_t p = 0; p < kPhases; ++p)
-    if (books.max_by_phase[p] >= 0) fmt::print(out, "  {} {}", letter(static_cast<Phase>(p)), name_of(static_cast<Phase>(p)));
+    if (books.max_by_phase[p] >= 0)
+      fmt::print(out, "  {} {}", letter(static_cast<Phase>(p)), name_of(static_cast<Phase>(p)));
   out << '\n';
 }
 
-ProcessBooks measure_process(const Arena& arena) {
+ProcessBooks measure_process(const Arena& arena, int64_t observer_bytes) {
   const ArenaStats s = arena.stats();
   ProcessBooks p;
   p.requested = static_cast<int64_t>(s.requested);
   p.rounded = static_cast<int64_t>(s.rounded);
   p.reserved = static_cast<int64_t>(s.reserved);
   p.resident = arena.resident_bytes();
+  p.observer = observer_bytes;
   std::ifstream status("/proc/self/status");
   std::string name, line;
   while (status >> name) {
@@ -103,7 +114,8 @@ void write_process(std::ostream& out, const ProcessBooks& p) {
   out << "Arena and process at the end of the run\n";
   Table t("lrr", {"line", "bytes", "short"});
   const auto line = [&](std::string name, int64_t bytes, bool known = true) {
-    t.row({std::move(name), known ? format_count(bytes) : "unknown", known ? format_bytes(static_cast<double>(bytes)) : ""});
+    t.row({std::move(name), known ? format_count(bytes) : "unknown",
+           known ? format_bytes(static_cast<double>(bytes)) : ""});
   };
   line("live tensors and workspaces, requested [c]", p.requested);
   line("rounding to the granularity [d]", p.rounded - p.requested);
@@ -115,6 +127,7 @@ void write_process(std::ostream& out, const ProcessBooks& p) {
   const bool anon = p.rss_anon >= 0 && p.resident >= 0;
   line("arena, resident [m]", p.resident, p.resident >= 0);
   line("heap, stacks and library tables: RssAnon less the arena [d]", p.rss_anon - p.resident, anon);
+  if (p.observer >= 0) line("  of which the ledger's own logs and table [c]", p.observer);
   line("program and libraries, mapped files: RssFile [m]", p.rss_file, p.rss_file >= 0);
   line("shared memory: RssShmem [m]", p.rss_shmem, p.rss_shmem >= 0);
   t.rule();
@@ -125,9 +138,11 @@ void write_process(std::ostream& out, const ProcessBooks& p) {
     if (rest == 0)
       out << "  the four lines sum to VmRSS\n";
     else
-      fmt::print(out, "  the four lines miss VmRSS by {} bytes: the system counted while pages changed\n", signed_count(rest));
+      fmt::print(out, "  the four lines miss VmRSS by {} bytes: the system counted while pages changed\n",
+                 signed_count(rest));
   }
-  if (p.rss_peak >= 0) fmt::print(out, "  most the process ever held [m]: {}\n", bytes_exact_and_short(p.rss_peak));
+  if (p.rss_peak >= 0)
+    fmt::print(out, "  most the process ever held [m]: {}\n", bytes_exact_and_short(p.rss_peak));
 }
 
 }  // namespace reckon::profiler

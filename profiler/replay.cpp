@@ -9,8 +9,12 @@ void Replay::count_saved(const LiveBlock& block, int64_t sign) {
 void Replay::apply(const Event& e) {
   if (tells_phase(e.kind)) phase = e.phase;
   switch (e.kind) {
-    case EventKind::segment_acquired: reserved += e.bytes; return;
-    case EventKind::segment_released: reserved -= e.bytes; return;
+    case EventKind::segment_acquired:
+      reserved += e.bytes;
+      return;
+    case EventKind::segment_released:
+      reserved -= e.bytes;
+      return;
     case EventKind::allocated:
       live[e.id] = {e.id, e.op, e.module, e.label, e.phase, e.category, e.step, e.bytes, e.rounded, false};
       bytes += e.bytes;
@@ -20,8 +24,10 @@ void Replay::apply(const Event& e) {
     case EventKind::freed:
     case EventKind::saved:
     case EventKind::unsaved:
-    case EventKind::recategorized: break;
-    default: return;
+    case EventKind::recategorized:
+      break;
+    default:
+      return;
   }
   const auto found = live.find(e.id);
   if (found == live.end()) {

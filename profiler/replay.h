@@ -9,7 +9,8 @@ namespace reckon::profiler {
 
 // Would exist without backward too: holding it costs nothing.
 constexpr bool is_alias(Category c) {
-  return c == Category::parameter || c == Category::input || c == Category::gradient || c == Category::optimizer;
+  return c == Category::parameter || c == Category::input || c == Category::gradient ||
+         c == Category::optimizer;
 }
 
 // Events that say which phase the program is in (a freed block carries the phase of its birth).

@@ -16,7 +16,9 @@ std::string in_short(int64_t bytes) { return bytes < 0 ? "unknown" : format_byte
 std::string flop_text(int64_t n) { return n == 0 ? "0" : format_scaled(static_cast<double>(n)); }
 std::string seconds_text(int64_t ns) { return format_seconds(static_cast<double>(ns) * 1e-9); }
 
-std::string name_of_books(const StepBooks& b) { return b.step < 0 ? "outside of steps" : fmt::format("step {}", b.step); }
+std::string name_of_books(const StepBooks& b) {
+  return b.step < 0 ? "outside of steps" : fmt::format("step {}", b.step);
+}
 
 std::string ratio_text(int64_t a, int64_t b) {
   return b == 0 ? "-" : fmt::format("{:.2f}", static_cast<double>(a) / static_cast<double>(b));
@@ -32,11 +34,12 @@ ModuleNames names_of_modules(const Cells& cells, int depth) {
 void write_memory_by_category(std::ostream& out, const StepBooks& b) {
   fmt::print(out, "Memory at the peak of {}\n", name_of_books(b));
   if (b.peak_at.event >= 0)
-    fmt::print(out, "  reached at event {} of {}, in {} of module {}, phase {}\n", format_count(b.peak_at.event),
-               format_count(b.n_events), op_name(b.peak_at.op), module_name(b.peak_at.module),
-               name_of(b.peak_at.phase));
+    fmt::print(out, "  reached at event {} of {}, in {} of module {}, phase {}\n",
+               format_count(b.peak_at.event), format_count(b.n_events), op_name(b.peak_at.op),
+               module_name(b.peak_at.module), name_of(b.peak_at.phase));
   const auto requested = b.peak_by_category(), rounded = b.rounded_by_category();
-  Table t("lrrrrr", {"category", "requested bytes [c]", "[c]", "share [d]", "rounded bytes [c]", "own maximum [c]"});
+  Table t("lrrrrr",
+          {"category", "requested bytes [c]", "[c]", "share [d]", "rounded bytes [c]", "own maximum [c]"});
   for (size_t c = 0; c < kCategories; ++c)
     if (requested[c] || b.max_by_category[c])
       t.row({std::string(name_of(static_cast<Category>(c))), format_count(requested[c]), in_short(requested[c]),
@@ -45,7 +48,8 @@ void write_memory_by_category(std::ostream& out, const StepBooks& b) {
   t.row({"peak (sum)", format_count(b.peak_bytes), in_short(b.peak_bytes), percent(b.peak_bytes, b.peak_bytes),
          format_count(b.peak_rounded)});
   t.row({"free in segments", "", "", "", format_count(b.peak_reserved - b.peak_rounded)});
-  t.row({"reserved", "", in_short(b.peak_reserved), "", format_count(b.peak_reserved), in_short(b.max_reserved)});
+  t.row(
+      {"reserved", "", in_short(b.peak_reserved), "", format_count(b.peak_reserved), in_short(b.max_reserved)});
   t.print(out);
 }
 
@@ -60,8 +64,8 @@ void write_phases(std::ostream& out, const StepBooks& memory, const StepBooks& w
   Cost sum;
   int64_t all_launches = 0, all_time = 0;
   const auto line = [&](std::string name, int64_t live, const Cost& c, int64_t n, int64_t ns) {
-    t.row({std::move(name), live < 0 ? "" : in_short(live), flop_text(c.matmul_flops), flop_text(c.vector_flops),
-           flop_text(c.special), in_short(c.bytes_read + c.bytes_written),
+    t.row({std::move(name), live < 0 ? "" : in_short(live), flop_text(c.matmul_flops),
+           flop_text(c.vector_flops), flop_text(c.special), in_short(c.bytes_read + c.bytes_written),
            ratio_text(flops(c), c.bytes_read + c.bytes_written), format_count(n), seconds_text(ns)});
   };
   for (size_t p = 0; p < kPhases; ++p) {
@@ -75,21 +79,24 @@ void write_phases(std::ostream& out, const StepBooks& memory, const StepBooks& w
   line("step", memory.peak_bytes, sum, all_launches, all_time);
   t.print(out);
   const FlopSplit f = split_flops(cost);
-  fmt::print(out,
-             "  FLOPs [f]: model {} (forward, loss, backward) + recompute {} + optimizer {} + other {} = executed {}; "
-             "recompute adds {} [d] to the model's\n",
-             flop_text(f.model), flop_text(f.recompute), flop_text(f.optimizer), flop_text(f.other), flop_text(f.executed()),
-             percent(f.recompute, f.model));
+  fmt::print(
+      out,
+      "  FLOPs [f]: model {} (forward, loss, backward) + recompute {} + optimizer {} + other {} = executed {}; "
+      "recompute adds {} [d] to the model's\n",
+      flop_text(f.model), flop_text(f.recompute), flop_text(f.optimizer), flop_text(f.other),
+      flop_text(f.executed()), percent(f.recompute, f.model));
   const auto kinds = work.launches_by_kind();
   fmt::print(out, "  launches [c]:");
-  for (size_t k = 0; k < kLaunchKinds; ++k) fmt::print(out, " {} {}", name_of(static_cast<LaunchKind>(k)), format_count(kinds[k]));
+  for (size_t k = 0; k < kLaunchKinds; ++k)
+    fmt::print(out, " {} {}", name_of(static_cast<LaunchKind>(k)), format_count(kinds[k]));
   fmt::print(out, "\n");
 }
 
 }  // namespace
 
 void write_legend(std::ostream& out) {
-  out << "[m] measured   [c] counted, event by event   [d] derived from other figures   [f] formula: the work an op declares\n";
+  out << "[m] measured   [c] counted, event by event   [d] derived from other figures   [f] formula: the work "
+         "an op declares\n";
 }
 
 void write_summary(std::ostream& out, const RunRecord& run, const ReportOptions& options) {
@@ -118,9 +125,11 @@ void write_peak_table(std::ostream& out, const StepBooks& books, const ReportOpt
     m.count += c.count;
   }
   std::vector<std::pair<decltype(merged)::key_type, Cell>> order(merged.begin(), merged.end());
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
   fmt::print(out, "Who holds the peak of {}: op x module x phase of birth x category\n", name_of_books(books));
-  Table t("llllrrrr", {"op", "module", "phase", "category", "bytes [c]", "share [d]", "rounded [c]", "blocks [c]"});
+  Table t("llllrrrr",
+          {"op", "module", "phase", "category", "bytes [c]", "share [d]", "rounded [c]", "blocks [c]"});
   Cell other, sum;
   const auto add = [](Cell& to, const Cell& c) {
     to.bytes += c.bytes;
@@ -128,7 +137,8 @@ void write_peak_table(std::ostream& out, const StepBooks& books, const ReportOpt
     to.count += c.count;
   };
   const auto figures = [&](std::vector<std::string> head, const Cell& c) {
-    for (std::string s : {format_count(c.bytes), percent(c.bytes, books.peak_bytes), format_count(c.rounded), format_count(c.count)})
+    for (std::string s : {format_count(c.bytes), percent(c.bytes, books.peak_bytes), format_count(c.rounded),
+                          format_count(c.count)})
       head.push_back(std::move(s));
     t.row(std::move(head));
   };
@@ -137,7 +147,9 @@ void write_peak_table(std::ostream& out, const StepBooks& books, const ReportOpt
     const auto& [key, cell] = order[i];
     add(sum, cell);
     if (i < shown)
-      figures({std::get<0>(key), std::get<1>(key), std::string(name_of(std::get<2>(key))), std::string(name_of(std::get<3>(key)))}, cell);
+      figures({std::get<0>(key), std::get<1>(key), std::string(name_of(std::get<2>(key))),
+               std::string(name_of(std::get<3>(key)))},
+              cell);
     else
       add(other, cell);
   }
@@ -150,16 +162,18 @@ void write_peak_table(std::ostream& out, const StepBooks& books, const ReportOpt
 }
 
 void write_live_set(std::ostream& out, const StepBooks& books, const ReportOptions& options) {
-  fmt::print(out, "Largest of the {} blocks live at the peak of {}\n", format_count(books.n_live_at_peak), name_of_books(books));
+  fmt::print(out, "Largest of the {} blocks live at the peak of {}\n", format_count(books.n_live_at_peak),
+             name_of_books(books));
   Table t("rlllllr", {"bytes [c]", "category", "label", "op", "module", "phase", "born in step"});
   int64_t rest = books.peak_bytes;
   const size_t shown = std::min(books.largest.size(), static_cast<size_t>(std::max(options.top, 0)));
   for (size_t i = 0; i < shown; ++i) {
     const LiveBlock& b = books.largest[i];
     rest -= b.bytes;
-    t.row({format_count(b.bytes), std::string(name_of(b.category)) + (b.saved && b.category != Category::saved ? " (kept)" : ""),
-           std::string(name_of(b.label)), op_name(b.op), module_name(b.module),
-           std::string(name_of(b.phase)), std::to_string(b.step)});
+    t.row({format_count(b.bytes),
+           std::string(name_of(b.category)) + (b.saved && b.category != Category::saved ? " (kept)" : ""),
+           std::string(name_of(b.label)), op_name(b.op), module_name(b.module), std::string(name_of(b.phase)),
+           std::to_string(b.step)});
   }
   if (const int64_t n = books.n_live_at_peak - static_cast<int64_t>(shown); n > 0)
     t.row({format_count(rest), fmt::format("other ({} blocks)", format_count(n))});
@@ -177,7 +191,8 @@ void write_saved(std::ostream& out, const StepBooks& books, const ReportOptions&
     m.count += c.count;
   }
   std::vector<std::pair<decltype(merged)::key_type, SavedCell>> order(merged.begin(), merged.end());
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.second.bytes > b.second.bytes; });
   fmt::print(out, "Kept for backward at its fullest in {}\n", name_of_books(books));
   Table t("lllrrr", {"op", "module", "category", "bytes [c]", "share [d]", "blocks [c]"});
   for (const bool alias : {false, true}) {
@@ -188,18 +203,22 @@ void write_saved(std::ostream& out, const StepBooks& books, const ReportOptions&
       sum.bytes += cell.bytes;
       sum.count += cell.count;
       if (n++ < static_cast<size_t>(std::max(options.top, 0))) {
-        t.row({std::get<1>(key), std::get<2>(key), std::string(name_of(std::get<3>(key))), format_count(cell.bytes),
-               alias ? "" : percent(cell.bytes, books.saved_bytes), format_count(cell.count)});
+        t.row({std::get<1>(key), std::get<2>(key), std::string(name_of(std::get<3>(key))),
+               format_count(cell.bytes), alias ? "" : percent(cell.bytes, books.saved_bytes),
+               format_count(cell.count)});
       } else {
         ++hidden;
         other.bytes += cell.bytes;
         other.count += cell.count;
       }
     }
-    if (hidden) t.row({fmt::format("other ({} cells)", hidden), "", "", format_count(other.bytes), "", format_count(other.count)});
+    if (hidden)
+      t.row({fmt::format("other ({} cells)", hidden), "", "", format_count(other.bytes), "",
+             format_count(other.count)});
     if (n == 0 && alias) continue;
     t.rule();
-    t.row({alias ? "aliases: exist anyway" : "kept only for backward", "", "", format_count(sum.bytes), "", format_count(sum.count)});
+    t.row({alias ? "aliases: exist anyway" : "kept only for backward", "", "", format_count(sum.bytes), "",
+           format_count(sum.count)});
     if (!alias) t.rule();
   }
   t.print(out);
@@ -234,7 +253,8 @@ void write_work(std::ostream& out, const StepBooks& books, const ReportOptions& 
   std::vector<std::string> heads{"op", "phase", "calls [c]"};
   for (size_t k = 0; k < kLaunchKinds; ++k)
     if (sum.launches[k]) heads.push_back(fmt::format("{} launches [c]", name_of(static_cast<LaunchKind>(k))));
-  for (const char* h : {"matmul [f]", "vector [f]", "special [f]", "bytes moved [f]", "time [m]", "share [d]"}) heads.push_back(h);
+  for (const char* h : {"matmul [f]", "vector [f]", "special [f]", "bytes moved [f]", "time [m]", "share [d]"})
+    heads.push_back(h);
   Table t("ll" + std::string(heads.size() - 2, 'r'), heads);
   const auto line = [&](std::string op, std::string phase, const Row& r) {
     std::vector<std::string> cells{std::move(op), std::move(phase), format_count(r.calls)};
@@ -260,8 +280,9 @@ void write_work(std::ostream& out, const StepBooks& books, const ReportOptions& 
   line("sum", "", sum);
   t.print(out);
   if (books.duration_ns > 0)
-    fmt::print(out, "  {} [m]: {}; outside of ops {} [d] (host work between ops, observers)\n", name_of_books(books),
-               seconds_text(books.duration_ns), seconds_text(books.duration_ns - sum.time));
+    fmt::print(out, "  {} [m]: {}; outside of ops {} [d] (host work between ops, observers)\n",
+               name_of_books(books), seconds_text(books.duration_ns),
+               seconds_text(books.duration_ns - sum.time));
 }
 
 void write_module_flops(std::ostream& out, const StepBooks& books, const ReportOptions& options) {
@@ -281,9 +302,11 @@ void write_module_flops(std::ostream& out, const StepBooks& books, const ReportO
     }
   }
   std::vector<std::pair<std::string, std::array<int64_t, 6>>> order(merged.begin(), merged.end());
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second[5] > b.second[5]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.second[5] > b.second[5]; });
   fmt::print(out, "FLOPs of {} by module (matmul + vector)\n", name_of_books(books));
-  Table t("lrrrrrrr", {"module", "forward+loss [f]", "backward [f]", "recompute [f]", "optimizer [f]", "other [f]", "sum [f]", "share [d]"});
+  Table t("lrrrrrrr", {"module", "forward+loss [f]", "backward [f]", "recompute [f]", "optimizer [f]",
+                       "other [f]", "sum [f]", "share [d]"});
   const auto line = [&](std::string name, const std::array<int64_t, 6>& r) {
     std::vector<std::string> cells{std::move(name)};
     for (int64_t n : r) cells.push_back(flop_text(n));
@@ -306,7 +329,8 @@ void write_module_flops(std::ostream& out, const StepBooks& books, const ReportO
 
 void write_series(std::ostream& out, const RunBooks& books, const ReportOptions& options) {
   fmt::print(out, "Steps\n");
-  Table t("rrrrrrrr", {"step", "peak bytes [c]", "reserved [c]", "live at end [c]", "kept [c]", "launches [c]", "FLOPs [f]", "time [m]"});
+  Table t("rrrrrrrr", {"step", "peak bytes [c]", "reserved [c]", "live at end [c]", "kept [c]", "launches [c]",
+                       "FLOPs [f]", "time [m]"});
   const size_t n = books.series.size();
   const auto edge = static_cast<size_t>(std::max(options.top / 2, 1));
   for (size_t i = 0; i < n; ++i) {
@@ -315,8 +339,9 @@ void write_series(std::ostream& out, const RunBooks& books, const ReportOptions&
       i = n - edge;
     }
     const StepLine& s = books.series[i];
-    t.row({std::to_string(s.step), format_count(s.peak_bytes), in_short(s.peak_reserved), format_count(s.live_at_end),
-           in_short(s.saved_bytes), format_count(s.n_launches), flop_text(flops(s.cost)), seconds_text(s.duration_ns)});
+    t.row({std::to_string(s.step), format_count(s.peak_bytes), in_short(s.peak_reserved),
+           format_count(s.live_at_end), in_short(s.saved_bytes), format_count(s.n_launches),
+           flop_text(flops(s.cost)), seconds_text(s.duration_ns)});
   }
   t.print(out);
 }

@@ -1,5 +1,5 @@
-// Tables and pictures of the books for a terminal. Every figure is marked: [m] measured, [c] counted from events,
-// [d] derived from other figures, [f] formula (the work an op declares). Called by the command line.
+// Tables and pictures of the books for a terminal. Every figure is marked: [m] measured, [c] counted from
+// events, [d] derived from other figures, [f] formula (the work an op declares). Called by the command line.
 #pragma once
 
 #include <ostream>
@@ -10,8 +10,8 @@
 namespace reckon::profiler {
 
 struct ReportOptions {
-  int module_depth = 3;  // components of a module path that are shown; numbers become `*`
-  int top = 24;          // rows of a table; the rest is one line, so that columns still add up
+  int module_depth = 3;         // components of a module path that are shown; numbers become `*`
+  int top = 24;                 // rows of a table; the rest is one line, so that columns still add up
   int width = 72, height = 16;  // of the timeline, in characters
 };
 
@@ -33,7 +33,8 @@ void write_series(std::ostream& out, const RunBooks& books, const ReportOptions&
 // All of the above.
 void write_report(std::ostream& out, const RunRecord& run, const ReportOptions& options = {});
 
-// Arena figures and /proc/self/status of this moment.
-ProcessBooks measure_process(const Arena& arena);
+// Arena figures and /proc/self/status of this moment; `observer_bytes` is what the ledger holds itself
+// (Ledger::own_bytes), so that its share of the heap has a line of its own.
+ProcessBooks measure_process(const Arena& arena, int64_t observer_bytes = -1);
 
 }  // namespace reckon::profiler

@@ -94,7 +94,8 @@ std::string op_name(NameId op) { return op.index ? std::string(name_of(op)) : "(
 std::string module_name(NameId module) { return module.index ? std::string(name_of(module)) : "(top)"; }
 
 std::string percent(int64_t part, int64_t whole) {
-  return whole == 0 ? "-" : fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+  return whole == 0 ? "-"
+                    : fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
 std::string bytes_exact_and_short(int64_t bytes) {

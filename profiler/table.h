@@ -24,8 +24,8 @@ class Table {
   std::vector<std::vector<std::string>> rows_;  // the first is the heads; an empty one is a rule
 };
 
-// "layers.7.attention.q" at depth 3 gives "layers.*.attention"; the empty path gives "(top)". Components of digits
-// only are siblings and become `*`.
+// "layers.7.attention.q" at depth 3 gives "layers.*.attention"; the empty path gives "(top)". Components of
+// digits only are siblings and become `*`.
 std::string collapse_path(std::string_view path, int depth);
 
 // Shortened paths of a set of modules. Where several siblings share one, it says how many: "layers.* x24".
@@ -40,8 +40,8 @@ class ModuleNames {
   std::map<std::string, std::vector<std::string>> siblings_;  // shortened -> distinct cut paths
 };
 
-std::string op_name(NameId op);                  // "(no op)" for the empty name
-std::string module_name(NameId module);          // the whole path; "(top)" for the empty one
+std::string op_name(NameId op);          // "(no op)" for the empty name
+std::string module_name(NameId module);  // the whole path; "(top)" for the empty one
 std::string percent(int64_t part, int64_t whole);
 std::string bytes_exact_and_short(int64_t bytes);  // "1,536 (1.50 KiB)"
 std::string signed_count(int64_t n);               // "+1,024", "-3", "0"

@@ -1,5 +1,5 @@
-// An event log as Chrome trace JSON (opens in ui.perfetto.dev and chrome://tracing): a track of ops per phase, a
-// track of steps, and memory counters stacked by category. Times are measured.
+// An event log as Chrome trace JSON (opens in ui.perfetto.dev and chrome://tracing): a track of ops per phase,
+// a track of steps, and memory counters stacked by category. Times are measured.
 #pragma once
 
 #include <span>

@@ -8,6 +8,13 @@ namespace {
 
 inline constexpr int kMaskTile = kTile + 8;
 
+// Written out, since an inner loop would keep the loop over blocks from vectorising.
+template <class F>
+RECKON_INLINE void for_ten_rounds(F&& round) {
+  round(0u), round(1u), round(2u), round(3u), round(4u);
+  round(5u), round(6u), round(7u), round(8u), round(9u);
+}
+
 // keep[0, n) for mask elements [first, first + n), n <= kTile, returned from within `cells`. Philox4x32-10 with
 // the counter in the low half and the stream in the high half, as runtime/core/rng.h defines it; blocks are
 // independent, so the rounds vectorise over them.
@@ -26,25 +33,26 @@ RECKON_INLINE const uint8_t* draw_mask(const DropoutAttrs& t, int64_t first, int
     const uint64_t counter = block + static_cast<uint64_t>(b);
     uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = stream_low,
              c3 = stream_high;
-    uint32_t k0 = seed_low, k1 = seed_high;
-#pragma GCC unroll 10
-    for (int round = 0; round < 10; ++round) {
+    for_ten_rounds([&](uint32_t weyl) __attribute__((always_inline)) {
       const uint64_t p0 = uint64_t{0xD2511F53u} * c0, p1 = uint64_t{0xCD9E8D57u} * c2;
-      c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
-      c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+      c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ (seed_low + weyl * 0x9E3779B9u);
+      c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ (seed_high + weyl * 0xBB67AE85u);
       c1 = static_cast<uint32_t>(p1);
       c3 = static_cast<uint32_t>(p0);
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
+    });
     word[0][b] = c0;
     word[1][b] = c1;
     word[2][b] = c2;
     word[3][b] = c3;
   }
   const uint32_t threshold = t.threshold;
-  for (int w = 0; w < 4; ++w)
-    for (int b = 0; b < blocks; ++b) cells[4 * b + w] = word[w][b] >= threshold ? 1 : 0;
+#pragma omp simd
+  for (int b = 0; b < blocks; ++b) {
+    cells[4 * b] = word[0][b] >= threshold;
+    cells[4 * b + 1] = word[1][b] >= threshold;
+    cells[4 * b + 2] = word[2][b] >= threshold;
+    cells[4 * b + 3] = word[3][b] >= threshold;
+  }
   return cells + skip;
 }
 

@@ -37,7 +37,8 @@ TEST(Audit, NamesTheFirstDifferenceWithItsSurroundings) {
   EXPECT_FALSE(r.equal);
   EXPECT_EQ(r.first_difference, at);
   EXPECT_EQ(r.n_events, at);
-  EXPECT_NE(r.text.find(fmt::format("bytes '{}' predicted, '{}' executed", changed[at].bytes - 64, changed[at].bytes)),
+  EXPECT_NE(r.text.find(
+                fmt::format("bytes '{}' predicted, '{}' executed", changed[at].bytes - 64, changed[at].bytes)),
             std::string::npos)
       << r.text;
   for (size_t k : {at - 3, at - 2, at - 1, at + 1, at + 2, at + 3})

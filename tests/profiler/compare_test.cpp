@@ -17,7 +17,8 @@ using namespace profiler;
 using autograd::CheckpointPolicy;
 
 std::vector<Breakdown> breakdowns(const Comparison& c) {
-  return {c.peak_by_category, c.peak_by_op, c.peak_by_module, c.saved_by_op, c.launches_by_op, c.flops_by_phase, c.traffic_by_phase};
+  return {c.peak_by_category, c.peak_by_op,     c.peak_by_module,  c.saved_by_op,
+          c.launches_by_op,   c.flops_by_phase, c.traffic_by_phase};
 }
 
 void expect_sums(const Comparison& c) {
@@ -35,7 +36,8 @@ void expect_sums(const Comparison& c) {
 }
 
 TEST(Compare, EveryBreakdownSumsToItsTotal) {
-  const CheckpointPolicy policies[] = {CheckpointPolicy::none, CheckpointPolicy::selective, CheckpointPolicy::block};
+  const CheckpointPolicy policies[] = {CheckpointPolicy::none, CheckpointPolicy::selective,
+                                       CheckpointPolicy::block};
   for (CheckpointPolicy p : policies)
     for (CheckpointPolicy q : policies)
       for (int64_t blocks : {2, 5}) {
@@ -61,8 +63,10 @@ TEST(Compare, ARunEqualsItself) {
 }
 
 TEST(Compare, CheckpointingNamesTheSettingTheSavedBytesAndTheRecompute) {
-  const RunRecord a = train_network({.kind = DeviceKind::cpu, .policy = CheckpointPolicy::none, .batch = 64}).record;
-  const RunRecord b = train_network({.kind = DeviceKind::cpu, .policy = CheckpointPolicy::block, .batch = 64}).record;
+  const RunRecord a =
+      train_network({.kind = DeviceKind::cpu, .policy = CheckpointPolicy::none, .batch = 64}).record;
+  const RunRecord b =
+      train_network({.kind = DeviceKind::cpu, .policy = CheckpointPolicy::block, .batch = 64}).record;
   Comparison c = compare(a, b);
   ASSERT_EQ(c.config.size(), 1u);
   EXPECT_EQ(c.config[0].key, "checkpoint");

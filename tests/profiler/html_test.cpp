@@ -32,9 +32,12 @@ size_t count(const std::string& text, std::string_view word) {
 TEST(HtmlReport, NeedsNothingButItself) {
   const TrainedNetwork run = train_network({.policy = autograd::CheckpointPolicy::block});
   const std::string html = to_html(run.record, events_of_step(run.events, 2));
-  for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url("}) EXPECT_EQ(html.find(outside), std::string::npos) << outside;
+  for (const char* outside : {"http:", "https:", "src=", "href=", "@import", "url("})
+    EXPECT_EQ(html.find(outside), std::string::npos) << outside;
   for (const char* tag : {"svg", "details", "div", "table", "p"})
-    EXPECT_EQ(count(html, std::string("<") + tag + " ") + count(html, std::string("<") + tag + ">"), count(html, std::string("</") + tag + ">")) << tag;
+    EXPECT_EQ(count(html, std::string("<") + tag + " ") + count(html, std::string("<") + tag + ">"),
+              count(html, std::string("</") + tag + ">"))
+        << tag;
 }
 
 TEST(HtmlReport, TheCurveFromEventsAgreesWithTheBooks) {
@@ -43,11 +46,13 @@ TEST(HtmlReport, TheCurveFromEventsAgreesWithTheBooks) {
   ASSERT_GT(last.n_events, kTimelinePoints);
   ASSERT_LT(last.n_events, 1000) << "one column per event, so that the ends are the ends of the step";
   for (const bool exact : {true, false}) {
-    const std::string html = to_html(run.record, exact ? events_of_step(run.events, 2) : std::span<const Event>{});
+    const std::string html =
+        to_html(run.record, exact ? events_of_step(run.events, 2) : std::span<const Event>{});
     // Tooltips: "event N, phase: total".
     const std::regex tip("event [0-9,]+, [a-z]+: ([0-9.]+ [KMG]?i?B)");
     std::vector<std::string> totals;
-    for (std::sregex_iterator it(html.begin(), html.end(), tip), end; it != end; ++it) totals.push_back((*it)[1]);
+    for (std::sregex_iterator it(html.begin(), html.end(), tip), end; it != end; ++it)
+      totals.push_back((*it)[1]);
     const std::string peak = format_bytes(static_cast<double>(last.peak_bytes));
     EXPECT_NE(std::find(totals.begin(), totals.end(), peak), totals.end());
     EXPECT_EQ(totals.size(), exact ? last.n_events : kTimelinePoints);

@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 struct RunFile : ::testing::Test {
   void SetUp() override {
-    folder = fs::path(::testing::TempDir()) / (std::string("run_file_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder = fs::path(::testing::TempDir()) /
+             (std::string("run_file_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder);
     fs::create_directories(folder);
     record = train_network({.policy = autograd::CheckpointPolicy::selective, .precision = DType::bf16}).record;
@@ -47,7 +48,9 @@ struct RunFile : ::testing::Test {
 };
 
 TEST_F(RunFile, KeepsEverythingToTheLastBit) {
-  record.losses = {0.1, 1.0 / 3, -0.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 5e-324};
+  record.losses = {
+      0.1,   1.0 / 3, -0.0, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+      5e-324};
   record.config.set("path with \"quotes\" and \n", "value \xc3\xa4");
   record.books.series[1].peak_bytes = INT64_MAX;
   save_run(folder.string(), record);
@@ -94,30 +97,39 @@ TEST_F(RunFile, ForeignAndBrokenTextIsRefusedWithAReason) {
   EXPECT_NE(message_of("{\"reckon_schema\": 7}").find("schema 7"), std::string::npos);
   EXPECT_NE(message_of("{\"reckon_schema\": 1}").find("has no 'config'"), std::string::npos);
   EXPECT_NE(message_of(R"({"reckon_schema": "1"})").find("expected an integer"), std::string::npos);
-  const std::string deep = R"({"reckon_schema": 1, "config": )" + std::string(200000, '[') + std::string(200000, ']') + "}";
+  const std::string deep =
+      R"({"reckon_schema": 1, "config": )" + std::string(200000, '[') + std::string(200000, ']') + "}";
   EXPECT_NE(message_of(deep).find("expected an object"), std::string::npos);
 }
 
 TEST_F(RunFile, CutOffAtAnyPlaceIsRefused) {
   const std::string text = to_json(record);
-  for (size_t n = 0; n + 2 < text.size(); n += text.size() / 97) EXPECT_NE(message_of(text.substr(0, n)), "(accepted)") << n;
+  for (size_t n = 0; n + 2 < text.size(); n += text.size() / 97)
+    EXPECT_NE(message_of(text.substr(0, n)), "(accepted)") << n;
 }
 
 TEST_F(RunFile, WrongFieldsAreNamedByPath) {
   EXPECT_EQ(message_of(to_json(record)), "(accepted)");
-  EXPECT_NE(message_after("/books/highest/n_events", "many").find("'books.highest.n_events' is \"many\", expected an integer"), std::string::npos);
+  EXPECT_NE(message_after("/books/highest/n_events", "many")
+                .find("'books.highest.n_events' is \"many\", expected an integer"),
+            std::string::npos);
   EXPECT_NE(message_after("/books/last/max_reserved", -1).find("at least 0"), std::string::npos);
   EXPECT_NE(message_after("/books/last/max_reserved", 1.5).find("an integer"), std::string::npos);
   EXPECT_NE(message_after("/books/last/max_reserved", UINT64_MAX).find("2^63"), std::string::npos);
-  EXPECT_NE(message_after("/books/highest/cells/rows/0/3", "lunch").find("'books.highest.cells.rows[0][3]' is \"lunch\""), std::string::npos);
+  EXPECT_NE(message_after("/books/highest/cells/rows/0/3", "lunch")
+                .find("'books.highest.cells.rows[0][3]' is \"lunch\""),
+            std::string::npos);
   EXPECT_NE(message_after("/books/highest/cells/rows/0", {1, 2}).find("a row of 8 values"), std::string::npos);
   EXPECT_NE(message_after("/books/highest/cells/columns/5", "bites").find("cells.columns"), std::string::npos);
-  EXPECT_NE(message_after("/config/device", 3).find("'config.device' is 3, expected a string"), std::string::npos);
+  EXPECT_NE(message_after("/config/device", 3).find("'config.device' is 3, expected a string"),
+            std::string::npos);
 }
 
 TEST_F(RunFile, BooksThatDoNotCloseAreRefused) {
   const int64_t peak = record.books.highest->peak_bytes;
-  EXPECT_NE(message_after("/books/highest/peak_bytes", peak + 1).find("expected the sum of its cells, " + std::to_string(peak)), std::string::npos);
+  EXPECT_NE(message_after("/books/highest/peak_bytes", peak + 1)
+                .find("expected the sum of its cells, " + std::to_string(peak)),
+            std::string::npos);
   EXPECT_NE(message_after("/books/last/saved_bytes", 1).find("the sum of its cells"), std::string::npos);
 }
 

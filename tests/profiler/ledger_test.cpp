@@ -55,7 +55,8 @@ std::vector<StepBooks> all_books(const RunBooks& b) {
 }
 
 TEST(Ledger, CellsSumToThePeakUnderEveryPolicyAndPrecision) {
-  for (CheckpointPolicy p : {CheckpointPolicy::none, CheckpointPolicy::selective, CheckpointPolicy::sublayer, CheckpointPolicy::block})
+  for (CheckpointPolicy p : {CheckpointPolicy::none, CheckpointPolicy::selective, CheckpointPolicy::sublayer,
+                             CheckpointPolicy::block})
     for (DType t : {DType::f32, DType::bf16}) {
       const TrainedNetwork run = train_network({.policy = p, .precision = t});
       const RunBooks& b = run.record.books;
@@ -170,14 +171,17 @@ TEST(Ledger, AnOpLeftByAnExceptionDoesNotSpoilTheTimes) {
   for (const WorkCell& w : ledger.books().last->work) EXPECT_EQ(w.calls, 1);
 }
 
-// ---- random programs ------------------------------------------------------------------------------------------
+// ---- random programs
+// ------------------------------------------------------------------------------------------
 
 using Key = std::tuple<NameId, NameId, NameId, Phase, Category>;
 
 // Storages made, changed and dropped at random, with books kept by hand beside the ledger.
 class RandomProgram {
  public:
-  explicit RandomProgram(uint64_t seed) : random_(seed), device_(make_device(DeviceKind::meta)) { device_->add_sink(&ledger_); }
+  explicit RandomProgram(uint64_t seed) : random_(seed), device_(make_device(DeviceKind::meta)) {
+    device_->add_sink(&ledger_);
+  }
   ~RandomProgram() { device_->remove_sink(&ledger_); }
 
   void run(int n) {
@@ -224,8 +228,9 @@ class RandomProgram {
       const NameId label = intern("label" + std::to_string(below(3)));
       // Mostly small; now and then one that needs a segment of its own.
       const size_t bytes = below(20) == 0 ? below(size_t{30} << 20) : below(5000);
-      held_.push_back({std::make_unique<Storage>(*device_, bytes, static_cast<Category>(below(kCategories)), label), context().op,
-                       context().module, label, context().phase});
+      held_.push_back(
+          {std::make_unique<Storage>(*device_, bytes, static_cast<Category>(below(kCategories)), label),
+           context().op, context().module, label, context().phase});
     } else if (choice < 7) {
       const size_t i = below(held_.size());
       while (held_[i].storage->savers()) held_[i].storage->drop_saver();
@@ -293,11 +298,21 @@ TEST(RandomPrograms, BooksOfRandomGraphsWithBackwardClose) {
           const Tensor& a = pool[below(pool.size())];
           const Tensor& b = pool[below(pool.size())];
           switch (below(6)) {
-            case 0: pool.push_back(ops::add(a, b)); break;
-            case 1: pool.push_back(ops::mul(a, b)); break;
-            case 2: pool.push_back(ops::silu(a)); break;
-            case 3: pool.push_back(ops::linear(a, weight)); break;
-            case 4: pool.push_back(ops::exp(a)); break;
+            case 0:
+              pool.push_back(ops::add(a, b));
+              break;
+            case 1:
+              pool.push_back(ops::mul(a, b));
+              break;
+            case 2:
+              pool.push_back(ops::silu(a));
+              break;
+            case 3:
+              pool.push_back(ops::linear(a, weight));
+              break;
+            case 4:
+              pool.push_back(ops::exp(a));
+              break;
             default:
               if (pool.size() > 1) pool.erase(pool.begin() + static_cast<ptrdiff_t>(below(pool.size())));
           }

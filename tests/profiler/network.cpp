@@ -75,7 +75,8 @@ TrainedNetwork train_network(const NetworkOptions& o) {
         autograd::NoGrad no_grad;
         for (size_t i = 0; i < params.size(); ++i) {
           if (momentum.size() == i) {
-            momentum.push_back(Tensor::empty(*device, params[i].shape(), DType::f32, Category::optimizer, "momentum"));
+            momentum.push_back(
+                Tensor::empty(*device, params[i].shape(), DType::f32, Category::optimizer, "momentum"));
             ops::fill(momentum.back(), 0);
           }
           ops::accumulate(momentum[i], autograd::grad_of(params[i]));
@@ -88,7 +89,7 @@ TrainedNetwork train_network(const NetworkOptions& o) {
       device->end_step();
     }
     out.at_end = device->arena().stats();
-    out.process = profiler::measure_process(device->arena());
+    out.process = profiler::measure_process(device->arena(), ledger.own_bytes());
   }
   ledger.close();
   device->remove_sink(&ledger);

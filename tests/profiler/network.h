@@ -20,7 +20,7 @@ struct NetworkOptions {
 struct TrainedNetwork {
   std::vector<Event> events;  // of the whole life of the device
   profiler::RunRecord record;
-  ArenaStats at_end;          // before the tensors went
+  ArenaStats at_end;  // before the tensors went
   profiler::ProcessBooks process;
 };
 

@@ -59,7 +59,8 @@ TEST(Report, NumberedSiblingsShareALineThatSaysHowMany) {
   EXPECT_EQ(collapse_path("", 3), "(top)");
   EXPECT_EQ(collapse_path("a.b", 0), "(top)");
   ModuleNames names(2);
-  for (const char* path : {"layers.0.a", "layers.0.b", "layers.1.a", "layers.11", "head", "only.3.x"}) names.add(intern(path));
+  for (const char* path : {"layers.0.a", "layers.0.b", "layers.1.a", "layers.11", "head", "only.3.x"})
+    names.add(intern(path));
   EXPECT_EQ(names.of(intern("layers.1.a")), "layers.* x3");
   EXPECT_EQ(names.of(intern("head")), "head");
   EXPECT_EQ(names.of(intern("only.3.x")), "only.3");
@@ -82,7 +83,8 @@ TEST(Report, EveryFigureColumnIsMarked) {
         EXPECT_NE(lines[i - 1].find('[', at), std::string::npos) << lines[i - 1];
   }
   EXPECT_NE(out.str().find("[m] measured"), std::string::npos);
-  for (const std::string& line : lines) EXPECT_EQ(line.find_last_not_of(' ') + 1, line.size()) << "trailing blanks: '" << line << "'";
+  for (const std::string& line : lines)
+    EXPECT_EQ(line.find_last_not_of(' ') + 1, line.size()) << "trailing blanks: '" << line << "'";
 }
 
 TEST(Report, TheTimelineReachesItsTopExactlyAtThePeak) {
@@ -114,6 +116,8 @@ TEST(Report, ReservedBytesCloseAgainstTheProcess) {
   std::ostringstream out;
   write_process(out, p);
   EXPECT_NE(out.str().find("sum to VmRSS"), std::string::npos) << out.str();
+  EXPECT_GE(p.observer, 1000 * static_cast<int64_t>(sizeof(Event))) << "every event is kept in this run";
+  EXPECT_NE(out.str().find("the ledger's own logs"), std::string::npos);
   std::ostringstream unknown;
   write_process(unknown, ProcessBooks{});
   EXPECT_NE(unknown.str().find("unknown"), std::string::npos) << "what is not known must not be printed as 0";

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct TriangleMultiplyAttrs : Attrs {
+  TriangleMultiplyAttrs(bool o, double e, uint32_t n = 0) : outgoing(o), eps(e), needs(n) {}
+  bool outgoing;
+  double eps;
+  uint32_t needs;  // backward: the inputs of the forward op whose gradients are wanted
+};
+
+// Positions of the forward op's inputs.
+namespace triangle {
+enum Input : int {
+  z,
+  mask,
+  ln_in_w,
+  ln_in_b,
+  w_a,
+  b_a,
+  w_ag,
+  b_ag,
+  w_b,
+  b_b,
+  w_bg,
+  b_bg,
+  ln_out_w,
+  ln_out_b,
+  w_z,
+  b_z,
+  w_g,
+  b_g,
+  n_inputs
+};
+// What the op keeps, in this order: its further outputs, or, where nothing needs a gradient, only t in a
+// workspace.
+enum Kept : int { pa, pag, pb, pbg, t, o, g, mean_in, rstd_in, mean_out, rstd_out, n_kept };
+}  // namespace triangle
+
+// Input positions of the backward op: the output's gradient, the forward inputs (biases absent), what was kept.
+RECKON_INLINE constexpr int triangle_input(int forward_input) { return 1 + forward_input; }
+RECKON_INLINE constexpr int triangle_kept(int kept) { return 1 + triangle::n_inputs + kept; }
+
+// Channels whose R x R matrices are multiplied at a time: 16 of f32 are one cache line of a position.
+inline constexpr int64_t kTriangleChannels = 16;
+
+}  // namespace reckon::ops

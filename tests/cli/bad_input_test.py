@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Bad input at the command line: a clear message, a non-zero exit, and nothing half-written.
+
+usage: bad_input_test.py PROGRAM"""
+import gzip
+import json
+import os
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+program = str(pathlib.Path(sys.argv[1]).resolve())
+failures = []
+checks = 0
+
+
+def run(*args, cwd=None, timeout=120):
+    return subprocess.run([program, *map(str, args)], capture_output=True, text=True, cwd=cwd, timeout=timeout)
+
+
+def expect_error(name, args, *fragments, code=1):
+    global checks
+    checks += 1
+    r = run(*args, cwd=work)
+    text = r.stderr + r.stdout
+    if r.returncode != code:
+        failures.append(f"{name}: exit code {r.returncode}, expected {code}\n{text}")
+    for f in fragments:
+        if f not in text:
+            failures.append(f"{name}: the message lacks '{f}':\n{text}")
+    if "internal error" in text:
+        failures.append(f"{name}: an internal error reached the user:\n{text}")
+
+
+def expect(name, condition, text=""):
+    global checks
+    checks += 1
+    if not condition:
+        failures.append(f"{name}\n{text}")
+
+
+with tempfile.TemporaryDirectory() as folder:
+    work = pathlib.Path(folder)
+    (work / "text.txt").write_text("the cell adds up to the byte. " * 200)
+    (work / "short.txt").write_text("too short")
+    (work / "empty.txt").write_text("")
+    (work / "good.aln").write_text("\n".join("ARNDCQEGHILKMFPSTWYV" for _ in range(12)) + "\n")
+    (work / "ragged.aln").write_text("ARNDCQEG\nARNDC\n")
+    (work / "illegal.aln").write_text("ARNDCQEG\nARN!CQEG\n")
+    (work / "empty.aln").write_text("")
+    (work / "binary.aln").write_bytes(bytes(range(256)) * 4)
+    (work / "cut.aln.gz").write_bytes(gzip.compress(b"ARNDCQEG\n" * 500)[:40])
+    (work / "config.json").write_text(json.dumps({"model_type": "qwen2", "vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 2,
+                                                  "num_attention_heads": 5, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64}))
+    (work / "broken.json").write_text("{")
+    (work / "spec.json").write_text(json.dumps({"threads": -3}))
+    (work / "spec2.json").write_text(json.dumps({"treads": 3}))
+    tiny = ["--preset", "tiny", "--steps", "1", "--report", "none"]
+    qwen = ["train", "qwen", *tiny, "--data", "text.txt"]
+
+    expect_error("missing data", ["train", "qwen", *tiny, "--data", "nowhere.txt"], "nowhere.txt")
+    expect_error("no data", ["train", "qwen", *tiny], "--data")
+    expect_error("empty text", ["train", "qwen", *tiny, "--data", "empty.txt"], "empty.txt")
+    expect_error("sequence longer than data", ["train", "qwen", *tiny, "--data", "short.txt", "--seq", "4096"], "4096", "--seq")
+    expect_error("ragged alignment", ["train", "evoformer", *tiny, "--data", "ragged.aln"], "ragged.aln", "8", "5")
+    expect_error("illegal character", ["train", "evoformer", *tiny, "--data", "illegal.aln"], "illegal.aln", "!")
+    expect_error("empty alignment", ["train", "evoformer", *tiny, "--data", "empty.aln"], "empty.aln")
+    expect_error("binary alignment", ["train", "evoformer", *tiny, "--data", "binary.aln"], "binary.aln")
+    expect_error("truncated gzip", ["train", "evoformer", *tiny, "--data", "cut.aln.gz"], "cut.aln.gz")
+    expect_error("crop larger than alignment", ["train", "evoformer", *tiny, "--data", "good.aln", "--seq", "400"], "400", "20")
+    expect_error("unknown model", ["train", "gpt5", "--data", "text.txt"], "gpt5", "qwen or evoformer")
+    expect_error("unknown preset", ["train", "qwen", "--preset", "huge", "--data", "text.txt"], "huge", "qwen2.5-72b")
+    expect_error("unknown checkpoint policy", [*qwen, "--checkpoint", "some"], "some", "selective")
+    expect_error("unknown fusion", [*qwen, "--fuse", "attention,everything"], "everything", "cross-entropy")
+    expect_error("unknown dtype", [*qwen, "--dtype", "int4"], "int4")
+    expect_error("storage dtype", [*qwen, "--dtype", "f64"], "--dtype must be f32, bf16 or f16")
+    expect_error("unknown device", [*qwen, "--device", "tpu"], "tpu", "cpu or meta")
+    expect_error("cuda is not here", [*qwen, "--device", "cuda"], "cuda is not part of this build")
+    expect_error("unknown flag", [*qwen, "--chekpoint", "none"], "--chekpoint", code=2)
+    expect_error("text for a number", [*qwen, "--batch", "many"], "--batch", code=2)
+    expect_error("negative batch", [*qwen, "--batch", "-2"], "--batch")
+    expect_error("zero accumulate", [*qwen, "--accumulate", "0"], "--accumulate")
+    expect_error("negative learning rate", [*qwen, "--lr", "-1"], "--lr")
+    expect_error("heads that do not divide", ["train", "qwen", "--config", "config.json", "--data", "text.txt"], "5", "2", "multiple")
+    expect_error("config that is not JSON", ["train", "qwen", "--config", "broken.json", "--data", "text.txt"], "broken.json", "not JSON")
+    expect_error("spec on cpu", [*qwen, "--spec", "spec.json"], "--device meta")
+    expect_error("spec with a negative", ["plan", "qwen", "--preset", "tiny", "--spec", "spec.json"], "threads")
+    expect_error("spec with a typo", ["plan", "qwen", "--preset", "tiny", "--spec", "spec2.json"], "treads", "threads")
+    expect_error("memory limit", [*qwen, "--memory-limit", "1MiB"], "out of memory", "op '", "module '", "phase", "largest live groups", "largest free gap")
+    expect_error("memory limit in parsecs", [*qwen, "--memory-limit", "8 parsecs"], "8 parsecs", "512MiB")
+    expect_error("unwritable json", [*qwen, "--json", "/nonexistent/folder/run.json"], "/nonexistent/folder/run.json")
+    expect_error("tokenizer that is none", [*qwen, "--tokenizer", "broken.json"], "broken.json")
+    expect_error("compare with nothing", ["compare", "a.json", "b.json"], "a.json")
+    expect_error("compare with something else", ["compare", "config.json", "config.json"], "config.json")
+    expect_error("NaN loss", [*qwen[:4], "--steps", "30", "--report", "none", "--data", "text.txt", "--lr", "900", "--clip", "0", "--schedule", "constant",
+                              "--optimizer", "sgd"], "the loss is", "--check-nan")
+    expect_error("NaN is named", [*qwen[:4], "--steps", "30", "--report", "none", "--data", "text.txt", "--lr", "900", "--clip", "0", "--schedule", "constant",
+                                  "--optimizer", "sgd", "--check-nan"], "made NaN or infinity", "module")
+    expect("no state is left by failed runs", not list(work.glob("*.tmp*")), str(list(work.iterdir())))
+
+    # Checkpoints: hostile, truncated, of another run.
+    r = run(*qwen, "--out", "run", cwd=work)
+    expect("a good run works", r.returncode == 0, r.stderr + r.stdout)
+    state = work / "run" / "checkpoint.safetensors"
+    good = state.read_bytes()
+    for name, data in {"truncated": good[: len(good) // 2], "header beyond the file": struct.pack("<Q", 1 << 40) + good[8:],
+                       "not safetensors": b"hello", "empty": b""}.items():
+        (work / "bad.safetensors").write_bytes(data)
+        expect_error(f"checkpoint: {name}", [*qwen, "--resume", "bad.safetensors"], "bad.safetensors")
+    expect_error("checkpoint of another run", ["train", "qwen", "--preset", "tiny", "--steps", "5", "--report", "none", "--data", "text.txt",
+                                               "--resume", str(state)], "steps")
+    expect("resuming did not touch the state", state.read_bytes() == good)
+
+    # A kill at any moment leaves a state that can be resumed.
+    long = ["train", "qwen", "--preset", "tiny", "--steps", "100000", "--report", "none", "--data", "text.txt", "--out", "killed", "--save-every", "1"]
+    for delay in (0.5, 0.9, 1.3):
+        p = subprocess.Popen([program, *long], cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 60
+        while not (work / "killed" / "checkpoint.safetensors").exists() and time.time() < deadline:
+            time.sleep(0.05)
+        time.sleep(delay)
+        os.kill(p.pid, signal.SIGKILL)
+        p.wait()
+        checks += 1
+        r = subprocess.Popen([program, *long, "--resume", "killed/checkpoint.safetensors"], cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        line = r.stdout.readline()
+        r.kill()
+        r.wait()
+        if not line.startswith("resumed after"):
+            failures.append(f"after a kill the state could not be resumed: {line}")
+
+if failures:
+    print("\n\n".join(failures))
+    print(f"{len(failures)} of {checks} checks failed")
+    sys.exit(1)
+print(f"{checks} checks of bad input passed")
