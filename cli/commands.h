@@ -10,5 +10,6 @@ void add_train(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_audit(CLI::App& app);
 void add_compare(CLI::App& app);
+void add_parity(CLI::App& app);
 
 }  // namespace reckon::cli

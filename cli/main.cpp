@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   reckon::cli::add_plan(app);
   reckon::cli::add_audit(app);
   reckon::cli::add_compare(app);
+  reckon::cli::add_parity(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

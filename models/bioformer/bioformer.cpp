@@ -53,7 +53,7 @@ TensorList BioformerBlock::operator()(const Tensor& m0, const Tensor& z0) const 
   };
   const auto transition = [this](std::span<const Tensor> in) -> TensorList { return {trans(in[0], {}, fuse)}; };
   const auto outer = [this, rows](std::span<const Tensor> in) -> TensorList {
-    return {opm(ops::reshape(in[0], rows), {}, fuse, /*normalize=*/false)};
+    return {opm(ops::reshape(in[0], rows), {}, fuse, OuterDivision::none)};
   };
   Tensor m = ops::add(m0, segment(Boundary::sublayer, attention, {m0, z0})[0]);
   m = ops::add(m, segment(Boundary::sublayer, transition, {m})[0]);

@@ -7,8 +7,8 @@
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
-#include "ops/mul_sigmoid/mul_sigmoid.h"
 #include "ops/matmul/matmul.h"
+#include "ops/mul_sigmoid/mul_sigmoid.h"
 #include "ops/softmax/softmax.h"
 #include "ops/view/view.h"
 #include "runtime/scope.h"
@@ -27,10 +27,10 @@ Tensor mask_along(const Tensor& mask, AttentionAxis axis) {
   return axis == AttentionAxis::rows ? mask : ops::transpose(mask, 1, 2);
 }
 
-// The plain composition; q, k, v [B, N, H, L, D] -> [B, N, H, L, D]. q is scaled, not the logits; the mask comes
-// first, then the pair bias.
-Tensor attend_eager(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask_BNL, const Tensor& bias, double scale,
-                    double mask_value) {
+// The plain composition; q, k, v [B, N, H, L, D] -> [B, N, H, L, D]. q is scaled, not the logits; the mask
+// comes first, then the pair bias.
+Tensor attend_eager(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask_BNL,
+                    const Tensor& bias, double scale, double mask_value) {
   Tensor scores = ops::matmul(ops::scale(q, scale), ops::transpose(k, -2, -1));
   if (mask_BNL.defined()) {
     const Tensor key_bias = ops::affine(mask_BNL, mask_value, -mask_value);
@@ -43,18 +43,20 @@ Tensor attend_eager(const Tensor& q, const Tensor& k, const Tensor& v, const Ten
 
 }  // namespace
 
-GatedAttention::GatedAttention(Builder& b, std::string_view n, int64_t c, int64_t h, int64_t d, bool gated, double inf)
+GatedAttention::GatedAttention(Builder& b, std::string_view n, int64_t c, int64_t h, int64_t d, bool gated,
+                               double inf, AttentionBiases biases)
     : name(intern(n)), heads(h), head_dim(d), mask_value(inf) {
   ModuleScope scope(name);
   const Init glorot = Init::glorot(c, h * d);
-  linear_q = Linear(b, "linear_q", c, h * d, false, glorot);
+  linear_q = Linear(b, "linear_q", c, h * d, biases.q, glorot);
   linear_k = Linear(b, "linear_k", c, h * d, false, glorot);
   linear_v = Linear(b, "linear_v", c, h * d, false, glorot);
-  linear_o = Linear(b, "linear_o", h * d, c, true, Init::constant(0));
-  if (gated) linear_g = Linear(b, "linear_g", c, h * d, true, Init::constant(0), 1.0);
+  linear_o = Linear(b, "linear_o", h * d, c, biases.out, Init::constant(0));
+  if (gated) linear_g = Linear(b, "linear_g", c, h * d, biases.gate, Init::constant(0), 1.0);
 }
 
-Tensor GatedAttention::operator()(TensorList qkvg, const Tensor& mask_BXY, const Tensor& bias, AttentionAxis axis, FusionSet fuse) const {
+Tensor GatedAttention::operator()(TensorList qkvg, const Tensor& mask_BXY, const Tensor& bias,
+                                  AttentionAxis axis, FusionSet fuse) const {
   ModuleScope scope(name);
   const int64_t B = qkvg[0].size(0), X = qkvg[0].size(1), Y = qkvg[0].size(2);
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
@@ -91,19 +93,23 @@ MsaRowAttention::MsaRowAttention(Builder& b, std::string_view n, const Evoformer
   ModuleScope scope(name);
   layer_norm_m = LayerNorm(b, "layer_norm_m", c.c_m);
   layer_norm_z = LayerNorm(b, "layer_norm_z", c.c_z);
-  linear_z = Linear(b, "linear_z", c.c_z, c.heads_msa, false, Init::normal(1.0 / std::sqrt(static_cast<double>(c.c_z))));
+  linear_z = Linear(b, "linear_z", c.c_z, c.heads_msa, false,
+                    Init::normal(1.0 / std::sqrt(static_cast<double>(c.c_z))));
   mha = GatedAttention(b, "mha", c.c_m, c.heads_msa, c.c_hidden_msa, true, c.mask_value);
 }
 
-Tensor MsaRowAttention::operator()(const Tensor& m, const Tensor& z, const Tensor& msa_mask, FusionSet fuse) const {
+Tensor MsaRowAttention::operator()(const Tensor& m, const Tensor& z, const Tensor& msa_mask,
+                                   FusionSet fuse) const {
   ModuleScope scope(name);
   // [B, R, R, H] -> [B, 1, H, R, R]
-  const Tensor bias = ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z}, fuse)[0], {0, 3, 1, 2}), 1);
-  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse), msa_mask, bias,
-             AttentionAxis::rows, fuse);
+  const Tensor bias =
+      ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z}, fuse)[0], {0, 3, 1, 2}), 1);
+  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse),
+             msa_mask, bias, AttentionAxis::rows, fuse);
 }
 
-MsaColumnAttention::MsaColumnAttention(Builder& b, std::string_view n, const EvoformerConfig& c) : name(intern(n)) {
+MsaColumnAttention::MsaColumnAttention(Builder& b, std::string_view n, const EvoformerConfig& c)
+    : name(intern(n)) {
   ModuleScope scope(name);
   layer_norm_m = LayerNorm(b, "layer_norm_m", c.c_m);
   mha = GatedAttention(b, "mha", c.c_m, c.heads_msa, c.c_hidden_msa, true, c.mask_value);
@@ -111,23 +117,27 @@ MsaColumnAttention::MsaColumnAttention(Builder& b, std::string_view n, const Evo
 
 Tensor MsaColumnAttention::operator()(const Tensor& m, const Tensor& msa_mask, FusionSet fuse) const {
   ModuleScope scope(name);
-  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse), msa_mask, {},
-             AttentionAxis::columns, fuse);
+  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse),
+             msa_mask, {}, AttentionAxis::columns, fuse);
 }
 
-TriangleAttention::TriangleAttention(Builder& b, std::string_view n, const EvoformerConfig& c, AttentionAxis a)
+TriangleAttention::TriangleAttention(Builder& b, std::string_view n, const PairStackConfig& c, AttentionAxis a)
     : name(intern(n)), axis(a) {
   ModuleScope scope(name);
   layer_norm = LayerNorm(b, "layer_norm", c.c_z);
-  linear = Linear(b, "linear", c.c_z, c.heads_pair, false, Init::normal(1.0 / std::sqrt(static_cast<double>(c.c_z))));
-  mha = GatedAttention(b, "mha", c.c_z, c.heads_pair, c.c_hidden_pair, true, c.mask_value);
+  linear =
+      Linear(b, "linear", c.c_z, c.heads, false, Init::normal(1.0 / std::sqrt(static_cast<double>(c.c_z))));
+  mha = GatedAttention(b, "mha", c.c_z, c.heads, c.c_hidden, true, c.mask_value,
+                       {.q = false, .gate = c.biases, .out = c.biases});
 }
 
 Tensor TriangleAttention::operator()(const Tensor& z, const Tensor& pair_mask, FusionSet fuse) const {
   ModuleScope scope(name);
-  TensorList p = project(layer_norm, z, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g, &linear}, fuse);
+  TensorList p =
+      project(layer_norm, z, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g, &linear}, fuse);
   // Starting node: logits of (j, k) get b_jk. Ending node is the starting form on the transposed pair: b_kj.
-  const Tensor bias = ops::unsqueeze(ops::permute(p[4], axis == AttentionAxis::rows ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1}), 1);
+  const Tensor bias =
+      ops::unsqueeze(ops::permute(p[4], axis == AttentionAxis::rows ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1}), 1);
   p.pop_back();
   return mha(std::move(p), pair_mask, bias, axis, fuse);
 }

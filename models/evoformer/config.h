@@ -7,6 +7,22 @@
 
 namespace reckon::models {
 
+// The pair updates: Evoformer and Pairformer blocks share them.
+struct PairStackConfig {
+  int64_t c_z = 128;
+  int64_t c_hidden = 32, heads = 4;  // width per head, heads
+  int64_t c_hidden_mul = 128;
+  int64_t transition_n = 4;
+  double dropout = 0.25;
+  bool mask_transition = false;
+  bool fuse_projection_weights = false;
+  bool biases = true;               // of the linear layers; AlphaFold 3 has none
+  bool swiglu_transition = false;   // AlphaFold 3's, instead of relu
+  double mask_value = 1e9;
+
+  int64_t n_parameters() const;  // closed form
+};
+
 struct EvoformerConfig {
   std::string name;
   int64_t c_m = 256, c_z = 128;                    // MSA and pair channels
@@ -21,6 +37,7 @@ struct EvoformerConfig {
   bool fuse_projection_weights = false; // multimer v3: a and b projections of the triangle update in one weight
   double mask_value = 1e9;
 
+  PairStackConfig pair_stack() const;
   void validate() const;
   int64_t n_parameters_per_block() const;  // closed form
   static EvoformerConfig preset(const std::string& name);

@@ -27,14 +27,15 @@ Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int s
   return ops::add(residual, ops::dropout(update, p, key, {shared_axis}));
 }
 
-PairStack::PairStack(Builder& b, std::string_view n, const EvoformerConfig& c, FusionSet f)
-    : name(intern(n)), fuse(f), dropout(c.pair_dropout), mask_transition(c.mask_transitions) {
+PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c, FusionSet f)
+    : name(intern(n)), fuse(f), dropout(c.dropout), mask_transition(c.mask_transition) {
   ModuleScope scope(name);
   tri_mul_out = TriangleMultiplication(b, "tri_mul_out", c, true);
   tri_mul_in = TriangleMultiplication(b, "tri_mul_in", c, false);
   tri_att_start = TriangleAttention(b, "tri_att_start", c, AttentionAxis::rows);
   tri_att_end = TriangleAttention(b, "tri_att_end", c, AttentionAxis::columns);
-  pair_transition = Transition(b, "pair_transition", c.c_z, c.transition_n);
+  if (c.swiglu_transition) swiglu_transition = SwigluTransition(b, "pair_transition", c.c_z, c.transition_n);
+  else pair_transition = Transition(b, "pair_transition", c.c_z, c.transition_n);
 }
 
 Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& drop) const {
@@ -49,7 +50,10 @@ Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& 
   update(tri_att_start, kRowWise, "tri_att_start");
   update(tri_att_end, kColumnWise, "tri_att_end");
   const Tensor transition_mask = mask_transition ? mask : Tensor{};
-  const auto run = [this, transition_mask](std::span<const Tensor> in) -> TensorList { return {pair_transition(in[0], transition_mask, fuse)}; };
+  const auto run = [this, transition_mask](std::span<const Tensor> in) -> TensorList {
+    if (swiglu_transition) return {(*swiglu_transition)(in[0], fuse)};
+    return {pair_transition(in[0], transition_mask, fuse)};
+  };
   return ops::add(z, segment(Boundary::sublayer, run, {z})[0]);
 }
 
@@ -60,7 +64,7 @@ EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerCo
   msa_att_col = MsaColumnAttention(b, "msa_att_col", c);
   msa_transition = Transition(b, "msa_transition", c.c_m, c.transition_n);
   outer_product_mean = OuterProductMean(b, "outer_product_mean", c.c_m, c.c_hidden_opm, c.c_z);
-  pair_stack = PairStack(b, "pair_stack", c, f);
+  pair_stack = PairStack(b, "pair_stack", c.pair_stack(), f);
 }
 
 TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const EvoformerInputs& in) const {

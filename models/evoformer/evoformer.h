@@ -25,9 +25,10 @@ struct PairStack {
   TriangleMultiplication tri_mul_out, tri_mul_in;
   TriangleAttention tri_att_start, tri_att_end;
   Transition pair_transition;
+  std::optional<SwigluTransition> swiglu_transition;  // instead
 
   PairStack() = default;
-  PairStack(Builder& b, std::string_view name, const EvoformerConfig& c, FusionSet fuse);
+  PairStack(Builder& b, std::string_view name, const PairStackConfig& c, FusionSet fuse);
   Tensor operator()(Tensor z_BRRZ, const Tensor& pair_mask_BRR, const DropoutSource& drop) const;
 };
 

@@ -13,6 +13,11 @@ namespace reckon::models {
 // Which axis of [B, X, Y, c] attends to itself: `rows` runs along Y with X as batch, `columns` along X with Y as batch.
 enum class AttentionAxis : uint8_t { rows, columns };
 
+// Which linear layers of an attention have a bias: by default AlphaFold 2's.
+struct AttentionBiases {
+  bool q = false, gate = true, out = true;
+};
+
 // Gated multi-head attention on projections that lie in the layout of the activations; nothing is transposed in memory.
 struct GatedAttention {
   NameId name{};
@@ -22,7 +27,8 @@ struct GatedAttention {
   std::optional<Linear> linear_g;  // the sigmoid gate
 
   GatedAttention() = default;
-  GatedAttention(Builder& b, std::string_view name, int64_t c, int64_t heads, int64_t head_dim, bool gated, double mask_value);
+  GatedAttention(Builder& b, std::string_view name, int64_t c, int64_t heads, int64_t head_dim, bool gated, double mask_value,
+                 AttentionBiases biases = {});
 
   // q, k, v, gate_BXYhd from the projections (gate undefined when not gated); mask_BXY 0/1 or undefined;
   // bias [B, 1, H, L, L] or undefined. Returns [B, X, Y, c].
@@ -50,6 +56,19 @@ struct MsaColumnAttention {
   Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR, FusionSet fuse) const;
 };
 
+// Column attention of the extra-MSA stack: one query per column, averaged over the rows, keys and values shared by heads.
+struct MsaColumnGlobalAttention {
+  NameId name{}, attention_name{};
+  int64_t heads = 0, head_dim = 0;
+  double mask_value = 1e9, eps = 1e-10;
+  LayerNorm layer_norm_m;
+  Linear linear_q, linear_k, linear_v, linear_g, linear_o;
+
+  MsaColumnGlobalAttention() = default;
+  MsaColumnGlobalAttention(Builder& b, std::string_view name, int64_t c_m, int64_t heads, int64_t head_dim, double mask_value, double eps);
+  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR) const;  // nothing to fuse: the scores are small
+};
+
 struct TriangleAttention {
   NameId name{};
   AttentionAxis axis = AttentionAxis::rows;  // rows: starting node, columns: ending node
@@ -58,7 +77,7 @@ struct TriangleAttention {
   GatedAttention mha;
 
   TriangleAttention() = default;
-  TriangleAttention(Builder& b, std::string_view name, const EvoformerConfig& c, AttentionAxis axis);
+  TriangleAttention(Builder& b, std::string_view name, const PairStackConfig& c, AttentionAxis axis);
   Tensor operator()(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR, FusionSet fuse) const;
 };
 
@@ -73,6 +92,21 @@ struct Transition {
   Tensor operator()(const Tensor& x, const Tensor& mask, FusionSet fuse) const;
 };
 
+// W (silu(A x) * (B x)) with x = LN(input), no biases (AlphaFold 3, algorithm 11).
+struct SwigluTransition {
+  NameId name{};
+  LayerNorm layer_norm;
+  Linear linear_a, linear_b, linear_out;
+
+  SwigluTransition() = default;
+  SwigluTransition(Builder& b, std::string_view name, int64_t c, int64_t n);
+  Tensor operator()(const Tensor& x, FusionSet fuse) const;
+};
+
+// What the sum over rows is divided by: nothing (bioformer), eps + count after the projection and its bias (AlphaFold 2),
+// or max(count, 1) before the projection (Boltz).
+enum class OuterDivision : uint8_t { none, after_projection, before_projection };
+
 struct OuterProductMean {
   NameId name{};
   double eps = 1e-3;
@@ -80,9 +114,9 @@ struct OuterProductMean {
   Linear linear_1, linear_2, linear_out;
 
   OuterProductMean() = default;
-  OuterProductMean(Builder& b, std::string_view name, int64_t c_m, int64_t c_hidden, int64_t c_z);
-  // Without a mask and with normalize = false: bioformer's form, no mean.
-  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR, FusionSet fuse, bool normalize = true) const;
+  OuterProductMean(Builder& b, std::string_view name, int64_t c_m, int64_t c_hidden, int64_t c_z, bool input_biases = true);
+  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR, FusionSet fuse,
+                    OuterDivision division = OuterDivision::after_projection) const;
 };
 
 struct TriangleMultiplication {
@@ -93,7 +127,7 @@ struct TriangleMultiplication {
   std::optional<Linear> linear_ab_p, linear_ab_g;  // instead of the four, when weights are fused; a is the first half
 
   TriangleMultiplication() = default;
-  TriangleMultiplication(Builder& b, std::string_view name, const EvoformerConfig& c, bool outgoing);
+  TriangleMultiplication(Builder& b, std::string_view name, const PairStackConfig& c, bool outgoing);
   Tensor operator()(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR, FusionSet fuse) const;
 
  private:

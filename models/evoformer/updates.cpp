@@ -22,23 +22,46 @@ Tensor Transition::operator()(const Tensor& x, const Tensor& mask, FusionSet fus
   ModuleScope scope(name);
   Tensor y;
   if (fuse.has(Fusion::transition)) {
-    y = ops::relu_transition(x, layer_norm.weight, layer_norm.bias, linear_1.weight, linear_1.bias, linear_2.weight, linear_2.bias,
-                             layer_norm.eps);
+    y = ops::relu_transition(x, layer_norm.weight, layer_norm.bias, linear_1.weight, linear_1.bias,
+                             linear_2.weight, linear_2.bias, layer_norm.eps);
   } else {
     y = linear_2(ops::relu(project(layer_norm, x, {&linear_1}, fuse)[0]));
   }
   return mask.defined() ? ops::mul(y, ops::unsqueeze(mask, -1)) : y;
 }
 
-OuterProductMean::OuterProductMean(Builder& b, std::string_view n, int64_t c_m, int64_t c, int64_t c_z) : name(intern(n)) {
+SwigluTransition::SwigluTransition(Builder& b, std::string_view n, int64_t c, int64_t factor)
+    : name(intern(n)) {
+  ModuleScope scope(name);
+  layer_norm = LayerNorm(b, "layer_norm", c);
+  linear_a = Linear(b, "linear_a", c, factor * c, false, Init::he(c));
+  linear_b = Linear(b, "linear_b", c, factor * c, false, Init::he(c));
+  linear_out = Linear(b, "linear_out", factor * c, c, false, Init::constant(0));
+}
+
+Tensor SwigluTransition::operator()(const Tensor& x, FusionSet fuse) const {
+  ModuleScope scope(name);
+  if (fuse.has(Fusion::transition))
+    return ops::swiglu_transition(x, layer_norm.weight, layer_norm.bias, linear_a.weight, linear_b.weight,
+                                  linear_out.weight, layer_norm.eps);
+  TensorList ab = project(layer_norm, x, {&linear_a, &linear_b}, fuse);
+  const Tensor product = ops::mul(ops::silu(ab[0]), ab[1]);
+  ab.clear();
+  return linear_out(product);
+}
+
+OuterProductMean::OuterProductMean(Builder& b, std::string_view n, int64_t c_m, int64_t c, int64_t c_z,
+                                   bool input_biases)
+    : name(intern(n)) {
   ModuleScope scope(name);
   layer_norm = LayerNorm(b, "layer_norm", c_m);
-  linear_1 = Linear(b, "linear_1", c_m, c, true, Init::lecun(c_m));
-  linear_2 = Linear(b, "linear_2", c_m, c, true, Init::lecun(c_m));
+  linear_1 = Linear(b, "linear_1", c_m, c, input_biases, Init::lecun(c_m));
+  linear_2 = Linear(b, "linear_2", c_m, c, input_biases, Init::lecun(c_m));
   linear_out = Linear(b, "linear_out", c * c, c_z, true, Init::constant(0));
 }
 
-Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, FusionSet fuse, bool normalize) const {
+Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, FusionSet fuse,
+                                    OuterDivision division) const {
   ModuleScope scope(name);
   const int64_t B = m.size(0), S = m.size(1), R = m.size(2);
   Tensor a, b;
@@ -54,42 +77,57 @@ Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, FusionS
   }
   if (fuse.has(Fusion::outer_product)) {
     ops::OuterProductMeanOptions options;
-    options.normalize = normalize ? ops::OuterProductMeanOptions::Normalize::divide_after
-                                  : ops::OuterProductMeanOptions::Normalize::none;
+    using Normalize = ops::OuterProductMeanOptions::Normalize;
+    options.normalize = division == OuterDivision::none               ? Normalize::none
+                        : division == OuterDivision::after_projection ? Normalize::divide_after
+                                                                      : Normalize::divide_before;
     options.eps = eps;
-    return ops::outer_product_mean(a, b, linear_out.weight, linear_out.bias, normalize ? mask : Tensor{}, options);
+    return ops::outer_product_mean(a, b, linear_out.weight, linear_out.bias,
+                                   division == OuterDivision::none ? Tensor{} : mask, options);
   }
   const int64_t c = a.size(3);
   // [B, S, R*c]: one product gives every pair of channels of every pair of residues.
-  Tensor outer = ops::matmul(ops::transpose(ops::reshape(a, {B, S, R * c}), 1, 2), ops::reshape(b, {B, S, R * c}));
+  Tensor outer =
+      ops::matmul(ops::transpose(ops::reshape(a, {B, S, R * c}), 1, 2), ops::reshape(b, {B, S, R * c}));
   a = b = {};
   outer = ops::permute(ops::reshape(outer, {B, R, c, R, c}), {0, 1, 3, 2, 4});
   outer = ops::reshape(outer, {B, R, R, c * c});
+  Tensor count;  // rows that cover both residues
+  if (mask.defined() && division != OuterDivision::none)
+    count = ops::unsqueeze(ops::matmul(ops::transpose(mask, 1, 2), mask), -1);
+  if (division == OuterDivision::before_projection) {
+    // max(count, 1) for whole numbers: count + relu(1 - count).
+    if (count.defined())
+      outer = ops::div(outer, ops::add(count, ops::relu(ops::affine(count, -1.0, 1.0))));
+    else
+      outer = ops::scale(outer, 1.0 / static_cast<double>(S));
+  }
   const Tensor update = linear_out(outer);
   outer = {};
-  if (!normalize) return update;
-  if (!mask.defined()) return ops::scale(update, 1.0 / (eps + static_cast<double>(S)));
-  const Tensor count = ops::matmul(ops::transpose(mask, 1, 2), mask);  // rows that cover both residues
-  return ops::div(update, ops::unsqueeze(ops::affine(count, 1.0, eps), -1));
+  if (division != OuterDivision::after_projection) return update;
+  if (!count.defined()) return ops::scale(update, 1.0 / (eps + static_cast<double>(S)));
+  return ops::div(update, ops::affine(count, 1.0, eps));
 }
 
-TriangleMultiplication::TriangleMultiplication(Builder& b, std::string_view n, const EvoformerConfig& c, bool out)
+TriangleMultiplication::TriangleMultiplication(Builder& b, std::string_view n, const PairStackConfig& c,
+                                               bool out)
     : name(intern(n)), outgoing(out) {
   ModuleScope scope(name);
   const int64_t z = c.c_z, h = c.c_hidden_mul;
+  const bool bias = c.biases;
   layer_norm_in = LayerNorm(b, "layer_norm_in", z);
   layer_norm_out = LayerNorm(b, "layer_norm_out", h);
   if (c.fuse_projection_weights) {
-    linear_ab_p = Linear(b, "linear_ab_p", z, 2 * h, true, Init::lecun(z));
-    linear_ab_g = Linear(b, "linear_ab_g", z, 2 * h, true, Init::constant(0), 1.0);
+    linear_ab_p = Linear(b, "linear_ab_p", z, 2 * h, bias, Init::lecun(z));
+    linear_ab_g = Linear(b, "linear_ab_g", z, 2 * h, bias, Init::constant(0), 1.0);
   } else {
-    linear_a_p = Linear(b, "linear_a_p", z, h, true, Init::lecun(z));
-    linear_a_g = Linear(b, "linear_a_g", z, h, true, Init::constant(0), 1.0);
-    linear_b_p = Linear(b, "linear_b_p", z, h, true, Init::lecun(z));
-    linear_b_g = Linear(b, "linear_b_g", z, h, true, Init::constant(0), 1.0);
+    linear_a_p = Linear(b, "linear_a_p", z, h, bias, Init::lecun(z));
+    linear_a_g = Linear(b, "linear_a_g", z, h, bias, Init::constant(0), 1.0);
+    linear_b_p = Linear(b, "linear_b_p", z, h, bias, Init::lecun(z));
+    linear_b_g = Linear(b, "linear_b_g", z, h, bias, Init::constant(0), 1.0);
   }
-  linear_g = Linear(b, "linear_g", z, z, true, Init::constant(0), 1.0);
-  linear_z = Linear(b, "linear_z", h, z, true, Init::constant(0));
+  linear_g = Linear(b, "linear_g", z, z, bias, Init::constant(0), 1.0);
+  linear_z = Linear(b, "linear_z", h, z, bias, Init::constant(0));
 }
 
 Tensor TriangleMultiplication::operator()(const Tensor& z, const Tensor& mask, FusionSet fuse) const {
@@ -103,7 +141,9 @@ Tensor TriangleMultiplication::fused(const Tensor& z, const Tensor& mask) const 
   w.ln_in_b = layer_norm_in.bias;
   if (linear_ab_p) {
     const int64_t h = linear_ab_p->out() / 2;
-    const auto half = [h](const Tensor& t, int i) { return ops::slice(t, 0, i * h, (i + 1) * h); };
+    const auto half = [h](const Tensor& t, int i) {
+      return t.defined() ? ops::slice(t, 0, i * h, (i + 1) * h) : t;
+    };
     w.w_a = half(linear_ab_p->weight, 0);
     w.b_a = half(linear_ab_p->bias, 0);
     w.w_b = half(linear_ab_p->weight, 1);
@@ -144,7 +184,8 @@ Tensor TriangleMultiplication::eager(const Tensor& z, const Tensor& mask, Fusion
       b_p = ops::slice(p[1], -1, h, 2 * h);
       gate = std::move(p[2]);
     } else {
-      TensorList p = project(layer_norm_in, z, {&linear_a_g, &linear_a_p, &linear_b_g, &linear_b_p, &linear_g}, fuse);
+      TensorList p =
+          project(layer_norm_in, z, {&linear_a_g, &linear_a_p, &linear_b_g, &linear_b_p, &linear_g}, fuse);
       a_g = std::move(p[0]);
       a_p = std::move(p[1]);
       b_g = std::move(p[2]);

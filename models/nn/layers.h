@@ -8,15 +8,25 @@
 
 namespace reckon::models {
 
+// A low-rank update beside a frozen weight: y += scaling * (x A^T) B^T.
+struct LoraAdapter {
+  Tensor a;  // [rank, in]
+  Tensor b;  // [out, rank], starts at 0
+  double scaling = 1;
+};
+
 struct Linear {
   NameId name{};
   Tensor weight;  // [out, in]
   Tensor bias;    // [out] or undefined
+  std::optional<LoraAdapter> lora;
 
   Linear() = default;
   Linear(Builder& b, std::string_view name, int64_t in, int64_t out, bool with_bias, Init init, double bias_value = 0.0);
   Tensor operator()(const Tensor& x) const;
   int64_t out() const { return weight.size(0); }
+  // Adds an adapter under the current module path; A is uniform in +-1/sqrt(in) * sqrt(3), B is zero.
+  void add_lora(Builder& b, int64_t rank, double alpha);
 };
 
 struct LayerNorm {

@@ -35,7 +35,9 @@ Init Init::lecun(int64_t fan_in) {
   return {Kind::truncated_normal, std::sqrt(1.0 / static_cast<double>(fan_in)) / kTruncation};
 }
 
-Init Init::he(int64_t fan_in) { return {Kind::truncated_normal, std::sqrt(2.0 / static_cast<double>(fan_in)) / kTruncation}; }
+Init Init::he(int64_t fan_in) {
+  return {Kind::truncated_normal, std::sqrt(2.0 / static_cast<double>(fan_in)) / kTruncation};
+}
 
 Init Init::glorot(int64_t fan_in, int64_t fan_out) {
   return {Kind::uniform, std::sqrt(6.0 / static_cast<double>(fan_in + fan_out))};
@@ -47,9 +49,15 @@ Tensor Builder::parameter(std::string_view name, const Shape& shape, Init init) 
   Tensor t = Tensor::empty(device_, shape, dtype_, Category::parameter, name);
   const uint64_t stream = set_.all().size();
   switch (init.kind) {
-    case Init::Kind::constant: ops::fill(t, init.value); break;
-    case Init::Kind::uniform: ops::fill_random(t, ops::Distribution::uniform, 0, init.value, seed_, stream); break;
-    case Init::Kind::normal: ops::fill_random(t, ops::Distribution::normal, 0, init.value, seed_, stream); break;
+    case Init::Kind::constant:
+      ops::fill(t, init.value);
+      break;
+    case Init::Kind::uniform:
+      ops::fill_random(t, ops::Distribution::uniform, 0, init.value, seed_, stream);
+      break;
+    case Init::Kind::normal:
+      ops::fill_random(t, ops::Distribution::normal, 0, init.value, seed_, stream);
+      break;
     case Init::Kind::truncated_normal:
       ops::fill_random(t, ops::Distribution::truncated_normal, 0, init.value, seed_, stream);
       break;

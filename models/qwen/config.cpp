@@ -92,9 +92,13 @@ QwenConfig QwenConfig::from_json_file(const std::string& path) {
   RECKON_CHECK(in.good(), "cannot read the model config '{}'", path);
   std::stringstream text;
   text << in.rdbuf();
+  return from_json_text(text.str(), path);
+}
+
+QwenConfig QwenConfig::from_json_text(const std::string& text, const std::string& path) {
   Json j;
   try {
-    j = Json::parse(text.str());
+    j = Json::parse(text);
   } catch (const Json::exception& e) {
     raise_error(fmt::format("{} is not JSON: {}", path, e.what()));
   }

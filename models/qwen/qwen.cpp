@@ -1,8 +1,10 @@
 #include "models/qwen/qwen.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autograd/checkpoint.h"
+#include "ops/activation/activation.h"
 #include "ops/attention/attention.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
@@ -14,7 +16,6 @@
 #include "ops/rope/rope.h"
 #include "ops/softmax/softmax.h"
 #include "ops/swiglu/swiglu.h"
-#include "ops/activation/activation.h"
 #include "ops/transition/transition.h"
 #include "ops/view/view.h"
 #include "runtime/scope.h"
@@ -27,8 +28,10 @@ constexpr double kMasked = -1e9;
 
 // scores = scale * q k^T + masks, softmax, times v; the score matrix is held. q [B,A,S,D], k and v [B,K,S,D].
 // Query heads are grouped by key/value head, so that sharing needs no copies.
-Tensor attend_eager(const Tensor& q_BASD, const Tensor& k_BKSD, const Tensor& v_BKSD, const QwenInputs& in, double scale) {
-  const int64_t B = q_BASD.size(0), A = q_BASD.size(1), S = q_BASD.size(2), D = q_BASD.size(3), K = k_BKSD.size(1);
+Tensor attend_eager(const Tensor& q_BASD, const Tensor& k_BKSD, const Tensor& v_BKSD, const QwenInputs& in,
+                    double scale) {
+  const int64_t B = q_BASD.size(0), A = q_BASD.size(1), S = q_BASD.size(2), D = q_BASD.size(3),
+                K = k_BKSD.size(1);
   const Tensor q = ops::reshape(ops::scale(q_BASD, scale), {B, K, A / K, S, D});
   Tensor scores = ops::matmul(q, ops::transpose(ops::unsqueeze(k_BKSD, 2), -2, -1));
   scores = ops::add(scores, in.causal_bias);
@@ -65,7 +68,8 @@ QwenMlp::QwenMlp(Builder& b, std::string_view n, const QwenConfig& c) : name(int
   down_proj = Linear(b, "down_proj", c.intermediate, c.hidden, false, init);
 }
 
-QwenLayer::QwenLayer(Builder& b, std::string_view n, const QwenConfig& c, FusionSet f) : name(intern(n)), fuse(f) {
+QwenLayer::QwenLayer(Builder& b, std::string_view n, const QwenConfig& c, FusionSet f)
+    : name(intern(n)), fuse(f) {
   ModuleScope scope(name);
   input_layernorm = RmsNorm(b, "input_layernorm", c.hidden, c.rms_eps);
   self_attn = QwenAttention(b, "self_attn", c);
@@ -87,6 +91,10 @@ Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
   q = ops::permute(ops::rope(q, in.positions, a.rope_theta), {0, 2, 1, 3});
   k = ops::permute(ops::rope(k, in.positions, a.rope_theta), {0, 2, 1, 3});
   v = ops::permute(v, {0, 2, 1, 3});
+  if (in.kept) {
+    in.kept->keys.push_back(k);
+    in.kept->values.push_back(v);
+  }
   const double scale = 1.0 / std::sqrt(static_cast<double>(D));
   Tensor o;
   if (fuse.has(Fusion::attention)) {
@@ -101,9 +109,12 @@ Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
 
 Tensor QwenLayer::feed_forward(const Tensor& x_BSH) const {
   ModuleScope scope(mlp.name);
-  if (fuse.has(Fusion::transition)) {
+  const bool adapted =
+      mlp.gate_proj.lora || mlp.up_proj.lora || mlp.down_proj.lora;  // the fused op knows whole weights only
+  if (fuse.has(Fusion::transition) && !adapted) {
     const Tensor n = post_attention_layernorm(x_BSH);
-    return ops::swiglu_transition(n, {}, {}, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight, 0.0);
+    return ops::swiglu_transition(n, {}, {}, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight,
+                                  0.0);
   }
   TensorList gate_up = project(post_attention_layernorm, x_BSH, {&mlp.gate_proj, &mlp.up_proj}, fuse);
   const Tensor product = ops::mul(ops::silu(gate_up[0]), gate_up[1]);
@@ -130,7 +141,8 @@ Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t se
   }
   {
     ModuleScope scope("layers");
-    for (int64_t i = 0; i < config_.layers; ++i) layers_.push_back(std::make_unique<QwenLayer>(b, std::to_string(i), config_, fuse_));
+    for (int64_t i = 0; i < config_.layers; ++i)
+      layers_.push_back(std::make_unique<QwenLayer>(b, std::to_string(i), config_, fuse_));
   }
   norm_ = RmsNorm(b, "norm", config_.hidden, config_.rms_eps);
   if (!config_.tied) {
@@ -139,19 +151,58 @@ Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t se
   }
 }
 
-Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor& mask_BS) const {
-  RECKON_CHECK(ids_BS.rank() == 2 && ids_BS.dtype() == DType::i64, "token ids must be i64 [batch, sequence], got {}", describe(ids_BS));
+void Qwen::add_lora(const LoraOptions& options) {
+  for (const NamedParameter& p : parameters_.all())
+    p.tensor.grad_meta()->requires_grad = false;  // shared by the layers' handles
+  const DType dtype = parameters_.all()[0].tensor.dtype();
+  Builder b(device_, dtype, options.seed, parameters_);
+  int64_t added = 0;
+  ModuleScope scope("layers");
+  for (const auto& layer : layers_) {
+    ModuleScope layer_scope(layer->name);
+    const auto visit = [&](NameId module, std::initializer_list<Linear*> linears) {
+      ModuleScope module_scope(module);
+      for (Linear* l : linears) {
+        if (std::find(options.targets.begin(), options.targets.end(), name_of(l->name)) ==
+            options.targets.end())
+          continue;
+        l->add_lora(b, options.rank, options.alpha);
+        ++added;
+      }
+    };
+    QwenAttention& a = layer->self_attn;
+    visit(a.name, {&a.q_proj, &a.k_proj, &a.v_proj, &a.o_proj});
+    QwenMlp& m = layer->mlp;
+    visit(m.name, {&m.gate_proj, &m.up_proj, &m.down_proj});
+  }
+  RECKON_CHECK(added > 0 || options.train_head_bias,
+               "LoRA targets '{}' name none of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+               fmt::join(options.targets, ", "));
+  if (!options.train_head_bias) return;
+  Scope top;
+  context().module = {};
+  ModuleScope head("lm_head");
+  head_bias_ = b.parameter("bias", {config_.vocab}, Init::constant(0));
+}
+
+Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor& mask_BS,
+                    KeptKeyValues* kept) const {
+  RECKON_CHECK(ids_BS.rank() == 2 && ids_BS.dtype() == DType::i64,
+               "token ids must be i64 [batch, sequence], got {}", describe(ids_BS));
   const int64_t B = ids_BS.size(0), S = ids_BS.size(1);
   QwenInputs in;
   in.positions = positions;
+  in.kept = kept;
   if (!positions.defined()) {
     std::vector<int64_t> p(static_cast<size_t>(S));
     for (int64_t i = 0; i < S; ++i) p[static_cast<size_t>(i)] = i;
-    in.positions = Tensor::from_host(device_, {S}, DType::i64, p.data(), p.size() * 8, Category::input, "positions");
+    in.positions =
+        Tensor::from_host(device_, {S}, DType::i64, p.data(), p.size() * 8, Category::input, "positions");
   }
   if (mask_BS.defined()) in.key_mask = mask_BS.reshaped({B, 1, S});
   if (!fuse_.has(Fusion::attention)) {
-    in.causal_bias = Tensor::empty(device_, {S, S}, parameters_.all()[0].tensor.dtype(), Category::input, "causal_bias");
+    in.causal_bias =
+        Tensor::empty(device_, {S, S}, parameters_.all()[0].tensor.dtype(), Category::input, "causal_bias");
     ops::fill_causal(in.causal_bias, kMasked);
   }
   Tensor x;
@@ -163,7 +214,8 @@ Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor&
   for (const auto& layer : layers_) {
     const QwenLayer* l = layer.get();
     x = autograd::segment(autograd::Boundary::block,
-                          [l, in](std::span<const Tensor> v) -> TensorList { return {(*l)(v[0], in)}; }, {x})[0];
+                          [l, in](std::span<const Tensor> v) -> TensorList { return {(*l)(v[0], in)}; },
+                          {x})[0];
   }
   return x;
 }
@@ -171,18 +223,20 @@ Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor&
 Tensor Qwen::logits(const Tensor& hidden_BSH) const {
   const Tensor n = norm_(hidden_BSH);
   ModuleScope scope("lm_head");
-  return ops::linear(n, head_weight());
+  return ops::linear(n, head_weight(), head_bias_);
 }
 
-Tensor Qwen::loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& positions, const Tensor& mask_BS) const {
+Tensor Qwen::loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& positions,
+                  const Tensor& mask_BS) const {
   Tensor h = hidden(ids_BS, positions, mask_BS);
   PhaseScope phase(Phase::loss);
   const int64_t T = ids_BS.numel();
   const Tensor labels = labels_BS.reshaped({T});
-  if (fuse_.has(Fusion::cross_entropy)) {
+  if (fuse_.has(Fusion::cross_entropy) && !head_bias_.defined()) {
     h = norm_(h);
     ModuleScope scope("lm_head");
-    return ops::linear_cross_entropy(ops::reshape(h, {T, config_.hidden}), head_weight(), labels, ops::Reduction::mean);
+    return ops::linear_cross_entropy(ops::reshape(h, {T, config_.hidden}), head_weight(), labels,
+                                     ops::Reduction::mean);
   }
   Tensor l = logits(h);
   h = {};

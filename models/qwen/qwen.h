@@ -1,5 +1,6 @@
 // Qwen2 / Qwen2.5 / Qwen3 decoder. Parameter names are Hugging Face's without the leading "model.".
-// Shape letters: B batch, S sequence, H hidden, A query heads, K key/value heads, D head width, I feed-forward, V vocabulary.
+// Shape letters: B batch, S sequence, H hidden, A query heads, K key/value heads, D head width, I feed-forward,
+// V vocabulary.
 #pragma once
 
 #include <memory>
@@ -28,11 +29,26 @@ struct QwenMlp {
   QwenMlp(Builder& b, std::string_view name, const QwenConfig& c);
 };
 
+// Keys (after the rotary embedding) and values [B, K, S, D] of every layer, for a reader.
+struct KeptKeyValues {
+  std::vector<Tensor> keys, values;
+};
+
+// Adapters beside frozen weights (Hu et al., LoRA).
+struct LoraOptions {
+  int64_t rank = 8;
+  double alpha = 16;
+  std::vector<std::string> targets{"q_proj", "v_proj"};  // of the attention and feed-forward projections
+  bool train_head_bias = false;  // a bias on the output projection, trained beside the adapters
+  uint64_t seed = 1;
+};
+
 // What all layers share in one forward pass.
 struct QwenInputs {
   Tensor positions;    // i64 [S] or [B, S]
   Tensor key_mask;     // f32 [B, 1, S], 1 = may be attended to; undefined: all
   Tensor causal_bias;  // f32 [S, S], 0 or -1e9; only the eager composition uses it
+  KeptKeyValues* kept = nullptr;
 };
 
 struct QwenLayer {
@@ -55,11 +71,16 @@ class Qwen {
  public:
   Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t seed, DType dtype = DType::f32);
 
-  // Final-norm hidden states [B, S, H].
-  Tensor hidden(const Tensor& ids_BS, const Tensor& positions = {}, const Tensor& mask_BS = {}) const;
+  // Freezes every parameter there is and adds adapters (and a head bias) that are trained instead.
+  void add_lora(const LoraOptions& options);
+
+  // Hidden states [B, S, H] after the last layer, before the final norm.
+  Tensor hidden(const Tensor& ids_BS, const Tensor& positions = {}, const Tensor& mask_BS = {},
+                KeptKeyValues* kept = nullptr) const;
   Tensor logits(const Tensor& hidden_BSH) const;  // [B, S, V]
   // Mean cross entropy of predicting labels [B, S] (already shifted; -100 is ignored); shape [].
-  Tensor loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& positions = {}, const Tensor& mask_BS = {}) const;
+  Tensor loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& positions = {},
+              const Tensor& mask_BS = {}) const;
 
   const ParameterSet& parameters() const { return parameters_; }
   const QwenConfig& config() const { return config_; }
@@ -74,7 +95,8 @@ class Qwen {
   Tensor embed_tokens_;  // [V, H]
   std::vector<std::unique_ptr<QwenLayer>> layers_;
   RmsNorm norm_;
-  Tensor lm_head_;  // [V, H]; undefined when tied
+  Tensor lm_head_;    // [V, H]; undefined when tied
+  Tensor head_bias_;  // [V]; only with LoRA. The loss then keeps the logits: the fused loss has no bias.
 };
 
 }  // namespace reckon::models

@@ -25,7 +25,8 @@ OptimizerKind optimizer_from_name(std::string_view name) {
 
 std::string_view name_of(OptimizerKind k) { return k == OptimizerKind::adamw ? "adamw" : "sgd"; }
 
-Optimizer::Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse) : options_(options), fuse_(fuse) {
+Optimizer::Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse)
+    : options_(options), fuse_(fuse) {
   for (const NamedParameter& p : parameters.all()) slots_.push_back({&p, {}, {}});
 }
 
@@ -59,19 +60,45 @@ const Tensor& Optimizer::loss_scale() {
   return scale_;
 }
 
+double Optimizer::weight_decay_of(const Slot& slot) const {
+  return options_.decay_vectors || slot.parameter->tensor.rank() > 1 ? options_.weight_decay : 0.0;
+}
+
+void Optimizer::update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, int64_t step,
+                             double lr, double weight_decay, const Tensor& factor, const Tensor& skip) {
+  const ops::AdamWSettings settings{.lr = lr,
+                                    .beta1 = options_.beta1,
+                                    .beta2 = options_.beta2,
+                                    .eps = options_.eps,
+                                    .weight_decay = weight_decay,
+                                    .step = step + 1};
+  std::vector<Tensor> params, first, second;
+  for (const Slot* s : used) {
+    params.push_back(s->parameter->tensor.detached());
+    first.push_back(s->first);
+    second.push_back(s->second);
+  }
+  if (fuse_.has(Fusion::adamw)) return ops::adamw_all(params, grads, first, second, settings, factor, skip);
+  for (size_t i = 0; i < used.size(); ++i) {
+    Scope scope;
+    context().module = intern(used[i]->parameter->name);
+    ops::adamw_eager(params[i], grads[i], first[i], second[i], settings, factor, skip);
+  }
+}
+
 Tensor Optimizer::step(int64_t step, double lr) {
   PhaseScope phase(Phase::optimizer);
-  std::vector<Tensor> params, grads;
+  std::vector<Tensor> grads;
   std::vector<Slot*> used;
   for (Slot& s : slots_) {
     Tensor g = autograd::grad_of(s.parameter->tensor);
     if (!g.defined()) continue;
     create(s);
-    params.push_back(s.parameter->tensor.detached());
     grads.push_back(std::move(g));
     used.push_back(&s);
   }
-  RECKON_CHECK(!grads.empty(), "no parameter has a gradient: backward did not run, or the loss depends on none of them");
+  RECKON_CHECK(!grads.empty(),
+               "no parameter has a gradient: backward did not run, or the loss depends on none of them");
 
   Tensor skip, norm, factor;
   if (options_.scale_loss) {
@@ -84,31 +111,33 @@ Tensor Optimizer::step(int64_t step, double lr) {
     factor = ops::clip_coefficient(norm, options_.clip);
   }
   if (options_.kind == OptimizerKind::adamw) {
-    const ops::AdamWSettings settings{.lr = lr, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps,
-                                      .weight_decay = options_.weight_decay, .step = step + 1};
-    if (fuse_.has(Fusion::adamw)) {
-      std::vector<Tensor> first, second;
-      for (Slot* s : used) {
-        first.push_back(s->first);
-        second.push_back(s->second);
-      }
-      ops::adamw_all(params, grads, first, second, settings, factor, skip);
-    } else {
+    // One group with weight decay, one without.
+    for (const bool decays : {true, false}) {
+      std::vector<Slot*> slots;
+      std::vector<Tensor> group;
       for (size_t i = 0; i < used.size(); ++i) {
-        Scope scope;
-        context().module = intern(used[i]->parameter->name);
-        ops::adamw_eager(params[i], grads[i], used[i]->first, used[i]->second, settings, factor, skip);
+        if ((weight_decay_of(*used[i]) != 0) != decays) continue;
+        slots.push_back(used[i]);
+        group.push_back(grads[i]);
       }
+      if (!slots.empty())
+        update_adamw(slots, group, step, lr, decays ? options_.weight_decay : 0.0, factor, skip);
     }
   } else {
     for (size_t i = 0; i < used.size(); ++i) {
       Scope scope;
       context().module = intern(used[i]->parameter->name);
-      ops::sgd(params[i], grads[i], used[i]->first,
-               {.lr = lr, .momentum = options_.momentum, .weight_decay = options_.weight_decay, .step = step + 1}, factor, skip);
+      Tensor param = used[i]->parameter->tensor.detached();
+      ops::sgd(param, grads[i], used[i]->first,
+               {.lr = lr,
+                .momentum = options_.momentum,
+                .weight_decay = weight_decay_of(*used[i]),
+                .step = step + 1},
+               factor, skip);
     }
   }
-  if (options_.scale_loss) ops::scaler_update(scale_, growth_tracker_, skip, kGrowth, kBackoff, kGrowthInterval);
+  if (options_.scale_loss)
+    ops::scaler_update(scale_, growth_tracker_, skip, kGrowth, kBackoff, kGrowthInterval);
   grads.clear();
   for (const Slot& s : slots_) autograd::clear_grad(s.parameter->tensor);
   return norm;

@@ -2,6 +2,7 @@
 // clip coefficient, the scale and the found-infinity flag stay on the device, so a dry run makes the same calls.
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,7 @@ std::string_view name_of(OptimizerKind k);
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::adamw;
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.01, momentum = 0.9;
+  bool decay_vectors = true;  // false: weight decay leaves biases and norm weights (rank 1) alone
   double clip = 1.0;          // largest 2-norm of all gradients together; 0: no clipping
   bool scale_loss = false;    // f16: gradients arrive multiplied by the loss scale
 };
@@ -40,6 +42,9 @@ class Optimizer {
     Tensor first, second;  // exp_avg and exp_avg_sq, or momentum
   };
   void create(Slot& slot);
+  void update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, int64_t step, double lr, double weight_decay,
+                    const Tensor& factor, const Tensor& skip);
+  double weight_decay_of(const Slot& slot) const;
   Tensor make_state(const Slot& slot, std::string_view label) const;
   void create_scaler();
 

@@ -14,7 +14,7 @@ double Schedule::at(int64_t step) const {
   switch (kind) {
     case Kind::constant: return lr;
     case Kind::linear: return lr * std::max(0.0, 1.0 - progress);
-    case Kind::cosine: return lr * std::max(0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * progress)));
+    case Kind::cosine: return lr * std::max(0.0, 0.5 * (1.0 + std::cos(2.0 * std::numbers::pi * cycles * progress)));
   }
   return lr;
 }

@@ -1,0 +1,136 @@
+#include "models/pairformer/pairformer.h"
+
+#include <cmath>
+#include <utility>
+
+#include "autograd/checkpoint.h"
+#include "ops/activation/activation.h"
+#include "ops/binary/binary.h"
+#include "ops/matmul/matmul.h"
+#include "ops/mul_sigmoid/mul_sigmoid.h"
+#include "ops/softmax/softmax.h"
+#include "ops/view/view.h"
+#include "runtime/scope.h"
+
+namespace reckon::models {
+
+using autograd::Boundary;
+using autograd::segment;
+
+namespace {
+
+Init pair_bias_init(int64_t c_z) { return Init::normal(1.0 / std::sqrt(static_cast<double>(c_z))); }
+
+}  // namespace
+
+void PairformerConfig::validate() const {
+  for (const auto& [what, v] : {std::pair{"c_s", c_s},
+                                {"c_z", c_z},
+                                {"heads_single", heads_single},
+                                {"c_hidden_pair", c_hidden_pair},
+                                {"heads_pair", heads_pair},
+                                {"c_hidden_mul", c_hidden_mul},
+                                {"pair_transition_n", pair_transition_n},
+                                {"single_transition_n", single_transition_n}})
+    RECKON_CHECK(v >= 1 && v <= (int64_t{1} << 24), "pairformer: {} must be between 1 and 2^24, got {}", what,
+                 v);
+  RECKON_CHECK(c_s % heads_single == 0,
+               "pairformer: {} heads do not divide the {} channels of the single track", heads_single, c_s);
+  RECKON_CHECK(pair_dropout >= 0 && pair_dropout < 1, "pairformer: pair_dropout must be in [0, 1), got {}",
+               pair_dropout);
+}
+
+PairStackConfig PairformerConfig::pair_stack() const {
+  return {.c_z = c_z,
+          .c_hidden = c_hidden_pair,
+          .heads = heads_pair,
+          .c_hidden_mul = c_hidden_mul,
+          .transition_n = pair_transition_n,
+          .dropout = pair_dropout,
+          .fuse_projection_weights = fuse_projection_weights,
+          .biases = false,
+          .swiglu_transition = true};
+}
+
+int64_t PairformerConfig::n_parameters_per_block() const {
+  const int64_t attention = 2 * c_s + 2 * c_z + c_z * heads_single + 5 * c_s * c_s + c_s;
+  return pair_stack().n_parameters() + attention + 2 * c_s + 3 * single_transition_n * c_s * c_s;
+}
+
+AttentionPairBias::AttentionPairBias(Builder& b, std::string_view n, int64_t c_s, int64_t c_z, int64_t heads,
+                                     double mask_value)
+    : name(intern(n)) {
+  ModuleScope scope(name);
+  layer_norm_s = LayerNorm(b, "layer_norm_s", c_s);
+  layer_norm_z = LayerNorm(b, "layer_norm_z", c_z);
+  linear_z = Linear(b, "linear_z", c_z, heads, false, pair_bias_init(c_z));
+  mha = GatedAttention(b, "mha", c_s, heads, c_s / heads, true, mask_value,
+                       {.q = true, .gate = false, .out = false});
+}
+
+Tensor AttentionPairBias::operator()(const Tensor& s, const Tensor& z, const Tensor& mask,
+                                     FusionSet fuse) const {
+  ModuleScope scope(name);
+  const int64_t B = s.size(0), N = s.size(1), C = s.size(2);
+  // [B, N, N, H] -> [B, 1, H, N, N]; the single track is one row of an alignment.
+  const Tensor bias =
+      ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z}, fuse)[0], {0, 3, 1, 2}), 1);
+  TensorList qkvg = project(layer_norm_s, ops::reshape(s, {B, 1, N, C}),
+                            {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse);
+  const Tensor row_mask = mask.defined() ? ops::unsqueeze(mask, 1) : mask;
+  return ops::reshape(mha(std::move(qkvg), row_mask, bias, AttentionAxis::rows, fuse), {B, N, C});
+}
+
+PairWeightedAveraging::PairWeightedAveraging(Builder& b, std::string_view n, int64_t c_m, int64_t c_z,
+                                             int64_t h, int64_t d)
+    : name(intern(n)), heads(h), head_dim(d) {
+  ModuleScope scope(name);
+  layer_norm_m = LayerNorm(b, "layer_norm_m", c_m);
+  layer_norm_z = LayerNorm(b, "layer_norm_z", c_z);
+  linear_v = Linear(b, "linear_v", c_m, h * d, false, Init::lecun(c_m));
+  linear_g = Linear(b, "linear_g", c_m, h * d, false, Init::constant(0));
+  linear_z = Linear(b, "linear_z", c_z, h, false, pair_bias_init(c_z));
+  linear_out = Linear(b, "linear_out", h * d, c_m, false, Init::constant(0));
+}
+
+Tensor PairWeightedAveraging::operator()(const Tensor& m, const Tensor& z, FusionSet fuse) const {
+  ModuleScope scope(name);
+  const int64_t B = m.size(0), S = m.size(1), N = m.size(2), H = heads, D = head_dim;
+  const Tensor logits = ops::permute(project(layer_norm_z, z, {&linear_z}, fuse)[0], {0, 3, 1, 2});
+  const Tensor weights = ops::unsqueeze(ops::softmax(logits), 1);  // [B, 1, H, N, N]
+  TensorList vg = project(layer_norm_m, m, {&linear_v, &linear_g}, fuse);
+  const Tensor v_BSHND = ops::permute(ops::reshape(vg[0], {B, S, N, H, D}), {0, 1, 3, 2, 4});
+  Tensor o = ops::reshape(ops::permute(ops::matmul(weights, v_BSHND), {0, 1, 3, 2, 4}), {B, S, N, H * D});
+  if (fuse.has(Fusion::attention))
+    o = ops::mul_sigmoid(o, vg[1]);
+  else
+    o = ops::mul(o, ops::sigmoid(vg[1]));
+  vg.clear();
+  return linear_out(o);
+}
+
+PairformerBlock::PairformerBlock(Builder& b, std::string_view n, const PairformerConfig& c, FusionSet f)
+    : name(intern(n)), fuse(f) {
+  c.validate();
+  ModuleScope scope(name);
+  pair_stack = PairStack(b, "pair_stack", c.pair_stack(), f);
+  attention_pair_bias =
+      AttentionPairBias(b, "attention_pair_bias", c.c_s, c.c_z, c.heads_single, c.single_mask_value);
+  single_transition = SwigluTransition(b, "single_transition", c.c_s, c.single_transition_n);
+}
+
+TensorList PairformerBlock::operator()(const Tensor& s0, const Tensor& z0, const PairformerInputs& in) const {
+  ModuleScope scope(name);
+  const Tensor z = pair_stack(z0, in.pair_mask, in.drop);
+  const Tensor mask = in.single_mask;
+  const auto attention = [this, mask](std::span<const Tensor> v) -> TensorList {
+    return {attention_pair_bias(v[0], v[1], mask, fuse)};
+  };
+  const auto transition = [this](std::span<const Tensor> v) -> TensorList {
+    return {single_transition(v[0], fuse)};
+  };
+  const Tensor s = ops::add(s0, segment(Boundary::sublayer, attention, {s0, z})[0]);
+  return {ops::add(s, segment(Boundary::sublayer, transition, {s})[0]), z};
+}
+
+}  // namespace reckon::models
