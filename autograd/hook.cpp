@@ -16,8 +16,8 @@ void extend_trace(const ops::OpDef& op, const TensorList& outputs) {
   if (std::string_view(op.name) == "cast") return;
   const auto mix = [](uint64_t v) { trace = (trace ^ v) * 0x100000001b3ull; };
   mix(reinterpret_cast<uintptr_t>(&op));
-  for (const Tensor& t : outputs)
-    for (int64_t e : t.shape()) mix(static_cast<uint64_t>(e));
+  // Only the first output: fused ops make the others (what backward keeps) when a gradient will be needed.
+  for (int64_t e : outputs[0].shape()) mix(static_cast<uint64_t>(e));
 }
 
 uint32_t gradient_mask(const ops::OpDef& op, std::span<const Tensor> inputs) {

@@ -1,0 +1,228 @@
+#include "ops/linear_cross_entropy/linear_cross_entropy.h"
+
+#include <algorithm>
+
+#include "ops/cast/cast.h"
+#include "ops/kernel/gemm.h"
+#include "ops/linear_cross_entropy/linear_cross_entropy_reference.h"
+#include "ops/rules.h"
+#include "runtime/scope.h"
+
+RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_cpu)
+RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_backward_cpu)
+
+namespace reckon::ops {
+namespace {
+
+DType loss_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+
+// Target values are checked here, outside the kernels, which cannot raise errors. `weight` is its place among
+// the inputs.
+template <KernelFn kernel, int weight>
+void checked(KernelArgs& a) {
+  const TensorArg& targets = a.in[weight + 1];
+  const int64_t classes = a.in[weight].shape[0], ignored = a.as<LinearCrossEntropyAttrs>().ignore_index;
+  const int64_t* target = targets.as<int64_t>();
+  for (int64_t i = 0; i < targets.numel(); ++i)
+    RECKON_CHECK((target[i] >= 0 && target[i] < classes) || target[i] == ignored,
+                 "linear_cross_entropy in module '{}': target {} at position {} is neither in [0, {}) nor the "
+                 "ignored index {}",
+                 name_of(context().module), target[i], i, classes, ignored);
+  kernel(a);
+}
+
+LogitTiles checked_tiles(const Tensor& x, const Tensor& w, const Tensor& targets, Reduction reduction) {
+  check_floating(x, "linear_cross_entropy's x");
+  check_floating(w, "linear_cross_entropy's weight");
+  RECKON_CHECK(x.rank() == 2 && w.rank() == 2 && w.size(1) == x.size(1),
+               "linear_cross_entropy needs x [rows, width] and weight [classes, width], got {} and {}",
+               describe(x), describe(w));
+  RECKON_CHECK(x.numel() > 0 && w.numel() > 0, "linear_cross_entropy of empty tensors: {} and {}", describe(x),
+               describe(w));
+  RECKON_CHECK((x.dtype() == DType::f64) == (w.dtype() == DType::f64),
+               "linear_cross_entropy mixes f64 with another type: {} and {}", describe(x), describe(w));
+  RECKON_CHECK(targets.defined() && targets.dtype() == DType::i64 && targets.shape() == Shape{x.size(0)},
+               "linear_cross_entropy's targets must be i64 [{}], got {}", x.size(0), describe(targets));
+  RECKON_CHECK(x.contiguous() && w.contiguous() && targets.contiguous(),
+               "linear_cross_entropy needs contiguous operands, got strides {}, {} and {}",
+               to_string(x.strides()), to_string(w.strides()), to_string(targets.strides()));
+  RECKON_CHECK(reduction != Reduction::none,
+               "linear_cross_entropy gives the mean or the sum of the losses, not one per row: use linear and "
+               "cross_entropy for those");
+  return {x.size(0), w.size(0), x.size(1)};
+}
+
+int64_t product_flops(const LogitTiles& t, int64_t products) {
+  return checked_multiply(checked_multiply(2 * products * t.H, t.T, "FLOPs"), t.V, "FLOPs");
+}
+
+// The largest that any tile's product asks for: an edge tile may be split among the threads in another way.
+size_t product_bytes(const PlanContext& c, const LogitTiles& t, DType x, DType w, bool wants_x,
+                     bool wants_weight) {
+  const DType grad = low_logit_gradient(x, w) ? DType::bf16 : DType::f32;
+  const auto level = static_cast<IsaLevel>(c.spec.isa_level);
+  size_t most = 0;
+  for (int64_t r : {int64_t{0}, t.row_tiles() - 1})
+    for (int64_t v : {int64_t{0}, t.class_tiles() - 1}) {
+      const auto take = [&](int64_t m, int64_t n, int64_t k, DType a, DType b) {
+        most = std::max(most, gemm_workspace_bytes(m, n, k, a, b, DType::f32, c.spec.threads, level));
+      };
+      take(t.rows(r), t.classes(v), t.H, x, w);
+      if (wants_x) take(t.rows(r), t.H, t.classes(v), grad, w);
+      if (wants_weight) take(t.classes(v), t.H, t.rows(r), grad, x);
+    }
+  return std::max<size_t>(most, 64);
+}
+
+size_t tile_bytes(const LogitTiles& t, size_t element) {
+  return static_cast<size_t>(t.most_rows() * t.most_classes()) * element;
+}
+
+// FLOPs beside the product: 3V + 4 per row, V exp and a log; the mean 1. Ignored rows count like the others: a
+// plan does not see data.
+Plan plan_linear_cross_entropy(const PlanContext& c) {
+  const auto& a = c.as<LinearCrossEntropyAttrs>();
+  const Tensor &x = c.in[0], &w = c.in[1];
+  const LogitTiles t = checked_tiles(x, w, c.in[2], a.reduction);
+  const DType type = loss_dtype(x.dtype());
+  Plan p;
+  p.outputs = {{.shape = Shape{}, .dtype = type, .label = "loss"},
+               {.shape = {t.T}, .dtype = type, .label = "logsumexp", .differentiable = false}};
+  if (type == DType::f64) {
+    p.workspaces = {{"logits of one row", static_cast<size_t>(t.V) * sizeof(double)}};
+  } else {
+    p.workspaces = {{"packed panels", product_bytes(c, t, x.dtype(), w.dtype(), false, false)},
+                    {"tile of logits", tile_bytes(t, sizeof(float))},
+                    {"running logsumexp", static_cast<size_t>(3 * t.most_rows()) * sizeof(float)}};
+  }
+  for (int64_t i = 0; i < t.row_tiles() * t.class_tiles(); ++i) {
+    p.launches.push_back({"gemm"});
+    p.launches.push_back({"running_logsumexp"});
+  }
+  p.launches.push_back({"cross_entropy_reduce"});
+  p.saves = {{false, 0}, {false, 1}, {false, 2}, {true, 1}};
+  p.cost.matmul_flops = product_flops(t, 1);
+  p.cost.vector_flops = checked_multiply(t.T, 3 * t.V + 4, "FLOPs") + (a.reduction == Reduction::mean);
+  p.cost.special = checked_multiply(t.T, t.V + 1, "special functions");
+  set_traffic(p, c);
+  return p;
+}
+
+// FLOPs beside the products: 2V + 1 per row and V exp; the mean 1.
+Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
+  const auto& a = c.as<LinearCrossEntropyAttrs>();
+  const Tensor &g = c.in[0], &x = c.in[1], &w = c.in[2], &lse = c.in[4];
+  const LogitTiles t = checked_tiles(x, w, c.in[3], a.reduction);
+  check_shape(g, Shape{}, "linear_cross_entropy's output gradient");
+  check_shape(lse, {t.T}, "linear_cross_entropy's logsumexp");
+  RECKON_CHECK(lse.contiguous() && lse.dtype() == loss_dtype(x.dtype()),
+               "linear_cross_entropy_backward needs a contiguous logsumexp of {}, got {}",
+               name_of(loss_dtype(x.dtype())), describe(lse));
+  RECKON_CHECK(a.wants_x || a.wants_weight, "linear_cross_entropy_backward is asked for no gradient");
+  Plan p;
+  if (a.wants_x) p.outputs.push_back({.shape = x.shape(), .dtype = x.dtype(), .label = "dx"});
+  if (a.wants_weight) p.outputs.push_back({.shape = w.shape(), .dtype = w.dtype(), .label = "dweight"});
+  if (x.dtype() == DType::f64) {
+    p.workspaces = {{"logits of one row", static_cast<size_t>(t.V) * sizeof(double)}};
+  } else {
+    p.workspaces = {{"packed panels", product_bytes(c, t, x.dtype(), w.dtype(), a.wants_x, a.wants_weight)},
+                    {"tile of logits", tile_bytes(t, sizeof(float))}};
+    if (low_logit_gradient(x.dtype(), w.dtype()))
+      p.workspaces.push_back({"tile of logit gradients", tile_bytes(t, sizeof(bf16))});
+    if (a.wants_x && x.dtype() != DType::f32)
+      p.workspaces.push_back({"dx in f32", static_cast<size_t>(x.numel()) * sizeof(float)});
+    if (a.wants_weight && w.dtype() != DType::f32)
+      p.workspaces.push_back(
+          {"tile of dweight in f32", static_cast<size_t>(t.most_classes() * t.H) * sizeof(float)});
+  }
+  for (int64_t i = 0; i < t.row_tiles() * t.class_tiles(); ++i) {
+    p.launches.push_back({"gemm"});
+    p.launches.push_back({"logit_gradients"});
+    if (a.wants_x) p.launches.push_back({"gemm"});
+    if (a.wants_weight) p.launches.push_back({"gemm"});
+  }
+  p.cost.matmul_flops = product_flops(t, 1 + a.wants_x + a.wants_weight);
+  p.cost.vector_flops = checked_multiply(t.T, 2 * t.V + 1, "FLOPs") + (a.reduction == Reduction::mean);
+  p.cost.special = checked_multiply(t.T, t.V, "special functions");
+  set_traffic(p, c);
+  return p;
+}
+
+const OpDef linear_cross_entropy_backward_op{
+    .name = "linear_cross_entropy_backward",
+    .plan = plan_linear_cross_entropy_backward,
+    .cpu = {{checked<isa_v1::linear_cross_entropy_backward_cpu, 2>,
+             checked<isa_v3::linear_cross_entropy_backward_cpu, 2>,
+             checked<isa_v4::linear_cross_entropy_backward_cpu, 2>}},
+    .reference = checked<RECKON_ISA::linear_cross_entropy_backward_kernel<double>, 2>,
+    .counted = checked<RECKON_ISA::linear_cross_entropy_backward_kernel<Counted>, 2>,
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases = [] {
+      // The statistic stands for logsumexp: near the log of the number of classes, so that no probability
+      // explodes.
+      std::vector<OpCase> cases;
+      for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
+        InputSpec lse = positive({7});
+        lse.fixed_f32 = true;
+        cases.push_back({.name = "gradients",
+                         .inputs = {normal(Shape{}), normal({7, 5}), normal({37, 5}), index({7}, 37), lse},
+                         .attrs = std::make_shared<LinearCrossEntropyAttrs>(
+                             w ? Reduction::mean : Reduction::sum, -100, x, w)});
+      }
+      return cases;
+    }};
+
+TensorList linear_cross_entropy_backward(BackwardContext& c) {
+  const auto& a = c.as<LinearCrossEntropyAttrs>();
+  const auto attrs =
+      std::make_shared<LinearCrossEntropyAttrs>(a.reduction, a.ignore_index, c.needs(0), c.needs(1));
+  TensorList made = call(linear_cross_entropy_backward_op,
+                         {contiguous(c.grads[0]), c.saved[0], c.saved[1], c.saved[2], c.saved[3]}, attrs),
+             out(3);
+  size_t i = 0;
+  if (attrs->wants_x) out[0] = made[i++];
+  if (attrs->wants_weight) out[1] = made[i++];
+  return out;
+}
+
+const OpDef linear_cross_entropy_op{
+    .name = "linear_cross_entropy",
+    .plan = plan_linear_cross_entropy,
+    .cpu = {{checked<isa_v1::linear_cross_entropy_cpu, 1>, checked<isa_v3::linear_cross_entropy_cpu, 1>,
+             checked<isa_v4::linear_cross_entropy_cpu, 1>}},
+    .reference = checked<RECKON_ISA::linear_cross_entropy_kernel<double>, 1>,
+    .counted = checked<RECKON_ISA::linear_cross_entropy_kernel<Counted>, 1>,
+    .gradient = Gradient::differentiable,
+    .backward = linear_cross_entropy_backward,
+    .precision = Precision::low,
+    .low_inputs = 0b011,
+    .recompute = Recompute::dear,
+    .cases = [] {
+      std::vector<OpCase> cases;
+      for (Reduction r : {Reduction::sum, Reduction::mean}) {
+        const auto attrs = std::make_shared<LinearCrossEntropyAttrs>(r, -100);
+        cases.push_back({.name = "one tile",
+                         .inputs = {normal({9, 12}), normal({33, 12}), index({9}, 33)},
+                         .attrs = attrs});
+        if (r == Reduction::mean)
+          cases.push_back({.name = "several tiles",
+                           .inputs = {normal({515, 2}), normal({2053, 2}), index({515}, 2053)},
+                           .attrs = attrs});
+      }
+      return cases;
+    }};
+
+}  // namespace
+
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& targets, Reduction reduction,
+                            int64_t ignore_index) {
+  return call(linear_cross_entropy_op, {contiguous(x), contiguous(weight), contiguous(targets)},
+              std::make_shared<LinearCrossEntropyAttrs>(reduction, ignore_index))[0];
+}
+
+std::vector<const OpDef*> linear_cross_entropy_ops() {
+  return {&linear_cross_entropy_op, &linear_cross_entropy_backward_op};
+}
+
+}  // namespace reckon::ops

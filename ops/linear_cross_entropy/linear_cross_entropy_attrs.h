@@ -1,0 +1,33 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+#include "ops/reduction.h"
+
+namespace reckon::ops {
+
+struct LinearCrossEntropyAttrs : Attrs {
+  LinearCrossEntropyAttrs(Reduction r, int64_t ignore, bool x = true, bool w = true)
+      : reduction(r), ignore_index(ignore), wants_x(x), wants_weight(w) {}
+  Reduction reduction;
+  int64_t ignore_index;
+  bool wants_x, wants_weight;  // in backward
+};
+
+// The grid of tiles: 4 MiB of f32 logits at most, enough rows and classes for the product to run at full speed.
+struct LogitTiles {
+  static constexpr int64_t kRows = 512, kClasses = 2048;
+  int64_t T, V, H;
+
+  RECKON_INLINE static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+  RECKON_INLINE int64_t row_tiles() const { return (T + kRows - 1) / kRows; }
+  RECKON_INLINE int64_t class_tiles() const { return (V + kClasses - 1) / kClasses; }
+  RECKON_INLINE int64_t rows(int64_t tile) const { return smaller(kRows, T - tile * kRows); }
+  RECKON_INLINE int64_t classes(int64_t tile) const { return smaller(kClasses, V - tile * kClasses); }
+  RECKON_INLINE int64_t most_rows() const { return smaller(kRows, T); }
+  RECKON_INLINE int64_t most_classes() const { return smaller(kClasses, V); }
+};
+
+// The gradient of the logits is held in bf16 when both operands of its products are.
+RECKON_INLINE bool low_logit_gradient(DType x, DType w) { return x == DType::bf16 && w == DType::bf16; }
+
+}  // namespace reckon::ops
