@@ -89,6 +89,14 @@ Bars bars(const Case& c) {
 // Where an output of a padded case is defined: its own mask, found by the axes it shares with the output.
 std::vector<double> defined_positions(const Case& c, const std::string& output) {
   const Shape out = c.shape("out." + output);
+  if (output == "s" && !c.has("in.mask") && c.has("in.msa_mask")) {  // the single track is the first row's
+    const Shape m = c.shape("in.msa_mask");
+    const std::vector<double> all = c.values("in.msa_mask");
+    std::vector<double> first;
+    for (int64_t b = 0; b < m[0]; ++b)
+      first.insert(first.end(), all.begin() + b * m[1] * m[2], all.begin() + (b * m[1] + 1) * m[2]);
+    return first;
+  }
   for (const char* mask : {"msa_mask", "pair_mask", "mask"}) {
     const std::string name = std::string("in.") + mask;
     if (!c.has(name)) continue;

@@ -78,6 +78,7 @@ Run outer_product_mean(ModuleRun& r, int64_t c_in, int64_t c_out, bool biases, O
 Run triangle_multiplication(ModuleRun& r, bool outgoing) {
   PairStackConfig c;
   c.c_z = r.size("c_z"), c.c_hidden_mul = r.size("c_hidden");
+  c.biases = r.file.has("param.linear_g.bias");
   c.fuse_projection_weights = r.file.has("param.linear_ab_p.weight");
   Builder b = r.builder();
   auto module = std::make_shared<TriangleMultiplication>(b, "", c, outgoing);
@@ -88,6 +89,7 @@ Run triangle_multiplication(ModuleRun& r, bool outgoing) {
 Run triangle_attention(ModuleRun& r, AttentionAxis axis) {
   PairStackConfig c;
   c.c_z = r.size("c_in"), c.c_hidden = r.size("c_hidden"), c.heads = r.size("no_heads");
+  c.biases = r.file.has("param.mha.linear_g.bias");
   c.mask_value = r.real("inf", 1e9);
   Builder b = r.builder();
   auto module = std::make_shared<TriangleAttention>(b, "", c, axis);
@@ -248,37 +250,44 @@ constexpr const char* kOpenFoldRepo = "aqlaboratory/openfold";
 constexpr const char* kProtenixRepo = "bytedance/Protenix";
 constexpr const char* kBoltzRepo = "jwohlwend/boltz";
 
+Run opm_divided_after(ModuleRun& r) {
+  return outer_product_mean(r, r.size("c_m"), r.size("c_z"), r.file.has("param.linear_1.bias"),
+                            OuterDivision::after_projection);
+}
+Run opm_divided_before(ModuleRun& r) {
+  return outer_product_mean(r, r.size("c_in"), r.size("c_out"), false, OuterDivision::before_projection);
+}
+Run msa_transition(ModuleRun& r) { return transition(r, "m", "c_m", "msa_mask"); }
+Run pair_transition(ModuleRun& r) { return transition(r, "z", "c_z", "pair_mask"); }
+Run outgoing(ModuleRun& r) { return triangle_multiplication(r, true); }
+Run incoming(ModuleRun& r) { return triangle_multiplication(r, false); }
+Run starting(ModuleRun& r) { return triangle_attention(r, AttentionAxis::rows); }
+Run ending(ModuleRun& r) { return triangle_attention(r, AttentionAxis::columns); }
+
 const PublicClass kClasses[] = {
     {kOpenFoldRepo, "MSARowAttentionWithPairBias", openfold_names, row_attention},
     {kOpenFoldRepo, "MSAColumnAttention", openfold_names, column_attention},
     {kOpenFoldRepo, "MSAColumnGlobalAttention", openfold_names, column_global_attention},
-    {kOpenFoldRepo, "MSATransition", openfold_names,
-     [](ModuleRun& r) { return transition(r, "m", "c_m", "msa_mask"); }},
-    {kOpenFoldRepo, "PairTransition", openfold_names,
-     [](ModuleRun& r) { return transition(r, "z", "c_z", "pair_mask"); }},
-    {kOpenFoldRepo, "OuterProductMean", openfold_names,
-     [](ModuleRun& r) {
-       return outer_product_mean(r, r.size("c_m"), r.size("c_z"), true, OuterDivision::after_projection);
-     }},
-    {kOpenFoldRepo, "TriangleMultiplicationOutgoing", openfold_names,
-     [](ModuleRun& r) { return triangle_multiplication(r, true); }},
-    {kOpenFoldRepo, "TriangleMultiplicationIncoming", openfold_names,
-     [](ModuleRun& r) { return triangle_multiplication(r, false); }},
-    {kOpenFoldRepo, "TriangleAttentionStartingNode", openfold_names,
-     [](ModuleRun& r) { return triangle_attention(r, AttentionAxis::rows); }},
-    {kOpenFoldRepo, "TriangleAttentionEndingNode", openfold_names,
-     [](ModuleRun& r) { return triangle_attention(r, AttentionAxis::columns); }},
+    {kOpenFoldRepo, "MSATransition", openfold_names, msa_transition},
+    {kOpenFoldRepo, "PairTransition", openfold_names, pair_transition},
+    {kOpenFoldRepo, "OuterProductMean", openfold_names, opm_divided_after},
+    {kOpenFoldRepo, "TriangleMultiplicationOutgoing", openfold_names, outgoing},
+    {kOpenFoldRepo, "TriangleMultiplicationIncoming", openfold_names, incoming},
+    {kOpenFoldRepo, "FusedTriangleMultiplicationOutgoing", openfold_names, outgoing},
+    {kOpenFoldRepo, "FusedTriangleMultiplicationIncoming", openfold_names, incoming},
+    {kOpenFoldRepo, "TriangleAttentionStartingNode", openfold_names, starting},
+    {kOpenFoldRepo, "TriangleAttentionEndingNode", openfold_names, ending},
     {kOpenFoldRepo, "EvoformerBlock", openfold_names, evoformer_block},
     {kOpenFoldRepo, "EvoformerStack", openfold_names, evoformer_stack},
     {kProtenixRepo, "Transition", protenix_names, swiglu_transition},
     {kProtenixRepo, "AttentionPairBias", protenix_names, attention_pair_bias},
     {kProtenixRepo, "MSAPairWeightedAveraging", protenix_names, pair_weighted_averaging},
+    {kProtenixRepo, "OuterProductMean", protenix_names, opm_divided_after},
+    {kProtenixRepo, "TriangleMultiplicationOutgoing", protenix_names, outgoing},
+    {kProtenixRepo, "TriangleMultiplicationIncoming", protenix_names, incoming},
     {kProtenixRepo, "PairformerBlock", protenix_names, protenix_pairformer},
     {kBoltzRepo, "PairformerLayer", boltz_names, boltz_pairformer},
-    {kBoltzRepo, "OuterProductMean", boltz_names,
-     [](ModuleRun& r) {
-       return outer_product_mean(r, r.size("c_in"), r.size("c_out"), false, OuterDivision::before_projection);
-     }},
+    {kBoltzRepo, "OuterProductMean", boltz_names, opm_divided_before},
     {"giacomo-ciro/240316_bio-llms", "BioFormerBlock", bioformer_names, bioformer_block},
 };
 

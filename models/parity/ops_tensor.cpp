@@ -56,10 +56,17 @@ void loosen_for_logits(OpRun& r, const std::string& tensor) {
     r.tolerance.value = std::max(r.tolerance.value, l / 128);  // already rounding the inputs
 }
 
+// Over several trailing axes: the same over their product.
 void layer_norm(OpRun& r) {
-  RECKON_CHECK(r.attrs.value("normalized_dims", 1) == 1,
-               "layer_norm over {} axes: only the last one is supported", r.attrs["normalized_dims"].dump());
-  r.out("y", ops::layer_norm(r.in("x"), r.optional("weight"), r.optional("bias"), r.number("eps")));
+  const int64_t axes = r.attrs.value("normalized_dims", int64_t{1});
+  const Tensor x = r.in("x"), weight = r.optional("weight"), bias = r.optional("bias");
+  if (axes == 1) return r.out("y", ops::layer_norm(x, weight, bias, r.number("eps")));
+  RECKON_CHECK(axes >= 1 && axes <= x.rank(), "layer_norm over {} axes of {}", axes, describe(x));
+  Shape merged = x.shape().slice(0, x.rank() - static_cast<int>(axes));
+  merged.push_back(-1);
+  const auto flat = [](const Tensor& t) { return t.defined() ? ops::reshape(t, {-1}) : t; };
+  r.out("y", ops::reshape(ops::layer_norm(ops::reshape(x, merged), flat(weight), flat(bias), r.number("eps")),
+                          x.shape()));
 }
 
 void rms_norm(OpRun& r) {
@@ -117,6 +124,15 @@ void attention(OpRun& r) {
   const int64_t B = q.size(0), H = q.size(1), L = q.size(2), D = q.size(3), K = k.size(1), M = k.size(2);
   const bool causal = r.flag("causal");
   const double scale = 1.0 / std::sqrt(static_cast<double>(D));
+  // The public code counts visible keys from the first one, our causal mask from the last one: the same when L
+  // = M.
+  Tensor future;
+  if (causal && L != M) {
+    std::vector<double> hidden(static_cast<size_t>(L * M), 0);
+    for (int64_t i = 0; i < L; ++i)
+      for (int64_t j = i + 1; j < M; ++j) hidden[static_cast<size_t>(i * M + j)] = kMasked;
+    future = r.file.upload_values(hidden, {L, M}, q.dtype(), "causal");
+  }
   if (r.file.settings().fuse.has(Fusion::attention)) {
     Tensor key_mask, extra;
     if (mask.defined() && is_key_mask(r)) {
@@ -125,23 +141,30 @@ void attention(OpRun& r) {
       key_mask = r.file.upload_values(keep, {mask.size(0), 1, M}, mask.dtype(), "key_mask");
       if (mask.size(0) != B) key_mask = ops::contiguous(ops::expand(key_mask, {B, 1, M}));
     } else if (mask.defined()) {
-      RECKON_CHECK(!bias.defined(), "cannot run: an additive mask and a bias at once in the fused attention");
-      extra = ops::expand(ops::unsqueeze(mask, 1), {mask.size(0), 1, H, L, M});
+      extra = mask;
     }
-    if (bias.defined()) extra = ops::expand(ops::unsqueeze(bias, 1), {bias.size(0), 1, H, L, M});
-    const Tensor o = ops::attention(ops::unsqueeze(q, 1), ops::unsqueeze(k, 1), ops::unsqueeze(v, 1), key_mask,
-                                    extra, {.scale = scale, .causal = causal, .mask_value = kMasked});
+    const auto plus = [](const Tensor& a, const Tensor& b) {
+      return a.defined() && b.defined() ? ops::add(a, b) : a.defined() ? a : b;
+    };
+    extra = plus(plus(extra, bias), future);
+    if (extra.defined()) {
+      const int64_t batch = extra.rank() == 4 ? extra.size(0) : 1;
+      extra = ops::unsqueeze(ops::expand(extra, {batch, H, L, M}), 1);
+    }
+    const Tensor o =
+        ops::attention(ops::unsqueeze(q, 1), ops::unsqueeze(k, 1), ops::unsqueeze(v, 1), key_mask, extra,
+                       {.scale = scale, .causal = causal && !future.defined(), .mask_value = kMasked});
     r.out("y", ops::permute(ops::reshape(o, {B, L, H, D}), {0, 2, 1, 3}));
     return;
   }
   Tensor scores = ops::matmul(ops::reshape(ops::scale(q, scale), {B, K, H / K, L, D}),
                               ops::transpose(ops::unsqueeze(k, 2), -2, -1));
   scores = ops::reshape(scores, {B, H, L, M});
-  if (causal) {
-    const Tensor future = Tensor::empty(r.file.device(), {L, M}, q.dtype(), Category::input, "causal");
+  if (causal && !future.defined()) {
+    future = Tensor::empty(r.file.device(), {L, M}, q.dtype(), Category::input, "causal");
     ops::fill_causal(future, kMasked);
-    scores = ops::add(scores, future);
   }
+  if (future.defined()) scores = ops::add(scores, future);
   if (mask.defined()) scores = ops::add(scores, mask);
   if (bias.defined()) scores = ops::add(scores, bias);
   const Tensor p = ops::reshape(ops::softmax(scores), {B, K, H / K, L, M});
@@ -176,6 +199,15 @@ void permute(OpRun& r) {
   r.out("y", y);
 }
 
+// A vector is a row on the left, a column on the right.
+void matmul(OpRun& r) {
+  const Tensor a = r.in("a"), b = r.in("b");
+  Tensor y = ops::matmul(a.rank() == 1 ? ops::unsqueeze(a, 0) : a, b.rank() == 1 ? ops::unsqueeze(b, 1) : b);
+  if (b.rank() == 1) y = ops::squeeze(y, -1);
+  if (a.rank() == 1) y = ops::squeeze(y, b.rank() == 1 ? -1 : -2);
+  r.out("y", y);
+}
+
 #define RECKON_UNARY(name) [](OpRun& r) { r.out("y", ops::name(r.in("x"))); }
 
 constexpr NamedRunner kRunners[] = {
@@ -196,7 +228,7 @@ constexpr NamedRunner kRunners[] = {
     {"mse_loss", [](OpRun& r) { r.out("y", ops::mse_loss(r.in("x"), r.in("target"), reduction(r))); }},
     {"embedding", [](OpRun& r) { r.out("y", ops::embedding(r.in("ids"), r.in("weight"))); }},
     {"linear", [](OpRun& r) { r.out("y", ops::linear(r.in("x"), r.in("weight"), r.optional("bias"))); }},
-    {"matmul", [](OpRun& r) { r.out("y", ops::matmul(r.in("a"), r.in("b"))); }},
+    {"matmul", matmul},
     {"einsum", einsum},
     {"conv2d", conv2d},
     {"sdpa", attention},

@@ -31,6 +31,7 @@ struct Edited {
       doubles[n] = {t.shape, v};
     }
   }
+  Edited() = default;
   ~Edited() { fs::remove(path); }
   Report run(Settings settings = {}) const {
     data::SafetensorsWriter writer;
@@ -126,6 +127,71 @@ TEST(Parity, PaddedOutputsCountOnlyWhereTheMaskIsOne) {
   EXPECT_TRUE(e.run().passed());
   out[real * width] += 1;
   EXPECT_FALSE(e.run().passed());
+}
+
+std::vector<double> ramp(size_t n, double seed) {
+  std::vector<double> v(n);
+  for (size_t i = 0; i < n; ++i) v[i] = std::sin(seed + 1.7 * static_cast<double>(i));
+  return v;
+}
+
+// Two queries, three keys: the public code lets query i see keys 0..i, whatever the number of keys.
+TEST(Parity, CausalAttentionWithMoreKeysThanQueriesCountsFromTheFirst) {
+  const std::vector<double> q = ramp(4, 0.3), k = ramp(6, 1.1), v = ramp(6, 2.9);
+  std::vector<double> y(4, 0);
+  for (size_t i = 0; i < 2; ++i) {
+    double sum = 0;
+    for (size_t j = 0; j <= i; ++j) {
+      const double p = std::exp((q[2 * i] * k[2 * j] + q[2 * i + 1] * k[2 * j + 1]) / std::sqrt(2.0));
+      sum += p;
+      for (size_t d = 0; d < 2; ++d) y[2 * i + d] += p * v[2 * j + d];
+    }
+    for (size_t d = 0; d < 2; ++d) y[2 * i + d] /= sum;
+  }
+  Edited e;
+  e.metadata = {{"op", "sdpa"}, {"attrs", R"({"causal": true})"}};
+  e.doubles = {{"in.q", {{1, 1, 2, 2}, q}},
+               {"in.k", {{1, 1, 3, 2}, k}},
+               {"in.v", {{1, 1, 3, 2}, v}},
+               {"out.y", {{1, 1, 2, 2}, y}},
+               {"cot.y", {{1, 1, 2, 2}, ramp(4, 0)}}};
+  for (const char* fuse : {"none", "attention"}) {
+    const Report r = e.run({.fuse = models::FusionSet::parse(fuse)});
+    EXPECT_TRUE(r.passed()) << fuse << (r.problems.empty() ? "" : r.problems[0]);
+  }
+}
+
+TEST(Parity, LayerNormOverTwoAxesIsOverTheirProduct) {
+  const std::vector<double> x = ramp(12, 0.4), w = ramp(6, 1), b = ramp(6, 2);
+  std::vector<double> y(12);
+  for (size_t row = 0; row < 2; ++row) {
+    double mean = 0, var = 0;
+    for (size_t i = 0; i < 6; ++i) mean += x[row * 6 + i] / 6;
+    for (size_t i = 0; i < 6; ++i) var += (x[row * 6 + i] - mean) * (x[row * 6 + i] - mean) / 6;
+    for (size_t i = 0; i < 6; ++i)
+      y[row * 6 + i] = (x[row * 6 + i] - mean) / std::sqrt(var + 1e-5) * w[i] + b[i];
+  }
+  Edited e;
+  e.metadata = {{"op", "layer_norm"}, {"attrs", R"({"eps": 1e-5, "normalized_dims": 2})"}};
+  e.doubles = {{"in.x", {{2, 2, 3}, x}},
+               {"in.weight", {{2, 3}, w}},
+               {"in.bias", {{2, 3}, b}},
+               {"out.y", {{2, 2, 3}, y}},
+               {"cot.y", {{2, 2, 3}, ramp(12, 0)}}};
+  const Report r = e.run();
+  EXPECT_TRUE(r.passed()) << (r.problems.empty() ? "" : r.problems[0]);
+}
+
+TEST(Parity, MatrixTimesVectorTreatsItAsAColumn) {
+  Edited e;
+  e.metadata = {{"op", "matmul"}, {"attrs", "{}"}};
+  e.doubles = {{"in.a", {{2, 2}, {1, 2, 3, 4}}},
+               {"in.b", {{2}, {5, 6}}},
+               {"out.y", {{2}, {17, 39}}},
+               {"cot.y", {{2}, {1, 1}}},
+               {"grad.b", {{2}, {4, 6}}}};
+  const Report r = e.run();
+  EXPECT_TRUE(r.passed()) << (r.problems.empty() ? "" : r.problems[0]);
 }
 
 TEST(Parity, DistancesFollowTheirDefinitions) {
