@@ -24,6 +24,23 @@ RECKON_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 RECKON_INLINE int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
 RECKON_INLINE int64_t padded_lanes(int64_t n) { return (n + 2 * kWidth - 1) / (2 * kWidth) * (2 * kWidth); }
 
+// exp(x) for x <= 0 (or a rounding error above): k_exp without its upper range, so that the power of two is one
+// factor.
+RECKON_INLINE float exp_of_negative(float x) {
+  const float clamped = x < -87.336f ? -87.336f : x;
+  const float n = __builtin_floorf(clamped * 1.44269504088896f + 0.5f);
+  const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const float y = p * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
+  return x < -87.336f ? 0.0f : y;
+}
+
 template <int ROWS>
 inline void tile_product_rows(int64_t steps, const float* a, int64_t a_row, int64_t a_step, const float* b,
                               float* c, bool accumulate) {

@@ -42,7 +42,7 @@ inline void running_softmax(const ForwardTiles& t, int64_t nj, int64_t lanes) {
     float* row = t.scores + j * kBlock;
 #pragma omp simd
     for (int64_t i = 0; i < lanes; ++i) {
-      const float p = k_exp(row[i] - shift[i]);
+      const float p = exp_of_negative(row[i] - shift[i]);
       row[i] = p;
       sum[i] += p;
     }
@@ -174,7 +174,7 @@ struct Backward {
                 float* row = t.scores + i * kBlock;
                 const float shift = lse.as<float>()[row0 + i];
 #pragma omp simd
-                for (int64_t j = 0; j < lanes; ++j) row[j] = k_exp(row[j] - shift);
+                for (int64_t j = 0; j < lanes; ++j) row[j] = exp_of_negative(row[j] - shift);
               }
               if (attrs.wants_v)
                 tile_product(s.D, ni, grads.data, 1, grads.stride, t.scores, t.sums[1], lanes, true);
@@ -225,7 +225,7 @@ struct Backward {
         const float* x = t.scores + j * kBlock;
         float* row = t.gradient + j * kBlock;
 #pragma omp simd
-        for (int64_t i = 0; i < lanes; ++i) row[i] = k_exp(x[i] - t.lse[i]) * (row[i] - t.delta[i]);
+        for (int64_t i = 0; i < lanes; ++i) row[i] = exp_of_negative(x[i] - t.lse[i]) * (row[i] - t.delta[i]);
       }
       if (attrs.wants_q) tile_product(s.D, nj, keys.data, 1, keys.stride, t.gradient, t.sums[0], lanes, j0 > 0);
       if (attrs.wants_bias) add_bias_tile(t.gradient, dbias_at + j0, ni, nj);
