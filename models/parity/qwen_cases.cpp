@@ -28,7 +28,8 @@ struct Bars {
   Tolerance logits, loss, grad, trained_loss, trained_weights;
 };
 
-Bars bars(DType t) {
+Bars bars(const Case& c) {
+  const DType t = c.settings().dtype;
   if (t == DType::f64)
     return {{Measure::absolute, 1e-10},
             {Measure::absolute, 1e-11},
@@ -41,10 +42,13 @@ Bars bars(DType t) {
             {Measure::largest, 2e-5},
             {Measure::absolute, 1e-3},
             {Measure::largest, 1e-3}};
-  // Training in bf16: only the trend; Adam divides rounding noise by itself where gradients are small.
-  return {{Measure::largest, 0.02},
+  // The published bar holds for weights that bf16 holds exactly; rounding the weights first costs as much
+  // again, and more in gradients that nearly cancel (key biases). Training: only the trend, since Adam divides
+  // rounding noise by itself.
+  const bool exact = c.has_meta("weights") && c.meta("weights").find("bfloat16") != std::string::npos;
+  return {{Measure::largest, exact ? 0.02 : 0.04},
           {Measure::absolute, 0.02},
-          {Measure::largest, 0.05},
+          {Measure::largest, exact ? 0.05 : 0.15},
           {Measure::absolute, 0.15},
           {Measure::rms, 0.2}};
 }
@@ -57,9 +61,7 @@ struct ModelRun {
   std::unique_ptr<Qwen> model;
 
   explicit ModelRun(Case& file)
-      : c(file),
-        storage(file.settings().dtype == DType::f64 ? DType::f64 : DType::f32),
-        bar(bars(file.settings().dtype)) {
+      : c(file), storage(file.settings().dtype == DType::f64 ? DType::f64 : DType::f32), bar(bars(file)) {
     Json j = c.meta_json("config");
     j["model_type"] = c.meta("family");
     config = QwenConfig::from_json_text(j.dump(), "the file's config");
@@ -125,9 +127,19 @@ void compare_cache(ModelRun& run, const Prompt& p) {
   autograd::NoGrad no_grad;
   models::KeptKeyValues kept;
   static_cast<void>(run.model->hidden(p.ids, p.positions, p.mask, &kept));
+  // Rows of padding follow the quirk that logits_valid excludes; here per key/value head.
+  std::vector<double> where;
+  if (c.has("in.logits_valid")) {
+    const std::vector<double> valid = c.values("in.logits_valid");
+    const auto width = static_cast<size_t>(p.ids.size(1));
+    for (size_t row = 0; row < valid.size(); row += width)
+      for (int64_t head = 0; head < run.config.kv_heads; ++head)
+        where.insert(where.end(), valid.begin() + static_cast<int64_t>(row),
+                     valid.begin() + static_cast<int64_t>(row + width));
+  }
   for (size_t i = 0; i < kept.keys.size(); ++i) {
-    c.compare(fmt::format("cache.layers.{}.key", i), kept.keys[i], run.bar.logits);
-    c.compare(fmt::format("cache.layers.{}.value", i), kept.values[i], run.bar.logits);
+    c.compare(fmt::format("cache.layers.{}.key", i), kept.keys[i], run.bar.logits, where);
+    c.compare(fmt::format("cache.layers.{}.value", i), kept.values[i], run.bar.logits, where);
   }
 }
 
