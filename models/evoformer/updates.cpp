@@ -86,11 +86,16 @@ Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, FusionS
                                    division == OuterDivision::none ? Tensor{} : mask, options);
   }
   const int64_t c = a.size(3);
-  // [B, S, R*c]: one product gives every pair of channels of every pair of residues.
-  Tensor outer =
-      ops::matmul(ops::transpose(ops::reshape(a, {B, S, R * c}), 1, 2), ops::reshape(b, {B, S, R * c}));
+  Tensor outer;  // [B, R, R, c, c]
+  if (S == 1 && division == OuterDivision::none) {
+    // One row: nothing is summed, and a broadcast multiplication does it, as in bioformer.
+    outer = ops::mul(ops::reshape(a, {B, R, 1, c, 1}), ops::reshape(b, {B, 1, R, 1, c}));
+  } else {
+    // [B, S, R*c]: one product gives every pair of channels of every pair of residues.
+    outer = ops::matmul(ops::transpose(ops::reshape(a, {B, S, R * c}), 1, 2), ops::reshape(b, {B, S, R * c}));
+    outer = ops::permute(ops::reshape(outer, {B, R, c, R, c}), {0, 1, 3, 2, 4});
+  }
   a = b = {};
-  outer = ops::permute(ops::reshape(outer, {B, R, c, R, c}), {0, 1, 3, 2, 4});
   outer = ops::reshape(outer, {B, R, R, c * c});
   Tensor count;  // rows that cover both residues
   if (mask.defined() && division != OuterDivision::none)
