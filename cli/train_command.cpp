@@ -28,7 +28,7 @@ struct TrainFlags : RunFlags {
   int64_t save_every = 0;
 };
 
-// One line per step while there are few; at most one per half second after that.
+// About fifteen lines a run, and never more than two seconds of silence.
 class Progress {
  public:
   Progress(const models::RunOptions& o, std::string item, double peak_rate) : options_(o), item_(std::move(item)), peak_rate_(peak_rate) {}
@@ -36,7 +36,9 @@ class Progress {
   void step(const models::StepReport& r, const Device& device, const profiler::Ledger* ledger) {
     const auto now = std::chrono::steady_clock::now();
     const bool last = r.step + 1 == options_.steps;
-    if (options_.steps > 100 && !last && now - printed_ < std::chrono::milliseconds(500)) return;
+    const int64_t stride = std::max<int64_t>(1, options_.steps / 15);
+    if (!last && r.step != 0 && (r.step + 1) % stride != 0 && now - printed_ < std::chrono::seconds(2)) return;
+    if (options_.steps > 1000 && !last && r.step != 0 && now - printed_ < std::chrono::seconds(1)) return;
     printed_ = now;
     const ArenaStats s = device.arena().stats();
     std::string line = fmt::format("step {:>{}}/{}", r.step + 1, std::to_string(options_.steps).size(), options_.steps);

@@ -4,7 +4,7 @@
 
 int main() {
   using namespace show;
-  // One AlphaFold 2 block, 128 rows x 256 residues, on paper, in 1 GiB: the outer product mean does not fit.
+  // One AlphaFold 2 block, 128 rows x 256 residues, on paper, in 1 GiB: it does not get past column attention.
   Device device(DeviceKind::meta, DeviceSpec::this_machine(), {.memory_limit_bytes = size_t{1} << 30});
   models::EvoformerConfig config = models::EvoformerConfig::preset("alphafold2");
   config.blocks = 1;

@@ -97,11 +97,12 @@ MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, Fu
   Builder b(device, dtype, seed, parameters_);
   {
     ModuleScope scope("input_embedder");
-    const Init m = Init::normal(1.0), z = Init::normal(1.0);
+    // A table is a linear layer on a one-hot vector, so it starts like one.
+    const Init m = Init::lecun(kResidues), z = m;
     msa_embedding_ = b.parameter("msa", {kResidues, config_.c_m}, m);
     left_embedding_ = b.parameter("left", {kResidues, config_.c_z}, z);
     right_embedding_ = b.parameter("right", {kResidues, config_.c_z}, z);
-    position_embedding_ = b.parameter("relative_position", {kRelativePositions, config_.c_z}, z);
+    position_embedding_ = b.parameter("relative_position", {kRelativePositions, config_.c_z}, Init::lecun(kRelativePositions));
     deletion_embedding_ = Linear(b, "deletions", 2, config_.c_m, false, Init::lecun(2));
   }
   {
@@ -109,7 +110,7 @@ MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, Fu
     for (int64_t i = 0; i < config_.blocks; ++i) blocks_.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), config_, fuse_));
   }
   ModuleScope scope("masked_msa_head");
-  head_weight_ = b.parameter("weight", {kResidues, config_.c_m}, Init::lecun(config_.c_m));
+  head_weight_ = b.parameter("weight", {kResidues, config_.c_m}, Init::constant(0));
 }
 
 Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {

@@ -45,6 +45,7 @@ Init Init::glorot(int64_t fan_in, int64_t fan_out) {
 
 Tensor Builder::parameter(std::string_view name, const Shape& shape, Init init) {
   PhaseScope phase(Phase::init);
+  context().op = intern("parameter");
   const NameId path = join_path(context().module, intern(name));
   Tensor t = Tensor::empty(device_, shape, dtype_, Category::parameter, name);
   const uint64_t stream = set_.all().size();

@@ -1,5 +1,6 @@
 #include "models/qwen/config.h"
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -76,6 +77,8 @@ QwenConfig QwenConfig::preset(const std::string& name) {
     c.head_dim = r.head_dim;
     c.intermediate = r.ffn;
     c.rms_eps = r.eps;
+    // The published 0.02 suits widths in the thousands; narrow models start at 1 / sqrt(hidden).
+    if (r.vocab < 1000) c.initializer_range = 1.0 / std::sqrt(static_cast<double>(r.hidden));
     return c;
   }
   raise_error(fmt::format("unknown Qwen preset '{}': expected one of {}, or a config.json", name, fmt::join(preset_names(), ", ")));
@@ -140,6 +143,7 @@ QwenConfig QwenConfig::from_json_text(const std::string& text, const std::string
   c.intermediate = integer("intermediate_size", -1);
   c.rms_eps = real("rms_norm_eps", 1e-6);
   c.rope_theta = real("rope_theta", 10000.0);
+  c.initializer_range = real("initializer_range", 0.02);
   c.validate();
   return c;
 }
@@ -156,6 +160,7 @@ std::string QwenConfig::to_json() const {
               {"intermediate_size", intermediate},
               {"rms_norm_eps", rms_eps},
               {"rope_theta", rope_theta},
+              {"initializer_range", initializer_range},
               {"tie_word_embeddings", tied},
               {"attention_bias", qkv_bias},
               {"hidden_act", "silu"}}

@@ -15,6 +15,7 @@ struct QwenConfig {
   int64_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0;
   double rms_eps = 1e-6;
   double rope_theta = 1e6;
+  double initializer_range = 0.02;  // standard deviation of initial weights
 
   void validate() const;             // Error on sizes that cannot work
   int64_t n_parameters() const;      // closed form (notes: per layer, embedding, head, final norm)

@@ -23,7 +23,6 @@
 namespace reckon::models {
 namespace {
 
-constexpr double kInitStddev = 0.02;
 constexpr double kMasked = -1e9;
 
 // scores = scale * q k^T + masks, softmax, times v; the score matrix is held. q [B,A,S,D], k and v [B,K,S,D].
@@ -49,7 +48,7 @@ Tensor attend_eager(const Tensor& q_BASD, const Tensor& k_BKSD, const Tensor& v_
 QwenAttention::QwenAttention(Builder& b, std::string_view n, const QwenConfig& c)
     : name(intern(n)), heads(c.heads), kv_heads(c.kv_heads), head_dim(c.head_dim), rope_theta(c.rope_theta) {
   ModuleScope scope(name);
-  const Init init = Init::normal(kInitStddev);
+  const Init init = Init::normal(c.initializer_range);
   q_proj = Linear(b, "q_proj", c.hidden, heads * head_dim, c.qkv_bias, init);
   k_proj = Linear(b, "k_proj", c.hidden, kv_heads * head_dim, c.qkv_bias, init);
   v_proj = Linear(b, "v_proj", c.hidden, kv_heads * head_dim, c.qkv_bias, init);
@@ -62,7 +61,7 @@ QwenAttention::QwenAttention(Builder& b, std::string_view n, const QwenConfig& c
 
 QwenMlp::QwenMlp(Builder& b, std::string_view n, const QwenConfig& c) : name(intern(n)) {
   ModuleScope scope(name);
-  const Init init = Init::normal(kInitStddev);
+  const Init init = Init::normal(c.initializer_range);
   gate_proj = Linear(b, "gate_proj", c.hidden, c.intermediate, false, init);
   up_proj = Linear(b, "up_proj", c.hidden, c.intermediate, false, init);
   down_proj = Linear(b, "down_proj", c.intermediate, c.hidden, false, init);
@@ -137,7 +136,7 @@ Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t se
   Builder b(device, dtype, seed, parameters_);
   {
     ModuleScope scope("embed_tokens");
-    embed_tokens_ = b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(kInitStddev));
+    embed_tokens_ = b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(config_.initializer_range));
   }
   {
     ModuleScope scope("layers");
@@ -147,7 +146,7 @@ Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t se
   norm_ = RmsNorm(b, "norm", config_.hidden, config_.rms_eps);
   if (!config_.tied) {
     ModuleScope scope("lm_head");
-    lm_head_ = b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(kInitStddev));
+    lm_head_ = b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(config_.initializer_range));
   }
 }
 

@@ -30,7 +30,7 @@ void RunOptions::resolve() {
     open(seq, full_size ? int64_t{256} : (preset == "demo" ? int64_t{32} : int64_t{10}));
     open(rows, full_size ? int64_t{128} : (preset == "demo" ? int64_t{32} : int64_t{6}));
     open(steps, int64_t{20});
-    open(lr, 2e-3);
+    open(lr, 1e-2);
   }
   if (warmup < 0) warmup = std::min<int64_t>(100, steps / 10);
   optimizer.scale_loss = dtype == DType::f16;

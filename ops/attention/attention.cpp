@@ -134,10 +134,24 @@ Plan plan_attention_backward(const PlanContext& c) {
         {"attention delta", static_cast<size_t>(rows) * size_of(statistics_dtype(q.dtype()))});
     p.launches.push_back({"attention_delta"});
   }
-  if (a.wants_k || a.wants_v) p.launches.push_back({"attention_dk_dv"});
-  if (a.wants_q || a.wants_bias) p.launches.push_back({"attention_dq_dbias"});
-  if (a.wants_bias && !f64 && bias.dtype() != DType::f32 && (bias.size(0) < s.B || bias.size(1) < s.N))
-    p.workspaces.push_back({"dbias in f32", static_cast<size_t>(bias.numel()) * sizeof(float)});
+  const AttentionPasses passes =
+      attention_passes(s, a, bias.defined() ? bias.size(0) : 1, bias.defined() ? bias.size(1) : 1);
+  const auto floats = [&](const char* label, int64_t n) {
+    if (!f64) p.workspaces.push_back({label, static_cast<size_t>(n) * sizeof(float)});
+  };
+  if (passes.single) {
+    p.launches.push_back({"attention_dq_dk_dv"});
+    floats("dq in f32", c.spec.threads * attention_query_sums(s));
+    if (passes.chunks > 0) {
+      p.launches.push_back({"attention_dbias_sum"});
+      floats("partial sums of dbias", passes.chunks * bias.numel());
+    }
+  } else {
+    if (a.wants_k || a.wants_v) p.launches.push_back({"attention_dk_dv"});
+    if (a.wants_q || a.wants_bias) p.launches.push_back({"attention_dq_dbias"});
+    if (a.wants_bias && bias.dtype() != DType::f32 && (bias.size(0) < s.B || bias.size(1) < s.N))
+      floats("dbias in f32", bias.numel());
+  }
   const int64_t products = 1 + a.wants_v + a.wants_scores() + a.wants_q + a.wants_k;
   p.cost.matmul_flops = product({2 * products, pairs, s.D});
   p.cost.vector_flops =
@@ -178,6 +192,9 @@ std::vector<OpCase> backward_cases() {
   add("grouped heads, causal", {2, 1, 4, 2, 5, 7, 6, true}, false, {}, true, true, true);
   add("mask, bias over the rows", {1, 3, 2, 2, 70, 67, 9, false}, true, {1, 1, 2, 70, 67}, true, true, true);
   add("bias of its own", {2, 2, 1, 1, 3, 66, 16, false}, false, {2, 2, 1, 3, 66}, false, true, false);
+  add("one pass, grouped heads, causal", {2, 4, 4, 2, 66, 70, 9, true}, true, {}, true, true, true);
+  add("one pass, bias in chunks", {1, 5, 4, 4, 67, 65, 6, false}, true, {1, 1, 4, 67, 65}, true, true, true);
+  add("one pass, bias of its own", {2, 4, 2, 2, 9, 70, 4, true}, false, {2, 4, 2, 9, 70}, true, true, true);
   add("v alone", {1, 1, 2, 1, 66, 66, 5, true}, true, {}, false, false, true);
   add("bias alone", {2, 1, 2, 2, 9, 10, 4, false}, false, {1, 1, 2, 9, 10}, false, false, false);
   return cases;

@@ -10,12 +10,12 @@
 // + (Lk - Lq); needs Lk >= Lq. Softmax in f32 (f64 for f64). Result: contiguous [B, N, Lq, H, D] of q's type,
 // so merging heads is a view.
 //
-// Keeps q, k, v, key_mask, bias, the result and one f32 per row (logsumexp); workspace does not grow with Lq or
-// Lk, except one f32 per row in backward and, for a 16-bit bias summed over several batches, its gradient in
-// f32. Cost with P = the visible (query, key) pairs of all heads (causal: B N H (Lq (Lk - Lq) + Lq (Lq + 1) /
-// 2)):
-//   forward   4 P D matmul FLOPs, backward 10 P D (5 products; the tiles compute q k^T and dO v^T once for dk,
-//   dv and once more for dq, dbias: that repetition is the implementation's and not counted).
+// Keeps q, k, v, key_mask, bias, the result and one f32 per row (logsumexp). The forward workspace does not
+// grow with Lq or Lk. Backward has one f32 per row and, in one pass (attention_attrs.h says when), per thread
+// one head's dq in f32 and up to four partial sums of dbias; in two passes a summed 16-bit dbias in f32. Cost
+// with P = the visible (query, key) pairs of all heads (causal: B N H (Lq (Lk - Lq) + Lq (Lq + 1) / 2)):
+//   forward 4 P D matmul FLOPs, backward 10 P D (5 products; two passes compute two of them twice, which is the
+//   implementation's and not counted).
 #pragma once
 
 #include "ops/op.h"

@@ -39,11 +39,39 @@ RECKON_INLINE AttentionShape attention_shape(const TensorArg& q, const TensorArg
   return {q.shape[0], q.shape[1], q.shape[2], k.shape[2], q.shape[3], k.shape[3], q.shape[4], causal};
 }
 
+// How backward runs, by shapes alone. In one pass a task owns a key/value head, sums dk and dv tile by tile and
+// dq over the whole length, 5 products in all. In two passes (few heads in all, a gradient not wanted, or a
+// bias shared by the batches) one task owns 64 keys and another one 64 queries, 7 products. A bias shared by
+// the rows takes its gradient from `chunks` partial sums, each over a fixed range of the rows.
+struct AttentionPasses {
+  static constexpr int64_t kFewestTasks = 16, kChunks = 4;
+  bool single = false;
+  int64_t chunks = 0;
+};
+
+RECKON_INLINE AttentionPasses attention_passes(const AttentionShape& s, const AttentionBackwardAttrs& w,
+                                               int64_t bias_b, int64_t bias_n) {
+  AttentionPasses p;
+  if (!(w.wants_q && w.wants_k && w.wants_v)) return p;
+  if (w.wants_bias && bias_b != s.B) return p;
+  if (w.wants_bias && bias_n != s.N) p.chunks = s.N < p.kChunks ? s.N : p.kChunks;
+  p.single = s.B * (p.chunks > 0 ? p.chunks : s.N) * s.Hkv >= p.kFewestTasks;
+  if (!p.single) p.chunks = 0;
+  return p;
+}
+
+// Width of a row of dq's sums: whole pairs of vectors at every instruction set.
+RECKON_INLINE int64_t attention_padded_width(int64_t D) { return (D + 31) / 32 * 32; }
+RECKON_INLINE int64_t attention_query_sums(const AttentionShape& s) {
+  return s.group() * s.Lq * attention_padded_width(s.D);
+}
+
 // Floats of one thread's tiles. Forward: q^T, o^T, k, v, scores and six rows of 64. Backward: two packed
-// operands, two accumulators, two converted ones, scores and their gradient, six rows.
+// operands, two accumulators, two converted ones, keys with padded rows, scores and their gradient, six rows.
 RECKON_INLINE int64_t attention_tile_floats(int64_t D, bool backward) {
-  return (backward ? 6 : 4) * kAttentionBlock * D + (backward ? 2 : 1) * kAttentionBlock * kAttentionBlock +
-         6 * kAttentionBlock;
+  return (backward ? 6 : 4) * kAttentionBlock * D +
+         (backward ? kAttentionBlock * attention_padded_width(D) : 0) +
+         (backward ? 2 : 1) * kAttentionBlock * kAttentionBlock + 6 * kAttentionBlock;
 }
 
 }  // namespace reckon::ops

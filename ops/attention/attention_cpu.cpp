@@ -1,3 +1,4 @@
+#include "ops/attention/attention_backward_tiled.h"
 #include "ops/attention/attention_tiled.h"
 
 namespace reckon::ops::RECKON_ISA {

@@ -114,8 +114,11 @@ inline void attention_backward_kernel(KernelArgs& a) {
       for (int64_t d = 0; d < s.D; ++d) delta[r] += g.as<C>()[from + d] * o.as<C>()[from + d];
     }
   }
-  if (w.wants_k || w.wants_v) a.launch(launch++);  // one pass does all here
-  if (w.wants_q || w.wants_bias) a.launch(launch++);
+  // One pass does all here, whatever the launches of the plan.
+  const AttentionPasses passes =
+      attention_passes(s, w, bias.defined() ? bias.shape[0] : 1, bias.defined() ? bias.shape[1] : 1);
+  if (passes.single || w.wants_k || w.wants_v) a.launch(launch++);
+  if (passes.single ? passes.chunks > 0 : w.wants_q || w.wants_bias) a.launch(launch++);
   for (int64_t b = 0; b < s.B; ++b)
     for (int64_t n = 0; n < s.N; ++n) {
       rows.set_mask(b, n);

@@ -24,17 +24,43 @@ RECKON_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 RECKON_INLINE int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
 RECKON_INLINE int64_t padded_lanes(int64_t n) { return (n + 2 * kWidth - 1) / (2 * kWidth) * (2 * kWidth); }
 
+// exp(x) for x <= 0 (or a rounding error above): k_exp without its upper range, so that the power of two is one
+// factor.
+RECKON_INLINE float exp_of_negative(float x) {
+  const float clamped = x < -87.336f ? -87.336f : x;
+  const float n = __builtin_floorf(clamped * 1.44269504088896f + 0.5f);
+  const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const float y = p * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
+  return x < -87.336f ? 0.0f : y;
+}
+
+struct TileFactors {
+  const float* a;
+  int64_t a_row, a_step;
+  const float* b;
+  int64_t b_row;
+  float* c;
+  int64_t c_row;
+};
+
 template <int ROWS>
-inline void tile_product_rows(int64_t steps, const float* a, int64_t a_row, int64_t a_step, const float* b,
-                              float* c, bool accumulate) {
+inline void tile_product_rows(int64_t steps, TileFactors f, bool accumulate) {
   Floats sums[ROWS][2];
   int64_t offset[ROWS];
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; ++r) {
-    offset[r] = r * a_row;
-    sums[r][0] = accumulate ? load(c + r * kBlock) : Floats{};
-    sums[r][1] = accumulate ? load(c + r * kBlock + kWidth) : Floats{};
+    offset[r] = r * f.a_row;
+    sums[r][0] = accumulate ? load(f.c + r * f.c_row) : Floats{};
+    sums[r][1] = accumulate ? load(f.c + r * f.c_row + kWidth) : Floats{};
   }
+  const float *a = f.a, *b = f.b;
   for (int64_t p = 0; p < steps; ++p) {
     const Floats b0 = load(b), b1 = load(b + kWidth);
 #pragma GCC unroll 8
@@ -43,38 +69,46 @@ inline void tile_product_rows(int64_t steps, const float* a, int64_t a_row, int6
       sums[r][0] = multiply_add(x, b0, sums[r][0]);
       sums[r][1] = multiply_add(x, b1, sums[r][1]);
     }
-    a += a_step;
-    b += kBlock;
+    a += f.a_step;
+    b += f.b_row;
   }
 #pragma GCC unroll 8
   for (int r = 0; r < ROWS; ++r) {
-    store(c + r * kBlock, sums[r][0]);
-    store(c + r * kBlock + kWidth, sums[r][1]);
+    store(f.c + r * f.c_row, sums[r][0]);
+    store(f.c + r * f.c_row + kWidth, sums[r][1]);
   }
 }
 
 template <int ROWS>
-RECKON_INLINE void tile_product_tail(int64_t rows, int64_t steps, const float* a, int64_t a_row, int64_t a_step,
-                                     const float* b, float* c, bool accumulate) {
+RECKON_INLINE void tile_product_tail(int64_t rows, int64_t steps, const TileFactors& f, bool accumulate) {
   if constexpr (ROWS > 0) {
     if (rows == ROWS)
-      tile_product_rows<ROWS>(steps, a, a_row, a_step, b, c, accumulate);
+      tile_product_rows<ROWS>(steps, f, accumulate);
     else
-      tile_product_tail<ROWS - 1>(rows, steps, a, a_row, a_step, b, c, accumulate);
+      tile_product_tail<ROWS - 1>(rows, steps, f, accumulate);
   }
 }
 
-// c[rows][lanes] (+)= a[rows][steps] b[steps][lanes]; b and c have rows of 64.
+// c[rows][lanes] (+)= a[rows][steps] b[steps][lanes], lanes a multiple of two vectors.
+inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int64_t lanes, bool accumulate) {
+  for (int64_t lane = 0; lane < lanes; lane += 2 * kWidth) {
+    TileFactors part = f;
+    part.b += lane;
+    part.c += lane;
+    int64_t r = 0;
+    for (; r + kTileRows <= rows; r += kTileRows) {
+      tile_product_rows<kTileRows>(steps, part, accumulate);
+      part.a += kTileRows * f.a_row;
+      part.c += kTileRows * f.c_row;
+    }
+    tile_product_tail<kTileRows - 1>(rows - r, steps, part, accumulate);
+  }
+}
+
+// The same for b and c with rows of 64.
 inline void tile_product(int64_t rows, int64_t steps, const float* a, int64_t a_row, int64_t a_step,
                          const float* b, float* c, int64_t lanes, bool accumulate) {
-  for (int64_t lane = 0; lane < lanes; lane += 2 * kWidth) {
-    int64_t r = 0;
-    for (; r + kTileRows <= rows; r += kTileRows)
-      tile_product_rows<kTileRows>(steps, a + r * a_row, a_row, a_step, b + lane, c + r * kBlock + lane,
-                                   accumulate);
-    tile_product_tail<kTileRows - 1>(rows - r, steps, a + r * a_row, a_row, a_step, b + lane,
-                                     c + r * kBlock + lane, accumulate);
-  }
+  tile_product(rows, steps, {a, a_row, a_step, b, kBlock, c, kBlock}, lanes, accumulate);
 }
 
 // f(column, first_row, v): the kWidth rows from first_row of one column as a vector, zeros past `rows`, up to

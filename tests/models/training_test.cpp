@@ -194,7 +194,7 @@ TEST(Training, ResumingAnotherRunIsRefusedByName) {
 
 TEST(Training, ItLearns) {
   for (Family family : {Family::qwen, Family::evoformer}) {
-    RunOptions o = options(family, kPolicies[0], DType::f32, FusionSet::all(), 40);
+    RunOptions o = options(family, kPolicies[0], DType::f32, FusionSet::all(), 60);
     o.dropout = false;
     const Outcome r = run(o, DeviceKind::cpu);
     EXPECT_LT(r.losses.back(), 0.7 * r.losses.front()) << name_of(family);
