@@ -63,13 +63,17 @@ class OpNode : public Node {
       : op_(op), attrs_(std::move(attrs)), needs_(needs) {}
   void save(const Tensor& t, bool allow_recipe) { saved_.emplace_back(t, allow_recipe); }
   TensorList run(std::vector<Tensor>& output_grads) override;
-  void release() override { saved_.clear(); }
+  void release() override {
+    saved_.clear();
+    released_ = true;
+  }
 
  private:
   const ops::OpDef& op_;
   ops::AttrsPtr attrs_;
   uint32_t needs_;
   std::vector<SavedTensor> saved_;
+  bool released_ = false;
 };
 
 int64_t next_sequence();

@@ -47,7 +47,8 @@ namespace {
 // [-87, 88], 0 below and infinity above, NaN stays NaN.
 RECKON_INLINE float k_exp(float x) {
   const float clamped = x < -87.336f ? -87.336f : (x > 88.722f ? 88.722f : x);
-  const float n = __builtin_floorf(clamped * 1.44269504088896f + 0.5f);
+  // Adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits: rounding without a library call.
+  const float n = (clamped * 1.44269504088896f + 12582912.0f) - 12582912.0f;
   const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;

@@ -6,8 +6,25 @@
 #include "runtime/core/error.h"
 #include "runtime/core/format.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace reckon {
 namespace {
+
+// In sanitizer builds the parts of a segment that no tensor owns (gaps and rounding) may not be touched, so that a
+// kernel that writes past its tensor is caught although the segment is one mapping.
+void forbid([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p, [[maybe_unused]] size_t n) {
+#if defined(__SANITIZE_ADDRESS__)
+  if (source.readable_by_host()) ASAN_POISON_MEMORY_REGION(p, n);
+#endif
+}
+void allow([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p, [[maybe_unused]] size_t n) {
+#if defined(__SANITIZE_ADDRESS__)
+  if (source.readable_by_host()) ASAN_UNPOISON_MEMORY_REGION(p, n);
+#endif
+}
 
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -17,8 +34,11 @@ Arena::Arena(std::unique_ptr<MemorySource> source, ArenaPolicy policy, std::func
     : source_(std::move(source)), policy_(policy), emit_(std::move(emit)) {}
 
 Arena::~Arena() {
-  for (Segment& s : segments_)
-    if (s.base) source_->release(s.base, s.size);
+  for (Segment& s : segments_) {
+    if (!s.base) continue;
+    allow(*source_, s.base, s.size);
+    source_->release(s.base, s.size);
+  }
 }
 
 bool Arena::add_segment(size_t rounded, bool small) {
@@ -29,6 +49,7 @@ bool Arena::add_segment(size_t rounded, bool small) {
   if (!fits()) return false;
   std::byte* base = source_->acquire(size);
   if (!base) return false;
+  forbid(*source_, base, size);
   // Slots of released segments are reused, so that segment numbers stay small.
   auto slot = std::find_if(segments_.begin(), segments_.end(), [](const Segment& s) { return !s.base; });
   if (slot == segments_.end()) slot = segments_.insert(segments_.end(), Segment{});
@@ -68,6 +89,7 @@ Block Arena::allocate(size_t bytes, const AllocTag& tag) {
   }
 
   Block block{next_id_++, g.segment, g.offset, bytes, rounded, segment.base + g.offset};
+  allow(*source_, block.data, bytes);
   live_.emplace(block.id, Live{tag, bytes});
   by_category_[static_cast<size_t>(tag.category)] += bytes;
   ++stats_.n_allocations;
@@ -91,6 +113,7 @@ void Arena::free(const Block& block) noexcept {
   stats_.requested -= block.bytes;
   stats_.rounded -= block.rounded;
 
+  forbid(*source_, block.data, block.rounded);
   Segment& segment = segments_[block.segment];
   auto& gaps = gaps_[segment.small];
   auto piece = segment.pieces.find(block.offset);
@@ -141,6 +164,7 @@ void Arena::release_free_segments() {
     Segment& s = segments_[i];
     if (!s.base || s.pieces.size() != 1 || !s.pieces.begin()->second.free) continue;
     gaps_[s.small].erase({s.size, static_cast<int32_t>(i), 0});
+    allow(*source_, s.base, s.size);
     source_->release(s.base, s.size);
     stats_.reserved -= s.size;
     Event e{.kind = EventKind::segment_released, .id = static_cast<int64_t>(i), .bytes = static_cast<int64_t>(s.size)};

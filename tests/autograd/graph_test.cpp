@@ -1,0 +1,119 @@
+// The graph: what it keeps, what it frees, hooks, and the errors of misuse.
+#include <gtest/gtest.h>
+
+#include "autograd/checkpoint.h"
+#include "autograd/engine.h"
+#include "ops/activation/activation.h"
+#include "ops/binary/binary.h"
+#include "ops/cast/cast.h"
+#include "ops/fill/fill.h"
+#include "ops/linear/linear.h"
+#include "ops/sum/sum.h"
+#include "tests/support/op_case_runner.h"
+
+namespace reckon::testing {
+namespace {
+
+Tensor leaf(Device& d, const Shape& shape, double value) {
+  Tensor t = ops::full(d, shape, DType::f32, value, Category::parameter, "leaf");
+  autograd::set_requires_grad(t);
+  return t;
+}
+
+TEST(Graph, HooksSeeAGradientAndMayReplaceIt) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {3}, 2.0);
+  const Tensor y = ops::mul(x, x);
+  int seen = 0;
+  autograd::add_grad_hook(y, [&](const Tensor& g) {
+    ++seen;
+    return ops::scale(g, 10.0);
+  });
+  autograd::add_grad_hook(x, [&](const Tensor&) {
+    ++seen;
+    return Tensor{};  // looks only
+  });
+  autograd::backward(ops::sum_all(y));
+  EXPECT_EQ(seen, 3) << "y once, x once per factor of the product";
+  EXPECT_EQ(to_doubles(autograd::grad_of(x)), std::vector<double>(3, 40.0));
+}
+
+TEST(Graph, ADroppedBranchFreesWhatItKeptAtOnce) {
+  auto d = make_device(DeviceKind::meta);
+  Tensor x = leaf(*d, {1000}, 1.0);
+  const size_t before = d->arena().stats().requested;
+  {
+    const Tensor branch = ops::silu(ops::silu(ops::exp(x)));
+    EXPECT_EQ(d->arena().live_bytes(Category::saved), 8000u) << "exp's output and silu's input are one tensor; the second silu keeps another";
+  }
+  EXPECT_EQ(d->arena().stats().requested, before);
+}
+
+TEST(Graph, GradientsAccumulateOverBackwardCallsInOneBuffer) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {4}, 3.0);
+  autograd::backward(ops::sum_all(ops::mul(x, x)));
+  const auto first = autograd::grad_of(x).storage();
+  autograd::backward(ops::sum_all(x));
+  EXPECT_EQ(to_doubles(autograd::grad_of(x)), std::vector<double>(4, 7.0));
+  EXPECT_EQ(d->arena().live_bytes(Category::gradient), 16u);
+}
+
+TEST(Graph, AnOverwrittenSavedTensorIsNoticed) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {4}, 3.0);
+  const Tensor y = ops::exp(x);
+  const Tensor loss = ops::sum_all(y);
+  ops::fill(y, 0.0);
+  EXPECT_THROW(autograd::backward(loss), Error);
+}
+
+TEST(Graph, ASecondBackwardIsAClearError) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {4}, 3.0);
+  const Tensor loss = ops::sum_all(ops::exp(x));
+  autograd::backward(loss);
+  try {
+    autograd::backward(loss);
+    FAIL() << "the graph was freed";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("a second time"), std::string::npos) << e.what();
+  }
+  autograd::CheckpointScope block(autograd::CheckpointPolicy::block);
+  const auto f = [](std::span<const Tensor> in) -> TensorList { return {ops::exp(in[0])}; };
+  const Tensor again = ops::sum_all(autograd::segment(autograd::Boundary::block, f, {x})[0]);
+  autograd::backward(again);
+  EXPECT_THROW(autograd::backward(again), Error);
+}
+
+TEST(Graph, BackwardNeedsASeedOrASingleNumber) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {4}, 3.0);
+  EXPECT_THROW(autograd::backward(ops::exp(x)), Error);
+  const Tensor constant = ops::full(*d, {}, DType::f32, 1.0);
+  EXPECT_THROW(autograd::backward(constant), Error) << "nothing below it collects a gradient";
+}
+
+TEST(Graph, ASegmentThatTakesAnotherPathIsRefused) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {4}, 3.0);
+  autograd::CheckpointScope block(autograd::CheckpointPolicy::block);
+  auto calls = std::make_shared<int>(0);
+  const auto f = [calls](std::span<const Tensor> in) -> TensorList { return {++*calls == 1 ? ops::exp(in[0]) : ops::silu(in[0])}; };
+  const Tensor loss = ops::sum_all(autograd::segment(autograd::Boundary::block, f, {x})[0]);
+  EXPECT_THROW(autograd::backward(loss), Error);
+}
+
+TEST(Graph, TheGradientOfASharedBufferIsNotStolen) {
+  // add hands one gradient to both of its inputs; each leaf must still own its buffer.
+  auto d = make_device(DeviceKind::cpu);
+  Tensor a = leaf(*d, {4}, 1.0), b = leaf(*d, {4}, 2.0);
+  autograd::backward(ops::sum_all(ops::add(a, b)));
+  EXPECT_NE(autograd::grad_of(a).storage(), autograd::grad_of(b).storage());
+  autograd::backward(ops::sum_all(a));
+  EXPECT_EQ(to_doubles(autograd::grad_of(a)), std::vector<double>(4, 2.0));
+  EXPECT_EQ(to_doubles(autograd::grad_of(b)), std::vector<double>(4, 1.0));
+}
+
+}  // namespace
+}  // namespace reckon::testing
