@@ -79,6 +79,23 @@ void read_by_name(const Field& f, Array& values) {
   for (size_t i = 0; i < values.size(); ++i) values[i] = f.at(name_of(static_cast<E>(i))).integer();
 }
 
+// Sums of what a file claims: one that leaves 64 bits is as damaged as one that does not close.
+class FileSum {
+ public:
+  explicit FileSum(const Field& where) : where_(where) {}
+  FileSum& operator+=(int64_t n) {
+    if (__builtin_add_overflow(sum_, n, &sum_)) where_.fail("numbers whose sum is below 2^63");
+    return *this;
+  }
+  int64_t value() const { return sum_; }
+
+ private:
+  const Field& where_;
+  int64_t sum_ = 0;
+};
+
+void add_flops(const Cost& c, FileSum& sum) { (sum += c.matmul_flops) += c.vector_flops; }
+
 NameId name_in_row(const Field& row, size_t i) { return intern(row.item(i).text()); }
 
 Json to_json(const StepBooks& b) {
@@ -183,12 +200,19 @@ StepBooks step_of(const Field& f) {
     b.timeline.push_back(p);
   }
   // The books must still close: a file that was edited or cut is not worth reading on.
-  int64_t bytes = 0, rounded = 0, kept = 0;
+  FileSum bytes(f), rounded(f), kept(f), flops(f), launches(f);
   for (const Cell& c : b.cells) bytes += c.bytes, rounded += c.rounded;
   for (const SavedCell& c : b.saved) kept += c.alias ? 0 : c.bytes;
-  if (bytes != b.peak_bytes) f.at("peak_bytes").fail(fmt::format("the sum of its cells, {}", bytes));
-  if (rounded != b.peak_rounded) f.at("peak_rounded").fail(fmt::format("the sum of its cells, {}", rounded));
-  if (kept != b.saved_bytes) f.at("saved_bytes").fail(fmt::format("the sum of its cells, {}", kept));
+  const auto closes = [&](std::string_view key, int64_t claimed, const FileSum& sum) {
+    if (claimed != sum.value()) f.at(key).fail(fmt::format("the sum of its cells, {}", sum.value()));
+  };
+  closes("peak_bytes", b.peak_bytes, bytes);
+  closes("peak_rounded", b.peak_rounded, rounded);
+  closes("saved_bytes", b.saved_bytes, kept);
+  for (const WorkCell& w : b.work) {
+    add_flops(w.cost, flops);
+    for (int64_t n : w.launches) launches += n;
+  }
   return b;
 }
 

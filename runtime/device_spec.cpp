@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "runtime/core/error.h"
@@ -15,14 +17,32 @@ namespace {
 
 using Json = nlohmann::json;
 
+// What stands there, without following a hostile file into its depth.
+std::string excerpt(const Json& v) {
+  if (v.is_structured()) return fmt::format("an {} of {} values", v.type_name(), v.size());
+  std::string text = v.dump();
+  return text.size() > 60 ? text.substr(0, 57) + "..." : text;
+}
+
+// Whole numbers may be written as 4e10, as long as they are exact.
 template <class T>
 T field(const Json& j, const std::string& file, const char* name, T fallback) {
   if (!j.contains(name)) return fallback;
   const Json& v = j.at(name);
-  const bool good = std::is_same_v<T, std::string> ? v.is_string() : (v.is_number() && v.get<double>() >= 0);
-  RECKON_CHECK(good, "{}: field '{}' must be a {}, got {}", file, name,
-               std::is_same_v<T, std::string> ? "text" : "number that is not negative", v.dump());
-  return v.get<T>();
+  if constexpr (std::is_same_v<T, std::string>) {
+    RECKON_CHECK(v.is_string(), "{}: field '{}' must be a text, got {}", file, name, excerpt(v));
+    return v.get<std::string>();
+  } else if constexpr (std::is_same_v<T, double>) {
+    RECKON_CHECK(v.is_number() && v.get<double>() >= 0, "{}: field '{}' must be a number that is not negative, got {}", file, name,
+                 excerpt(v));
+    return v.get<double>();
+  } else {
+    constexpr double most = sizeof(T) == sizeof(int) ? 0x1p31 - 1 : 0x1p53;
+    const double number = v.is_number() ? v.get<double>() : -1;
+    RECKON_CHECK(number >= 0 && number <= most && number == std::floor(number),
+                 "{}: field '{}' must be a whole number from 0 to {:.0f}, got {}", file, name, most, excerpt(v));
+    return static_cast<T>(number);
+  }
 }
 
 }  // namespace
@@ -57,9 +77,13 @@ DeviceSpec DeviceSpec::from_json_file(const std::string& path) {
   RECKON_CHECK(in.good(), "cannot read the hardware spec '{}'", path);
   std::stringstream text;
   text << in.rdbuf();
+  return from_json_text(text.str(), path);
+}
+
+DeviceSpec DeviceSpec::from_json_text(const std::string& text, const std::string& path) {
   Json j;
   try {
-    j = Json::parse(text.str());
+    j = Json::parse(text);
   } catch (const Json::exception& e) {
     raise_error(fmt::format("{} is not JSON: {}", path, e.what()));
   }

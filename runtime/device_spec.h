@@ -28,6 +28,7 @@ struct DeviceSpec {
 
   static DeviceSpec this_machine();                       // threads and memory of this machine
   static DeviceSpec from_json_file(const std::string& path);  // Error names the field, what was expected and what came
+  static DeviceSpec from_json_text(const std::string& text, const std::string& name);  // `name` stands for the file in messages
   std::string to_json() const;
 };
 

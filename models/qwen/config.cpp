@@ -40,6 +40,26 @@ constexpr Row kPublished[] = {
     {"tiny3", true, false, 32, 2, 4, 2, 16, 48, 257, 1e-6},
 };
 
+// In int64_t for the answer, in double to see beforehand whether it fits.
+template <class N>
+N count_per_layer(const QwenConfig& c) {
+  const N hidden = N(c.hidden), q = N(c.heads) * N(c.head_dim), kv = N(c.kv_heads) * N(c.head_dim);
+  return hidden * q + N(2) * hidden * kv + q * hidden + N(3) * hidden * N(c.intermediate) + N(2) * hidden +
+         (c.qkv_bias ? q + N(2) * kv : N(0)) + (c.qk_norm ? N(2) * N(c.head_dim) : N(0));
+}
+
+template <class N>
+N count_all(const QwenConfig& c) {
+  return N(c.vocab) * N(c.hidden) * N(c.tied ? 1 : 2) + N(c.layers) * count_per_layer<N>(c) + N(c.hidden);
+}
+
+// What stands there, without following a hostile file into its depth.
+std::string excerpt(const Json& v) {
+  if (v.is_structured()) return fmt::format("an {} of {} values", v.type_name(), v.size());
+  std::string text = v.dump();
+  return text.size() > 60 ? text.substr(0, 57) + "..." : text;
+}
+
 }  // namespace
 
 void QwenConfig::validate() const {
@@ -51,15 +71,13 @@ void QwenConfig::validate() const {
                name, heads, kv_heads);
   RECKON_CHECK(head_dim % 2 == 0, "{}: rotary embedding pairs elements of a head, so head_dim must be even, got {}", name, head_dim);
   RECKON_CHECK(rms_eps > 0 && rope_theta > 0, "{}: rms_norm_eps and rope_theta must be positive", name);
+  RECKON_CHECK(count_all<double>(*this) < 0x1p60, "{}: {:.3g} parameters are more than 2^60: is a size in config.json wrong?", name,
+               count_all<double>(*this));
 }
 
-int64_t QwenConfig::n_parameters_per_layer() const {
-  const int64_t q = heads * head_dim, kv = kv_heads * head_dim;
-  return hidden * q + 2 * hidden * kv + q * hidden + 3 * hidden * intermediate + 2 * hidden + (qkv_bias ? q + 2 * kv : 0) +
-         (qk_norm ? 2 * head_dim : 0);
-}
+int64_t QwenConfig::n_parameters_per_layer() const { return count_per_layer<int64_t>(*this); }
 
-int64_t QwenConfig::n_parameters() const { return vocab * hidden * (tied ? 1 : 2) + layers * n_parameters_per_layer() + hidden; }
+int64_t QwenConfig::n_parameters() const { return count_all<int64_t>(*this); }
 
 QwenConfig QwenConfig::preset(const std::string& name) {
   for (const Row& r : kPublished) {
@@ -111,19 +129,22 @@ QwenConfig QwenConfig::from_json_text(const std::string& text, const std::string
       RECKON_CHECK(fallback >= 0, "{}: field '{}' is missing", path, key);
       return fallback;
     }
-    RECKON_CHECK(j[key].is_number_integer(), "{}: field '{}' must be an integer, got {}", path, key, j[key].dump());
+    RECKON_CHECK(j[key].is_number_integer() && !(j[key].is_number_unsigned() && j[key].get<uint64_t>() > INT64_MAX),
+                 "{}: field '{}' must be an integer below 2^63, got {}", path, key, excerpt(j[key]));
     return j[key].get<int64_t>();
   };
   const auto real = [&](const char* key, double fallback) {
     if (!j.contains(key)) return fallback;
-    RECKON_CHECK(j[key].is_number(), "{}: field '{}' must be a number, got {}", path, key, j[key].dump());
+    RECKON_CHECK(j[key].is_number(), "{}: field '{}' must be a number, got {}", path, key, excerpt(j[key]));
     return j[key].get<double>();
   };
   const auto boolean = [&](const char* key, bool fallback) {
     if (!j.contains(key)) return fallback;
-    RECKON_CHECK(j[key].is_boolean(), "{}: field '{}' must be true or false, got {}", path, key, j[key].dump());
+    RECKON_CHECK(j[key].is_boolean(), "{}: field '{}' must be true or false, got {}", path, key, excerpt(j[key]));
     return j[key].get<bool>();
   };
+  RECKON_CHECK(!j.contains("model_type") || j["model_type"].is_string(), "{}: field 'model_type' must be a text, got {}", path,
+               excerpt(j["model_type"]));
   const std::string type = j.value("model_type", std::string("qwen2"));
   RECKON_CHECK(type == "qwen2" || type == "qwen3", "{}: model_type '{}' is not supported: expected qwen2 or qwen3", path, type);
   RECKON_CHECK(!boolean("use_sliding_window", false), "{}: sliding-window attention is not supported", path);

@@ -133,5 +133,12 @@ TEST_F(RunFile, BooksThatDoNotCloseAreRefused) {
   EXPECT_NE(message_after("/books/last/saved_bytes", 1).find("the sum of its cells"), std::string::npos);
 }
 
+TEST_F(RunFile, SumsThatLeave64BitsAreRefused) {
+  for (const char* cell : {"cells/rows/0/5", "cells/rows/0/6", "work/rows/0/8"})
+    EXPECT_NE(message_after(std::string("/books/highest/") + cell, INT64_MAX).find("whose sum is below 2^63"),
+              std::string::npos)
+        << cell;
+}
+
 }  // namespace
 }  // namespace reckon::testing
