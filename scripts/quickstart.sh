@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, trains both demo models on real data, and shows what each flag did to memory.
+# Installs what is missing, builds, trains two demo models on real data, and shows what each flag did to memory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install_dependencies.sh

@@ -46,7 +46,8 @@ int64_t PairformerConfig::n_parameters() const {
   using A = ResidueAlphabet;
   const int64_t residue_and_profile = A::kInputs + A::kTargets;
   const int64_t embedder = residue_and_profile * (c_s + 2 * c_z) + A::kRelativePositions * c_z;
-  return n_parameters_of_blocks() + embedder + A::kTargets * c_s;
+  const int64_t head = 2 * c_s + A::kTargets * c_s;
+  return n_parameters_of_blocks() + embedder + head;
 }
 
 std::vector<std::string> PairformerConfig::preset_names() { return {"alphafold3", "demo", "tiny"}; }

@@ -17,9 +17,10 @@ using Alphabet = ResidueAlphabet;
 
 MaskedResidueModel::Embedder MaskedResidueModel::embedder(Builder& b, std::string_view name, int64_t width) {
   ModuleScope scope(intern(name));
-  constexpr int64_t fan_in = Alphabet::kInputs + Alphabet::kTargets;  // one-hot residue beside profile
-  return {b.parameter("residue", {Alphabet::kInputs, width}, Init::lecun(fan_in)),
-          Linear(b, "profile", Alphabet::kTargets, width, false, Init::lecun(fan_in))};
+  // One-hot residues have length 1 and profiles little less, whatever their width: with their width as
+  // fan-in all positions would start nearly alike.
+  return {b.parameter("residue", {Alphabet::kInputs, width}, Init::lecun(1)),
+          Linear(b, "profile", Alphabet::kTargets, width, false, Init::lecun(1))};
 }
 
 Tensor MaskedResidueModel::Embedder::operator()(const ResidueTensors& batch) const {
@@ -36,8 +37,8 @@ MaskedResidueModel::MaskedResidueModel(Device& device, const PairformerConfig& c
     single_ = embedder(b, "single", config_.c_s);
     left_ = embedder(b, "left", config_.c_z);
     right_ = embedder(b, "right", config_.c_z);
-    position_embedding_ = b.parameter("relative_position", {Alphabet::kRelativePositions, config_.c_z},
-                                      Init::lecun(Alphabet::kRelativePositions));
+    position_embedding_ =
+        b.parameter("relative_position", {Alphabet::kRelativePositions, config_.c_z}, Init::lecun(1));
   }
   {
     ModuleScope scope("blocks");
@@ -45,6 +46,7 @@ MaskedResidueModel::MaskedResidueModel(Device& device, const PairformerConfig& c
       blocks_.push_back(std::make_unique<PairformerBlock>(b, std::to_string(i), config_, fuse_));
   }
   ModuleScope scope("masked_residue_head");
+  head_norm_ = LayerNorm(b, "layer_norm", config_.c_s);
   head_weight_ = b.parameter("weight", {Alphabet::kTargets, config_.c_s}, Init::constant(0));
 }
 
@@ -75,7 +77,7 @@ Tensor MaskedResidueModel::loss(const ResidueTensors& batch, bool training) cons
   PhaseScope phase(Phase::loss);
   ModuleScope scope("masked_residue_head");
   const Tensor targets = batch.targets.reshaped({B * N});
-  const Tensor rows = ops::reshape(s, {B * N, config_.c_s});
+  const Tensor rows = head_norm_(ops::reshape(s, {B * N, config_.c_s}));
   s = {};
   if (fuse_.has(Fusion::cross_entropy))
     return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);

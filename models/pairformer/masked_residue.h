@@ -44,7 +44,8 @@ class MaskedResidueModel {
   Embedder single_, left_, right_;
   Tensor position_embedding_;
   std::vector<std::unique_ptr<PairformerBlock>> blocks_;
-  Tensor head_weight_;  // [22, c_s], no bias: it can go straight into the fused loss
+  LayerNorm head_norm_;  // nothing in the blocks bounds the sum of residuals
+  Tensor head_weight_;   // [22, c_s], no bias: it can go straight into the fused loss
 };
 
 }  // namespace reckon::models

@@ -35,7 +35,7 @@ void RunOptions::resolve() {
     open(batch, full_size ? int64_t{1} : (preset == "demo" ? int64_t{4} : int64_t{2}));
     open(seq, full_size ? int64_t{384} : (preset == "demo" ? int64_t{32} : int64_t{10}));
     open(steps, int64_t{40});
-    open(lr, 1e-2);
+    open(lr, preset == "tiny" ? 1e-2 : 3e-3);
   } else {
     open(batch, int64_t{1});
     open(seq, full_size ? int64_t{256} : (preset == "demo" ? int64_t{32} : int64_t{10}));

@@ -200,7 +200,10 @@ TEST(Training, ItLearns) {
     RunOptions o = options(family, kPolicies[0], DType::f32, FusionSet::all(), 60);
     o.dropout = false;
     const Outcome r = run(o, DeviceKind::cpu);
-    EXPECT_LT(r.losses.back(), 0.7 * r.losses.front()) << name_of(family);
+    double last = 0;  // a step predicts a handful of residues, so one alone says little
+    for (size_t i = r.losses.size() - 10; i < r.losses.size(); ++i) last += r.losses[i] / 10;
+    EXPECT_LT(last, 0.7 * r.losses.front()) << name_of(family);
+    RecordProperty(std::string(name_of(family)), fmt::format("{:.3f} -> {:.3f}", r.losses.front(), last));
   }
 }
 
