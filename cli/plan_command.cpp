@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/run_flags.h"
 #include "models/evoformer/config.h"
+#include "models/pairformer/config.h"
 #include "models/qwen/config.h"
 #include "models/train/trainer.h"
 #include "profiler/json.h"
@@ -26,6 +27,11 @@ std::string parameter_formula(const models::RunOptions& o, int64_t counted) {
     const auto c = o.config.empty() ? models::QwenConfig::preset(o.preset) : models::QwenConfig::from_json_file(o.config);
     return fmt::format("parameters: {} counted, {} by formula; {} per layer", format_count(counted), format_count(c.n_parameters()),
                        format_count(c.n_parameters_per_layer()));
+  }
+  if (o.family == models::Family::pairformer) {
+    const auto c = models::PairformerConfig::preset(o.preset);
+    return fmt::format("parameters: {} counted, {} by formula; blocks {} ({} per block)", format_count(counted), format_count(c.n_parameters()),
+                       format_count(c.n_parameters_of_blocks()), format_count(c.n_parameters_per_block()));
   }
   const auto c = models::EvoformerConfig::preset(o.preset);
   return fmt::format("parameters: {} counted; blocks {} by formula ({} per block)", format_count(counted),

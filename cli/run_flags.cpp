@@ -72,13 +72,15 @@ std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind) const {
 }
 
 void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
-  app.add_option("MODEL", f.family, "qwen: Qwen2/2.5/3 decoder, next-token loss; evoformer: AlphaFold 2 Evoformer, masked-MSA loss")->required();
+  app.add_option("MODEL", f.family, "qwen: Qwen2/2.5/3 decoder, next-token loss; evoformer: AlphaFold 2 Evoformer, masked-MSA loss; "
+                 "pairformer: AlphaFold 3 Pairformer, masked residues of one row from the profile of the others")->required();
   auto* sizes = "Model and sizes";
-  app.add_option("--preset", f.preset, "Model sizes. qwen: demo, tiny, tiny3, qwen2.5-0.5b ... qwen2.5-72b, qwen3-0.6b ... qwen3-32b. evoformer: demo, tiny, alphafold2")
+  app.add_option("--preset", f.preset, "Model sizes. qwen: demo, tiny, tiny3, qwen2.5-0.5b ... qwen2.5-72b, qwen3-0.6b ... qwen3-32b. evoformer: demo, tiny, alphafold2. "
+                 "pairformer: demo, tiny, alphafold3")
       ->capture_default_str()->group(sizes);
   app.add_option("--config", f.config, "qwen: a Hugging Face config.json, or a preset's name; wins over --preset")->group(sizes);
-  app.add_option("--batch", f.batch, "Sequences (or crops) per micro-batch; 0: the preset's")->group(sizes);
-  app.add_option("--seq", f.seq, "qwen: tokens per sequence; evoformer: residues of the crop; 0: the preset's")->group(sizes);
+  app.add_option("--batch", f.batch, "Sequences per micro-batch (evoformer: crops); 0: the preset's")->group(sizes);
+  app.add_option("--seq", f.seq, "qwen: tokens per sequence; evoformer, pairformer: residues of the crop; 0: the preset's")->group(sizes);
   app.add_option("--rows", f.rows, "evoformer: alignment rows of the crop; 0: the preset's")->group(sizes);
 
   auto* toggles = "Toggles (what changes memory)";
@@ -105,10 +107,10 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_option("--weight-decay", f.weight_decay, "Decoupled weight decay")->capture_default_str()->group(training);
   app.add_option("--clip", f.clip, "Largest gradient norm; 0: no clipping")->capture_default_str()->group(training);
   app.add_option("--seed", f.seed, "Seed of initial weights, data order and dropout")->capture_default_str()->group(training);
-  app.add_flag("--no-dropout", f.no_dropout, "evoformer: train without dropout")->group(training);
+  app.add_flag("--no-dropout", f.no_dropout, "evoformer, pairformer: train without dropout")->group(training);
   if (!with_data) return;
   auto* data = "Data";
-  app.add_option("--data", f.data, "qwen: a text file or a folder of them; evoformer: an alignment (a3m, Stockholm, aligned FASTA, one row per line; plain or .gz)")
+  app.add_option("--data", f.data, "qwen: a text file or a folder of them; evoformer, pairformer: an alignment (a3m, Stockholm, aligned FASTA, one row per line; plain or .gz)")
       ->group(data);
   app.add_option("--tokenizer", f.tokenizer, "qwen: bytes, or a tokenizer.json")->capture_default_str()->group(data);
   app.add_option("--cache", f.cache, "qwen: folder for the memory-mapped token file")->capture_default_str()->group(data);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, trains both demo models on real data, and shows what each flag did to memory.
+# Installs what is missing, builds, trains two demo models on real data, and shows what each flag did to memory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/install_dependencies.sh
@@ -30,5 +30,6 @@ build/reckon compare "$runs/evoformer" "$runs/evoformer-fused"
 say "The dry run is the run"
 build/reckon audit qwen --data "$data/licenses" --preset demo --steps 2 --cache "$runs/cache"
 build/reckon audit evoformer --data "$data/demo_1000.aln" --preset demo --steps 2
+build/reckon audit pairformer --data "$data/demo_1000.aln" --preset demo --steps 2
 say "A number before the run: Qwen2.5-72B on paper"
 build/reckon plan qwen --config qwen2.5-72b --seq 4096 --checkpoint block --fuse all --dtype bf16

@@ -23,40 +23,6 @@ Init pair_bias_init(int64_t c_z) { return Init::normal(1.0 / std::sqrt(static_ca
 
 }  // namespace
 
-void PairformerConfig::validate() const {
-  for (const auto& [what, v] : {std::pair{"c_s", c_s},
-                                {"c_z", c_z},
-                                {"heads_single", heads_single},
-                                {"c_hidden_pair", c_hidden_pair},
-                                {"heads_pair", heads_pair},
-                                {"c_hidden_mul", c_hidden_mul},
-                                {"pair_transition_n", pair_transition_n},
-                                {"single_transition_n", single_transition_n}})
-    RECKON_CHECK(v >= 1 && v <= (int64_t{1} << 24), "pairformer: {} must be between 1 and 2^24, got {}", what,
-                 v);
-  RECKON_CHECK(c_s % heads_single == 0,
-               "pairformer: {} heads do not divide the {} channels of the single track", heads_single, c_s);
-  RECKON_CHECK(pair_dropout >= 0 && pair_dropout < 1, "pairformer: pair_dropout must be in [0, 1), got {}",
-               pair_dropout);
-}
-
-PairStackConfig PairformerConfig::pair_stack() const {
-  return {.c_z = c_z,
-          .c_hidden = c_hidden_pair,
-          .heads = heads_pair,
-          .c_hidden_mul = c_hidden_mul,
-          .transition_n = pair_transition_n,
-          .dropout = pair_dropout,
-          .fuse_projection_weights = fuse_projection_weights,
-          .biases = false,
-          .swiglu_transition = true};
-}
-
-int64_t PairformerConfig::n_parameters_per_block() const {
-  const int64_t attention = 2 * c_s + 2 * c_z + c_z * heads_single + 5 * c_s * c_s + c_s;
-  return pair_stack().n_parameters() + attention + 2 * c_s + 3 * single_transition_n * c_s * c_s;
-}
-
 AttentionPairBias::AttentionPairBias(Builder& b, std::string_view n, int64_t c_s, int64_t c_z, int64_t heads,
                                      double mask_value)
     : name(intern(n)) {

@@ -4,23 +4,9 @@
 #pragma once
 
 #include "models/evoformer/evoformer.h"
+#include "models/pairformer/config.h"
 
 namespace reckon::models {
-
-struct PairformerConfig {
-  int64_t c_s = 384, c_z = 128;
-  int64_t heads_single = 16;                   // of width c_s / heads_single
-  int64_t c_hidden_pair = 32, heads_pair = 4;  // width per head, heads
-  int64_t c_hidden_mul = 128;
-  int64_t pair_transition_n = 4, single_transition_n = 4;
-  double pair_dropout = 0.25;
-  bool fuse_projection_weights = false;  // a and b projections of the triangle update in one weight
-  double single_mask_value = 1e9;        // subtracted from logits of masked keys in the single attention
-
-  void validate() const;
-  PairStackConfig pair_stack() const;
-  int64_t n_parameters_per_block() const;  // closed form
-};
 
 // Algorithm 24 without conditioning: only q has a bias.
 struct AttentionPairBias {

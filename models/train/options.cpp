@@ -7,24 +7,35 @@
 namespace reckon::models {
 
 Family family_from_name(std::string_view name) {
-  for (Family f : {Family::qwen, Family::evoformer})
+  for (Family f : kFamilies)
     if (name == name_of(f)) return f;
-  raise_error(fmt::format("unknown model '{}': expected qwen or evoformer", name));
+  raise_error(fmt::format("unknown model '{}': expected qwen, evoformer or pairformer", name));
 }
 
-std::string_view name_of(Family f) { return f == Family::qwen ? "qwen" : "evoformer"; }
+std::string_view name_of(Family f) {
+  switch (f) {
+    case Family::qwen: return "qwen";
+    case Family::evoformer: return "evoformer";
+    case Family::pairformer: return "pairformer";
+  }
+  raise_error(fmt::format("family {} has no name", static_cast<int>(f)));
+}
 
 void RunOptions::resolve() {
-  const bool q = family == Family::qwen;
   const bool full_size = preset != "demo" && preset != "tiny" && preset != "tiny3";
   const auto open = [](auto& value, auto fallback) {
     if (value == 0) value = fallback;
   };
-  if (q) {
+  if (family == Family::qwen) {
     open(batch, full_size ? int64_t{1} : (preset == "demo" ? int64_t{8} : int64_t{2}));
     open(seq, full_size ? int64_t{2048} : (preset == "demo" ? int64_t{128} : int64_t{16}));
     open(steps, int64_t{60});
     open(lr, 3e-3);
+  } else if (family == Family::pairformer) {
+    open(batch, full_size ? int64_t{1} : (preset == "demo" ? int64_t{4} : int64_t{2}));
+    open(seq, full_size ? int64_t{384} : (preset == "demo" ? int64_t{32} : int64_t{10}));
+    open(steps, int64_t{40});
+    open(lr, preset == "tiny" ? 1e-2 : 3e-3);
   } else {
     open(batch, int64_t{1});
     open(seq, full_size ? int64_t{256} : (preset == "demo" ? int64_t{32} : int64_t{10}));
@@ -39,7 +50,8 @@ void RunOptions::resolve() {
   };
   within("--batch", batch, 1, int64_t{1} << 24);
   within("--seq", seq, 1, int64_t{1} << 24);
-  if (!q) within("--rows", rows, 1, int64_t{1} << 24);
+  if (family == Family::evoformer) within("--rows", rows, 1, int64_t{1} << 24);
+  else RECKON_CHECK(rows == 0, "--rows is for evoformer; the number of sequences of {} is --batch", name_of(family));
   within("--steps", steps, 1, int64_t{1} << 31);
   within("--accumulate", accumulate, 1, 1 << 20);
   within("--warmup", warmup, 0, int64_t{1} << 31);
@@ -57,10 +69,8 @@ std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
       {"device", std::string(reckon::name_of(device))}, {"dtype", std::string(reckon::name_of(dtype))},
       {"checkpoint", std::string(autograd::name_of(checkpoint))}, {"fuse", fuse.to_string()},
       {"batch", std::to_string(batch)}, {"seq", std::to_string(seq)}};
-  if (family == Family::evoformer) {
-    out.emplace_back("rows", std::to_string(rows));
-    out.emplace_back("dropout", dropout ? "on" : "off");
-  }
+  if (family == Family::evoformer) out.emplace_back("rows", std::to_string(rows));
+  if (family != Family::qwen) out.emplace_back("dropout", dropout ? "on" : "off");
   for (auto& [k, v] : std::initializer_list<std::pair<const char*, std::string>>{
            {"steps", std::to_string(steps)}, {"accumulate", std::to_string(accumulate)},
            {"optimizer", std::string(name_of(optimizer.kind))}, {"lr", fmt::format("{}", lr)},

@@ -15,7 +15,8 @@
 
 namespace reckon::models {
 
-enum class Family : uint8_t { qwen, evoformer };
+enum class Family : uint8_t { qwen, evoformer, pairformer };
+constexpr Family kFamilies[] = {Family::qwen, Family::evoformer, Family::pairformer};
 Family family_from_name(std::string_view name);
 std::string_view name_of(Family f);
 
@@ -31,7 +32,7 @@ struct RunOptions {
   autograd::CheckpointPolicy checkpoint = autograd::CheckpointPolicy::none;
   FusionSet fuse;
   int64_t batch = 0, seq = 0;    // seq: tokens, or residues of the crop; 0: the preset's
-  int64_t rows = 0;              // alignment rows of the crop; 0: the preset's
+  int64_t rows = 0;              // evoformer: alignment rows of the crop; 0: the preset's
   int64_t steps = 0, accumulate = 1;
   int64_t warmup = -1;           // -1: a tenth of the steps, at most 100
   Schedule::Kind schedule = Schedule::Kind::cosine;

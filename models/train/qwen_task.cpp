@@ -83,7 +83,12 @@ std::unique_ptr<TrainTask> make_qwen_task(const RunOptions& o, Device& device, b
 }
 
 std::unique_ptr<TrainTask> make_task(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) {
-  return o.family == Family::qwen ? make_qwen_task(o, device, with_data, first_batch) : make_evoformer_task(o, device, with_data, first_batch);
+  switch (o.family) {
+    case Family::qwen: return make_qwen_task(o, device, with_data, first_batch);
+    case Family::evoformer: return make_evoformer_task(o, device, with_data, first_batch);
+    case Family::pairformer: return make_pairformer_task(o, device, with_data, first_batch);
+  }
+  raise_error(fmt::format("no training task for {}", name_of(o.family)));
 }
 
 }  // namespace reckon::models

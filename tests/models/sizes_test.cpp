@@ -3,6 +3,7 @@
 
 #include "models/bioformer/bioformer.h"
 #include "models/evoformer/evoformer.h"
+#include "models/pairformer/masked_residue.h"
 #include "models/qwen/qwen.h"
 
 namespace reckon::models {
@@ -45,6 +46,45 @@ TEST(Sizes, EvoformerBlockHasThePublishedCount) {
     const EvoformerBlock other(sb, "block", EvoformerConfig::preset(preset), FusionSet::none());
     EXPECT_EQ(small.n_elements(), EvoformerConfig::preset(preset).n_parameters_per_block()) << preset;
   }
+}
+
+TEST(Sizes, PairformerHasThePublishedCountsAndTheModelTheClosedForm) {
+  const PairformerConfig published = PairformerConfig::preset("alphafold3");
+  EXPECT_EQ(published.n_parameters_per_block(), 3070848);
+  EXPECT_EQ(published.n_parameters_of_blocks(), 147400704);
+  EXPECT_EQ(PairformerConfig{}.n_parameters_per_block(), 3070848) << "the defaults are the published sizes";
+  for (const std::string& preset : PairformerConfig::preset_names()) {
+    const PairformerConfig c = PairformerConfig::preset(preset);
+    Device device(DeviceKind::meta, DeviceSpec::this_machine());
+    ParameterSet block_set;
+    Builder b(device, DType::f32, 1, block_set);
+    const PairformerBlock block(b, "block", c, FusionSet::none());
+    EXPECT_EQ(block_set.n_elements(), c.n_parameters_per_block()) << preset;
+    const MaskedResidueModel model(device, c, FusionSet::none(), 1);
+    EXPECT_EQ(model.parameters().n_elements(), c.n_parameters()) << preset;
+    int64_t in_blocks = 0;
+    for (const NamedParameter& p : model.parameters().all())
+      if (p.name.starts_with("blocks.")) in_blocks += p.tensor.numel();
+    EXPECT_EQ(in_blocks, c.n_parameters_of_blocks()) << preset;
+  }
+}
+
+TEST(Sizes, PairformerSizesThatCannotWorkAreRefusedByName) {
+  const auto message = [](auto change) {
+    PairformerConfig c = PairformerConfig::preset("tiny");
+    change(c);
+    try {
+      c.validate();
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_NE(message([](PairformerConfig& c) { c.heads_single = 3; }).find("3 heads do not divide the 16 channels"), std::string::npos);
+  EXPECT_NE(message([](PairformerConfig& c) { c.blocks = 0; }).find("tiny: blocks must be"), std::string::npos);
+  EXPECT_NE(message([](PairformerConfig& c) { c.pair_dropout = 1; }).find("pair_dropout"), std::string::npos);
+  EXPECT_NE(message([](PairformerConfig& c) { c.single_mask_value = -1; }).find("single_mask_value"), std::string::npos);
+  EXPECT_THROW(PairformerConfig::preset("alphafold2"), Error);
 }
 
 TEST(Sizes, BioformerBlockHasThePublishedCount) {

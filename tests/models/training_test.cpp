@@ -123,13 +123,16 @@ INSTANTIATE_TEST_SUITE_P(All, EverySetting,
                                            Setting{Family::qwen, DType::f16, false}, Setting{Family::qwen, DType::f16, true},
                                            Setting{Family::evoformer, DType::f32, false}, Setting{Family::evoformer, DType::f32, true},
                                            Setting{Family::evoformer, DType::bf16, false}, Setting{Family::evoformer, DType::bf16, true},
-                                           Setting{Family::evoformer, DType::f16, false}, Setting{Family::evoformer, DType::f16, true}),
+                                           Setting{Family::evoformer, DType::f16, false}, Setting{Family::evoformer, DType::f16, true},
+                                           Setting{Family::pairformer, DType::f32, false}, Setting{Family::pairformer, DType::f32, true},
+                                           Setting{Family::pairformer, DType::bf16, false}, Setting{Family::pairformer, DType::bf16, true},
+                                           Setting{Family::pairformer, DType::f16, false}, Setting{Family::pairformer, DType::f16, true}),
                          [](const auto& info) {
                            return fmt::format("{}_{}_{}", name_of(info.param.family), name_of(info.param.dtype), info.param.fused ? "fused" : "eager");
                          });
 
 TEST(Training, FusedAndEagerAgreeWithinRounding) {
-  for (Family family : {Family::qwen, Family::evoformer}) {
+  for (Family family : kFamilies) {
     // Same dropout masks in both forms; two steps, so that gradients are compared through the update.
     const Outcome eager = run(options(family, kPolicies[0], DType::f32, FusionSet::none()), DeviceKind::cpu);
     const Outcome fused = run(options(family, kPolicies[0], DType::f32, FusionSet::all()), DeviceKind::cpu);
@@ -147,7 +150,7 @@ TEST(Training, SameSeedGivesTheSameLossBitForBitAndAnotherSeedDoesNot) {
 }
 
 TEST(Training, ResumingContinuesBitForBitAsIfNeverStopped) {
-  for (Family family : {Family::qwen, Family::evoformer})
+  for (Family family : kFamilies)
     for (DType dtype : {DType::f32, DType::f16}) {
       const RunOptions o = options(family, kPolicies[0], dtype, FusionSet::all(), 6);
       const Outcome whole = run(o, DeviceKind::cpu);
@@ -193,11 +196,14 @@ TEST(Training, ResumingAnotherRunIsRefusedByName) {
 }
 
 TEST(Training, ItLearns) {
-  for (Family family : {Family::qwen, Family::evoformer}) {
+  for (Family family : kFamilies) {
     RunOptions o = options(family, kPolicies[0], DType::f32, FusionSet::all(), 60);
     o.dropout = false;
     const Outcome r = run(o, DeviceKind::cpu);
-    EXPECT_LT(r.losses.back(), 0.7 * r.losses.front()) << name_of(family);
+    double last = 0;  // a step predicts a handful of residues, so one alone says little
+    for (size_t i = r.losses.size() - 10; i < r.losses.size(); ++i) last += r.losses[i] / 10;
+    EXPECT_LT(last, 0.7 * r.losses.front()) << name_of(family);
+    RecordProperty(std::string(name_of(family)), fmt::format("{:.3f} -> {:.3f}", r.losses.front(), last));
   }
 }
 
