@@ -7,7 +7,7 @@
 #include "cli/run_flags.h"
 #include "models/evoformer/config.h"
 #include "models/pairformer/config.h"
-#include "models/qwen/config.h"
+#include "models/qwen/folder.h"
 #include "models/train/trainer.h"
 #include "profiler/json.h"
 #include "profiler/ledger.h"
@@ -24,8 +24,10 @@ struct PlanFlags : RunFlags {
 // What the config alone says, to stand beside the count.
 std::string parameter_formula(const models::RunOptions& o, int64_t counted) {
   if (o.family == models::Family::qwen) {
-    const auto c = o.config.empty() ? models::QwenConfig::preset(o.preset) : models::QwenConfig::from_json_file(o.config);
-    return fmt::format("parameters: {} counted, {} by formula; {} per layer", format_count(counted), format_count(c.n_parameters()),
+    const auto c = !o.model_dir.empty() ? models::read_folder_config(o.model_dir)
+                   : o.config.empty() ? models::QwenConfig::preset(o.preset) : models::QwenConfig::from_json_file(o.config);
+    return fmt::format("parameters: {} counted{}, {} by formula; {} per layer", format_count(counted), o.lora ? " with adapters" : "",
+                       format_count(c.n_parameters()),
                        format_count(c.n_parameters_per_layer()));
   }
   if (o.family == models::Family::pairformer) {

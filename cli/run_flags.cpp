@@ -35,6 +35,9 @@ models::RunOptions RunFlags::resolve(int64_t default_steps) const {
     (file ? o.config : o.preset) = config;
     if (file) o.preset = "";
   }
+  o.model_dir = model;
+  if (!model.empty()) o.preset = "";
+  if (!lora.empty()) o.lora = models::LoraOptions::parse(lora);
   o.data = data;
   o.tokenizer = tokenizer;
   o.cache_dir = cache;
@@ -75,10 +78,12 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_option("MODEL", f.family, "qwen: Qwen2/2.5/3 decoder, next-token loss; evoformer: AlphaFold 2 Evoformer, masked-MSA loss; "
                  "pairformer: AlphaFold 3 Pairformer, masked residues of one row from the profile of the others")->required();
   auto* sizes = "Model and sizes";
-  app.add_option("--preset", f.preset, "Model sizes. qwen: demo, tiny, tiny3, qwen2.5-0.5b ... qwen2.5-72b, qwen3-0.6b ... qwen3-32b. evoformer: demo, tiny, alphafold2. "
+  auto* preset = app.add_option("--preset", f.preset, "Model sizes. qwen: demo, tiny, tiny3, qwen2.5-0.5b ... qwen2.5-72b, qwen3-0.6b ... qwen3-32b. evoformer: demo, tiny, alphafold2. "
                  "pairformer: demo, tiny, alphafold3")
       ->capture_default_str()->group(sizes);
-  app.add_option("--config", f.config, "qwen: a Hugging Face config.json, or a preset's name; wins over --preset")->group(sizes);
+  auto* config = app.add_option("--config", f.config, "qwen: a Hugging Face config.json, or a preset's name; wins over --preset")->group(sizes);
+  app.add_option("--model", f.model, "qwen: a Hugging Face folder (config.json, *.safetensors, tokenizer): sizes and initial weights")
+      ->excludes(preset)->excludes(config)->group(sizes);
   app.add_option("--batch", f.batch, "Sequences per micro-batch (evoformer: crops); 0: the preset's")->group(sizes);
   app.add_option("--seq", f.seq, "qwen: tokens per sequence; evoformer, pairformer: residues of the crop; 0: the preset's")->group(sizes);
   app.add_option("--rows", f.rows, "evoformer: alignment rows of the crop; 0: the preset's")->group(sizes);
@@ -101,7 +106,9 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_option("--steps", f.steps, "Optimizer steps; 0: the preset's")->group(training);
   app.add_option("--accumulate", f.accumulate, "Micro-batches per optimizer step")->capture_default_str()->group(training);
   app.add_option("--optimizer", f.optimizer, "adamw or sgd (momentum 0.9)")->capture_default_str()->group(training);
-  app.add_option("--lr", f.lr, "Peak learning rate; 0: the preset's")->group(training);
+  app.add_option("--lr", f.lr, "Peak learning rate; 0: the preset's, with --model 1e-5 (adapters 2e-4)")->group(training);
+  app.add_option("--lora", f.lora, "qwen: train low-rank adapters only, such as r=8,alpha=16,targets=q_proj,v_proj (also k_proj, o_proj, gate_proj, up_proj, down_proj)")
+      ->group(training);
   app.add_option("--schedule", f.schedule, "After warm-up: constant, linear or cosine (to 0 at the last step)")->capture_default_str()->group(training);
   app.add_option("--warmup", f.warmup, "Warm-up steps; -1: a tenth of the steps")->capture_default_str()->group(training);
   app.add_option("--weight-decay", f.weight_decay, "Decoupled weight decay")->capture_default_str()->group(training);
@@ -112,7 +119,7 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   auto* data = "Data";
   app.add_option("--data", f.data, "qwen: a text file or a folder of them; evoformer, pairformer: an alignment (a3m, Stockholm, aligned FASTA, one row per line; plain or .gz)")
       ->group(data);
-  app.add_option("--tokenizer", f.tokenizer, "qwen: bytes, or a tokenizer.json")->capture_default_str()->group(data);
+  app.add_option("--tokenizer", f.tokenizer, "qwen: bytes, a tokenizer.json, or a folder with one; default: the --model folder's, else bytes")->group(data);
   app.add_option("--cache", f.cache, "qwen: folder for the memory-mapped token file")->capture_default_str()->group(data);
 }
 

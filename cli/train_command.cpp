@@ -24,7 +24,7 @@ namespace reckon::cli {
 namespace {
 
 struct TrainFlags : RunFlags {
-  std::string json, out, resume, trace, html, ledger = "on", report = "summary";
+  std::string json, out, resume, trace, html, export_to, export_dtype = "f32", ledger = "on", report = "summary";
   int64_t save_every = 0;
 };
 
@@ -84,6 +84,16 @@ void run(const TrainFlags& f) {
   const bool books = f.ledger == "on";
   RECKON_CHECK(books || (f.json.empty() && f.trace.empty() && f.html.empty()), "--ledger off leaves nothing to write with --json, --trace or --html");
   const models::RunOptions options = f.resolve(0);
+  const DType export_type = dtype_from_name(f.export_dtype);
+  RECKON_CHECK(export_type == DType::f32 || export_type == DType::bf16 || export_type == DType::f16, "--export-dtype must be f32, bf16 or f16, got {}",
+               f.export_dtype);
+  if (!f.export_to.empty()) {
+    RECKON_CHECK(options.family == models::Family::qwen, "--export writes a Hugging Face folder, which {} has no form for: use --out", f.family);
+    RECKON_CHECK(options.device == DeviceKind::cpu, "--export needs values, and --device {} has none", f.device);
+    std::error_code ec;
+    std::filesystem::create_directories(f.export_to, ec);
+    RECKON_CHECK(!ec && access(f.export_to.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.export_to);
+  }
   if (!f.out.empty()) {
     std::error_code ec;
     std::filesystem::create_directories(f.out, ec);
@@ -119,6 +129,10 @@ void run(const TrainFlags& f) {
       }
       if (!f.out.empty() && ((f.save_every > 0 && trainer.steps_done() % f.save_every == 0) || trainer.done())) trainer.save(checkpoint_path(f));
     }
+    if (!f.export_to.empty()) {
+      trainer.task().export_folder(f.export_to, export_type);
+      fmt::print("model written to {} ({})\n", f.export_to, f.export_dtype);
+    }
     if (record.losses.size() > 1) fmt::print("loss: first {:.4f}, last {:.4f}\n", record.losses.front(), record.losses.back());
     if (books) record.process = profiler::measure_process(device->arena());
   }
@@ -148,6 +162,8 @@ void add_train(CLI::App& app) {
   c->add_option("--out", f->out, "Folder for run.json and checkpoint.safetensors (written at the end and with --save-every)")->group(output);
   c->add_option("--save-every", f->save_every, "Steps between checkpoints; 0: only at the end")->capture_default_str()->group(output);
   c->add_option("--resume", f->resume, "Checkpoint to continue from, bit for bit as if never stopped")->group(output);
+  c->add_option("--export", f->export_to, "qwen: Hugging Face folder for the trained model (adapters merged)")->group(output);
+  c->add_option("--export-dtype", f->export_dtype, "f32, bf16 or f16: type of the exported weights")->capture_default_str()->group(output);
   c->add_option("--report", f->report, "full, summary or none")->capture_default_str()->group(output);
   c->add_option("--trace", f->trace, "File for a Chrome/Perfetto trace of the last step")->group(output);
   c->add_option("--html", f->html, "File for an offline HTML report of the last step")->group(output);

@@ -39,7 +39,7 @@ void Linear::add_lora(Builder& b, int64_t rank, double alpha) {
   RECKON_CHECK(!lora, "'{}' has a LoRA adapter already", name_of(name));
   ModuleScope scope(name);
   const int64_t in = weight.size(1);
-  const Init uniform{Init::Kind::uniform, std::sqrt(1.0 / static_cast<double>(in))};
+  const Init uniform{Init::Kind::uniform, 1.0 / std::sqrt(static_cast<double>(in))};
   lora = LoraAdapter{b.parameter("lora_A.weight", {rank, in}, uniform),
                      b.parameter("lora_B.weight", {out(), rank}, Init::constant(0)),
                      alpha / static_cast<double>(rank)};

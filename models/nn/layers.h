@@ -25,7 +25,7 @@ struct Linear {
   Linear(Builder& b, std::string_view name, int64_t in, int64_t out, bool with_bias, Init init, double bias_value = 0.0);
   Tensor operator()(const Tensor& x) const;
   int64_t out() const { return weight.size(0); }
-  // Adds an adapter under the current module path; A is uniform in +-1/sqrt(in), B is zero.
+  // Adds an adapter under the current module path; A is Kaiming-uniform with slope sqrt(5), which is +-1/sqrt(in), B zero.
   void add_lora(Builder& b, int64_t rank, double alpha);
 };
 

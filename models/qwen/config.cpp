@@ -148,6 +148,16 @@ QwenConfig QwenConfig::from_json_text(const std::string& text, const std::string
   const std::string type = j.value("model_type", std::string("qwen2"));
   RECKON_CHECK(type == "qwen2" || type == "qwen3", "{}: model_type '{}' is not supported: expected qwen2 or qwen3", path, type);
   RECKON_CHECK(!boolean("use_sliding_window", false), "{}: sliding-window attention is not supported", path);
+  RECKON_CHECK(j.value("hidden_act", Json("silu")) == Json("silu"), "{}: hidden_act {} is not supported: expected silu", path, j["hidden_act"].dump());
+  // Newer files keep what concerns the rotary embedding in an object of its own, older ones beside the rest.
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (!j.contains(key) || j[key].is_null()) continue;
+    RECKON_CHECK(j[key].is_object(), "{}: field '{}' must be an object, got {}", path, key, j[key].dump());
+    for (const char* kind : {"rope_type", "type"})
+      RECKON_CHECK(j[key].value(kind, Json("default")) == Json("default"), "{}: {} of {} {} is not supported: expected default", path, key, kind,
+                   j[key][kind].dump());
+    if (j[key].contains("rope_theta")) j["rope_theta"] = j[key]["rope_theta"];
+  }
   QwenConfig c;
   c.name = path;
   c.qk_norm = type == "qwen3";

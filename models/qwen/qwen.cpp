@@ -166,6 +166,7 @@ void Qwen::add_lora(const LoraOptions& options) {
             options.targets.end())
           continue;
         l->add_lora(b, options.rank, options.alpha);
+        adapted_.push_back(l);
         ++added;
       }
     };
@@ -182,6 +183,19 @@ void Qwen::add_lora(const LoraOptions& options) {
   context().module = {};
   ModuleScope head("lm_head");
   head_bias_ = b.parameter("bias", {config_.vocab}, Init::constant(0));
+}
+
+bool Qwen::is_adapter(std::string_view n) const {
+  return n.ends_with(".lora_A.weight") || n.ends_with(".lora_B.weight") || n == "lm_head.bias";
+}
+
+Tensor Qwen::merged(const NamedParameter& p) const {
+  for (const Linear* l : adapted_)
+    if (l->weight.storage() == p.tensor.storage()) {
+      ModuleScope scope("merge");
+      return ops::add(l->weight, ops::scale(ops::matmul(l->lora->b, l->lora->a), l->lora->scaling));
+    }
+  return p.tensor;
 }
 
 Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor& mask_BS,

@@ -7,6 +7,7 @@
 
 #include "models/nn/layers.h"
 #include "models/qwen/config.h"
+#include "models/qwen/lora.h"
 
 namespace reckon::models {
 
@@ -32,15 +33,6 @@ struct QwenMlp {
 // Keys (after the rotary embedding) and values [B, K, S, D] of every layer, for a reader.
 struct KeptKeyValues {
   std::vector<Tensor> keys, values;
-};
-
-// Adapters beside frozen weights (Hu et al., LoRA).
-struct LoraOptions {
-  int64_t rank = 8;
-  double alpha = 16;
-  std::vector<std::string> targets{"q_proj", "v_proj"};  // of the attention and feed-forward projections
-  bool train_head_bias = false;  // a bias on the output projection, trained beside the adapters
-  uint64_t seed = 1;
 };
 
 // What all layers share in one forward pass.
@@ -83,6 +75,10 @@ class Qwen {
               const Tensor& mask_BS = {}) const;
 
   const ParameterSet& parameters() const { return parameters_; }
+  // A weight as a model without adapters would hold it: W + scaling * B A where it is adapted, else the parameter itself.
+  Tensor merged(const NamedParameter& p) const;
+  bool is_adapter(std::string_view name) const;                  // one of add_lora's tensors
+  bool exportable() const { return !head_bias_.defined(); }      // nothing trained that the base model has no place for
   const QwenConfig& config() const { return config_; }
 
  private:
@@ -93,6 +89,7 @@ class Qwen {
   FusionSet fuse_;
   ParameterSet parameters_;
   Tensor embed_tokens_;  // [V, H]
+  std::vector<const Linear*> adapted_;
   std::vector<std::unique_ptr<QwenLayer>> layers_;
   RmsNorm norm_;
   Tensor lm_head_;    // [V, H]; undefined when tied

@@ -1,5 +1,6 @@
 #include "models/train/checkpoint_file.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <set>
@@ -12,7 +13,24 @@ namespace {
 // Settings that a continued run must share, or it would not be the run it continues. The others (device, checkpoint
 // policy, fusion) may change.
 const std::set<std::string> kMustAgree{"model", "preset", "dtype", "batch", "seq", "rows", "dropout", "accumulate", "optimizer",
-                                       "lr", "schedule", "warmup", "steps", "weight_decay", "clip", "seed"};
+                                       "lora", "lr", "schedule", "warmup", "steps", "weight_decay", "clip", "seed"};
+
+// Identifies the frozen weights under adapters without storing them: names, shapes and up to 64 elements of each.
+std::string base_fingerprint(const ParameterSet& parameters) {
+  uint64_t hash = data::kFnvStart;
+  for (const NamedParameter& p : parameters.all()) {
+    if (p.tensor.requires_grad()) continue;
+    hash = data::fnv1a(p.name + reckon::describe(p.tensor), hash);
+    const size_t size = size_of(p.tensor.dtype()), n = p.tensor.bytes() / size, stride = std::max<size_t>(1, n / 64);
+    for (size_t i = 0; i < n; i += stride)
+      hash = data::fnv1a(std::string_view(reinterpret_cast<const char*>(p.tensor.raw()) + i * size, size), hash);
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+bool has_frozen(const ParameterSet& parameters) {
+  return std::any_of(parameters.all().begin(), parameters.all().end(), [](const NamedParameter& p) { return !p.tensor.requires_grad(); });
+}
 
 std::vector<int64_t> shape_of(const Tensor& t) { return {t.shape().begin(), t.shape().end()}; }
 
@@ -49,7 +67,9 @@ void save_checkpoint(const std::filesystem::path& path, const RunOptions& option
   const auto add = [&](const std::string& name, const Tensor& t) {
     writer.add(name, data::stored_type(t.dtype()), shape_of(t), std::span<const std::byte>(t.raw(), t.bytes()));
   };
-  for (const NamedParameter& p : parameters.all()) add(p.name, p.tensor);
+  if (has_frozen(parameters)) writer.set_metadata("base", base_fingerprint(parameters));
+  for (const NamedParameter& p : parameters.all())
+    if (p.tensor.requires_grad()) add(p.name, p.tensor);
   for (const NamedParameter& s : optimizer.state()) add("optimizer." + s.name, s.tensor);
   writer.write(path);
 }
@@ -65,7 +85,15 @@ int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& opt
     RECKON_CHECK(it != file.metadata().end() && it->second == value, "{} was saved with {} = {}, this run has {}: resuming would not continue it",
                  path.string(), key, it == file.metadata().end() ? "(nothing)" : it->second, value);
   }
-  for (const NamedParameter& p : parameters.all()) fill_from(file, p.name, p.tensor);
+  RECKON_CHECK(file.metadata().count("run.lora") == (options.lora ? 1u : 0u), "{} was saved {} --lora, this run is {} it: resuming would not continue it",
+               path.string(), file.metadata().count("run.lora") ? "with" : "without", options.lora ? "with" : "without");
+  if (has_frozen(parameters)) {
+    const auto base = file.metadata().find("base");
+    RECKON_CHECK(base != file.metadata().end() && base->second == base_fingerprint(parameters),
+                 "{}: its adapters were trained beside other weights than this run's", path.string());
+  }
+  for (const NamedParameter& p : parameters.all())
+    if (p.tensor.requires_grad()) fill_from(file, p.name, p.tensor);
   for (const NamedParameter& s : optimizer.state()) fill_from(file, "optimizer." + s.name, s.tensor);
   return steps;
 }

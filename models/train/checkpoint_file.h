@@ -9,6 +9,7 @@
 
 namespace reckon::models {
 
+// Only trained parameters are stored: of a LoRA run the adapters and a fingerprint of the weights they stand beside.
 // `steps_done` optimizer steps are in the tensors.
 void save_checkpoint(const std::filesystem::path& path, const RunOptions& options, const ParameterSet& parameters, Optimizer& optimizer,
                      int64_t steps_done);

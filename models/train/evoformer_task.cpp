@@ -48,6 +48,9 @@ class EvoformerTask : public TrainTask {
 
   int64_t items_per_batch() const override { return options_.batch * options_.rows * options_.seq; }
   std::string item_name() const override { return "residues"; }
+  void export_folder(const std::filesystem::path&, DType) const override {
+    raise_error("--export writes a Hugging Face folder, which evoformer models have no form for: use --out");
+  }
   std::string describe() const override {
     const EvoformerConfig& c = model_->config();
     return fmt::format("{}: {} blocks, c_m {}, c_z {}, {} + {} heads: {} parameters; crop {} rows x {} residues{}", c.name, c.blocks, c.c_m, c.c_z,

@@ -27,7 +27,9 @@ std::string_view name_of(OptimizerKind k) { return k == OptimizerKind::adamw ? "
 
 Optimizer::Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse)
     : options_(options), fuse_(fuse) {
-  for (const NamedParameter& p : parameters.all()) slots_.push_back({&p, {}, {}});
+  for (const NamedParameter& p : parameters.all())
+    if (p.tensor.requires_grad()) slots_.push_back({&p, {}, {}});
+  RECKON_CHECK(!slots_.empty(), "every parameter is frozen: there is nothing to train");
 }
 
 Tensor Optimizer::make_state(const Slot& slot, std::string_view label) const {

@@ -23,6 +23,7 @@ struct OptimizerOptions {
   bool scale_loss = false;    // f16: gradients arrive multiplied by the loss scale
 };
 
+// Frozen parameters (that require no gradient) have no part in it: no state, no update.
 class Optimizer {
  public:
   Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse);

@@ -23,6 +23,11 @@ std::string_view name_of(Family f) {
 
 void RunOptions::resolve() {
   const bool full_size = preset != "demo" && preset != "tiny" && preset != "tiny3";
+  const double first_lr = model_dir.empty() ? 3e-3 : lora ? 2e-4 : 1e-5;
+  RECKON_CHECK(q || (model_dir.empty() && !lora), "--model and --lora are for qwen, not for {}", name_of(family));
+  RECKON_CHECK(model_dir.empty() || config.empty(), "--model brings its own config.json: leave out --config");
+  if (tokenizer.empty()) tokenizer = model_dir.empty() ? "bytes" : model_dir;
+  if (lora) lora->seed = seed;
   const auto open = [](auto& value, auto fallback) {
     if (value == 0) value = fallback;
   };
@@ -30,7 +35,7 @@ void RunOptions::resolve() {
     open(batch, full_size ? int64_t{1} : (preset == "demo" ? int64_t{8} : int64_t{2}));
     open(seq, full_size ? int64_t{2048} : (preset == "demo" ? int64_t{128} : int64_t{16}));
     open(steps, int64_t{60});
-    open(lr, 3e-3);
+    open(lr, first_lr);
   } else if (family == Family::pairformer) {
     open(batch, full_size ? int64_t{1} : (preset == "demo" ? int64_t{4} : int64_t{2}));
     open(seq, full_size ? int64_t{384} : (preset == "demo" ? int64_t{32} : int64_t{10}));
@@ -64,13 +69,14 @@ void RunOptions::resolve() {
 
 std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
   std::vector<std::pair<std::string, std::string>> out{
-      {"model", std::string(name_of(family))}, {"preset", config.empty() ? preset : config},
+      {"model", std::string(name_of(family))}, {"preset", !model_dir.empty() ? model_dir : config.empty() ? preset : config},
       {"data", data},
       {"device", std::string(reckon::name_of(device))}, {"dtype", std::string(reckon::name_of(dtype))},
       {"checkpoint", std::string(autograd::name_of(checkpoint))}, {"fuse", fuse.to_string()},
       {"batch", std::to_string(batch)}, {"seq", std::to_string(seq)}};
   if (family == Family::evoformer) out.emplace_back("rows", std::to_string(rows));
   if (family != Family::qwen) out.emplace_back("dropout", dropout ? "on" : "off");
+  if (lora) out.emplace_back("lora", lora->to_string());
   for (auto& [k, v] : std::initializer_list<std::pair<const char*, std::string>>{
            {"steps", std::to_string(steps)}, {"accumulate", std::to_string(accumulate)},
            {"optimizer", std::string(name_of(optimizer.kind))}, {"lr", fmt::format("{}", lr)},

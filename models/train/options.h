@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "autograd/grad_mode.h"
+#include "models/qwen/lora.h"
 #include "models/toggles.h"
 #include "models/train/optimizer.h"
 #include "models/train/schedule.h"
@@ -25,7 +27,9 @@ struct RunOptions {
   std::string preset = "demo";   // sizes; `config` wins when given
   std::string config;            // qwen: a config.json
   std::string data;              // text file or folder; alignment
-  std::string tokenizer = "bytes";  // or a tokenizer.json
+  std::string model_dir;         // qwen: a Hugging Face folder: config, weights, tokenizer; wins over both
+  std::optional<LoraOptions> lora;  // qwen: train adapters, leave every other weight as it is
+  std::string tokenizer;         // bytes, a tokenizer.json or a folder with one; empty: model_dir's, else bytes
   std::string cache_dir = ".reckon-cache";  // token files
   DeviceKind device = DeviceKind::cpu;
   DType dtype = DType::f32;

@@ -3,8 +3,7 @@
 
 #include "models/data/prefetcher.h"
 #include "models/data/token_file.h"
-#include "models/data/tokenizer.h"
-#include "models/qwen/qwen.h"
+#include "models/qwen/folder.h"
 #include "models/train/task.h"
 #include "runtime/core/format.h"
 #include "runtime/scope.h"
@@ -15,10 +14,11 @@ namespace {
 class QwenTask : public TrainTask {
  public:
   QwenTask(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) : options_(o), device_(device) {
-    QwenConfig config = o.config.empty() ? QwenConfig::preset(o.preset) : QwenConfig::from_json_file(o.config);
+    QwenConfig config = !o.model_dir.empty() ? read_folder_config(o.model_dir)
+                        : o.config.empty() ? QwenConfig::preset(o.preset) : QwenConfig::from_json_file(o.config);
     if (with_data) {
       RECKON_CHECK(!o.data.empty(), "training needs text: give --data FILE or FOLDER");
-      const data::Tokenizer tokenizer = o.tokenizer == "bytes" ? data::Tokenizer::bytes() : data::Tokenizer::from_json(o.tokenizer);
+      const data::Tokenizer tokenizer = open_tokenizer(o.tokenizer);
       std::filesystem::create_directories(o.cache_dir);
       const auto cache = std::filesystem::path(o.cache_dir) /
                          (std::filesystem::absolute(o.data).lexically_normal().filename().string() + "." + std::to_string(tokenizer.fingerprint() % 1000003) + ".tokens");
@@ -31,6 +31,8 @@ class QwenTask : public TrainTask {
     }
     next_ = first_batch;
     model_ = std::make_unique<Qwen>(device, config, o.fuse, o.seed);
+    if (!o.model_dir.empty()) load_folder_weights(o.model_dir, *model_);
+    if (o.lora) model_->add_lora(*o.lora);
   }
 
   const ParameterSet& parameters() const override { return model_->parameters(); }
@@ -59,10 +61,17 @@ class QwenTask : public TrainTask {
 
   int64_t items_per_batch() const override { return options_.batch * options_.seq; }
   std::string item_name() const override { return "tokens"; }
+  void export_folder(const std::filesystem::path& folder, DType dtype) const override {
+    models::export_folder(folder, *model_, {dtype, options_.tokenizer, options_.model_dir});
+  }
   std::string describe() const override {
     const QwenConfig& c = model_->config();
-    return fmt::format("{}: {} layers, hidden {}, {} heads ({} key/value), feed-forward {}, vocabulary {}: {} parameters{}", c.name, c.layers,
+    int64_t trained = 0;
+    for (const NamedParameter& p : parameters().all())
+      if (p.tensor.requires_grad()) trained += p.tensor.numel();
+    return fmt::format("{}: {} layers, hidden {}, {} heads ({} key/value), feed-forward {}, vocabulary {}: {} parameters{}{}", c.name, c.layers,
                        c.hidden, c.heads, c.kv_heads, c.intermediate, c.vocab, format_count(parameters().n_elements()),
+                       options_.lora ? fmt::format(", {} of them trained (LoRA {})", format_count(trained), options_.lora->to_string()) : "",
                        file_ ? fmt::format("; {} tokens of text", format_count(static_cast<int64_t>(file_->n_tokens()))) : "");
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,8 @@ class TrainTask {
   virtual Tensor loss(int64_t batch) = 0;
   virtual int64_t items_per_batch() const = 0;   // tokens, or residues
   virtual std::string item_name() const = 0;     // "tokens"
+  // Writes the model as a Hugging Face folder; Error where the family has no such form.
+  virtual void export_folder(const std::filesystem::path& folder, DType dtype) const = 0;
   virtual std::string describe() const = 0;      // one line: model, sizes, data
 };
 

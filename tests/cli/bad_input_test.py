@@ -120,6 +120,29 @@ with tempfile.TemporaryDirectory() as folder:
                                                "--resume", str(state)], "steps")
     expect("resuming did not touch the state", state.read_bytes() == good)
 
+    expect_error("LoRA on an unknown projection", [*qwen, "--lora", "r=2,targets=query"], "query", "q_proj")
+    expect_error("LoRA without a rank", [*qwen, "--lora", "r=0"], "rank")
+    expect_error("LoRA on evoformer", ["train", "evoformer", *tiny, "--data", "good.aln", "--lora", "r=2"], "--lora")
+    expect_error("a whole model is no LoRA checkpoint", [*qwen, "--lora", "r=2", "--resume", str(state)], "lora")
+
+    # Hugging Face folders.
+    expect_error("no such folder", ["train", "qwen", "--model", "nowhere", "--data", "text.txt"], "nowhere")
+    expect_error("folder and preset", ["train", "qwen", "--model", ".", "--preset", "tiny", "--data", "text.txt"], "--model", "--preset", code=2)
+    expect_error("folder without tokenizer", ["train", "qwen", "--model", "hf", "--data", "text.txt"], "hf")
+    expect_error("export on meta", [*qwen, "--device", "meta", "--export", "hf"], "--export", "meta")
+    expect_error("export as integers", [*qwen, "--export", "hf", "--export-dtype", "i64"], "--export-dtype")
+    expect_error("evoformer has no folder", ["train", "evoformer", *tiny, "--data", "good.aln", "--export", "hf"], "--export")
+    r = run(*qwen, "--export", "hf", cwd=work)
+    expect("export works", r.returncode == 0 and (work / "hf" / "model.safetensors").exists(), r.stderr + r.stdout)
+    expect_error("folder without tokenizer", ["train", "qwen", "--model", "hf", "--data", "text.txt", "--seq", "16"], "--tokenizer")
+    r = run("train", "qwen", "--model", "hf", "--tokenizer", "bytes", "--data", "text.txt", "--seq", "16", "--steps", "1", "--report", "none", cwd=work)
+    expect("an exported folder trains", r.returncode == 0, r.stderr + r.stdout)
+    r = run("plan", "qwen", "--model", "hf", "--seq", "16", cwd=work)
+    expect("an exported folder is planned", r.returncode == 0 and "by formula" in r.stdout, r.stderr + r.stdout)
+    (work / "hf" / "model.safetensors").write_bytes(good[: len(good) // 2])
+    expect_error("folder with a broken file", ["train", "qwen", "--model", "hf", "--tokenizer", "bytes", "--data", "text.txt", "--seq", "16"],
+                 "model.safetensors")
+
     # A kill at any moment leaves a state that can be resumed.
     long = ["train", "qwen", "--preset", "tiny", "--steps", "100000", "--report", "none", "--data", "text.txt", "--out", "killed", "--save-every", "1"]
     for delay in (0.5, 0.9, 1.3):
