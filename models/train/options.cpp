@@ -24,7 +24,7 @@ std::string_view name_of(Family f) {
 void RunOptions::resolve() {
   const bool full_size = preset != "demo" && preset != "tiny" && preset != "tiny3";
   const double first_lr = model_dir.empty() ? 3e-3 : lora ? 2e-4 : 1e-5;
-  RECKON_CHECK(q || (model_dir.empty() && !lora), "--model and --lora are for qwen, not for {}", name_of(family));
+  RECKON_CHECK(family == Family::qwen || (model_dir.empty() && !lora), "--model and --lora are for qwen, not for {}", name_of(family));
   RECKON_CHECK(model_dir.empty() || config.empty(), "--model brings its own config.json: leave out --config");
   if (tokenizer.empty()) tokenizer = model_dir.empty() ? "bytes" : model_dir;
   if (lora) lora->seed = seed;

@@ -47,6 +47,9 @@ class PairformerTask : public TrainTask {
 
   int64_t items_per_batch() const override { return options_.batch * options_.seq; }
   std::string item_name() const override { return "residues"; }
+  void export_folder(const std::filesystem::path&, DType) const override {
+    raise_error("--export writes a Hugging Face folder, which pairformer models have no form for: use --out");
+  }
   std::string describe() const override {
     const PairformerConfig& c = model_->config();
     return fmt::format(
