@@ -88,7 +88,7 @@ void check_outputs_finite(const OpDef& op, const TensorList& outputs, std::span<
   }
 }
 
-void run_kernel(const OpDef& op, const Plan& plan, std::span<const Tensor> inputs, const TensorList& outputs,
+void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorList& outputs,
                 std::span<std::byte* const> workspaces, const Attrs* attrs, Recorder& recorder) {
   std::vector<TensorArg> in_args, out_args;
   in_args.reserve(inputs.size());
@@ -148,7 +148,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
     Recorder recorder{device, op, plan};
     if (!plan.launches.empty()) {
       if (device.executes()) {
-        run_kernel(op, plan, inputs, outputs, addresses, attrs.get(), recorder);
+        run_kernel(op, inputs, outputs, addresses, attrs.get(), recorder);
         RECKON_CHECK(recorder.made == plan.launches.size(), "op '{}' made {} launches, its plan has {}", op.name, recorder.made,
                      plan.launches.size());
         if (device.options().check_finite) check_outputs_finite(op, outputs, inputs);
