@@ -6,6 +6,7 @@
 
 #include "autograd/engine.h"
 #include "autograd/node.h"
+#include "calculators/devices.h"
 #include "calculators/quantity.h"
 #include "models/evoformer/modules.h"
 #include "profiler/audit.h"
@@ -17,8 +18,10 @@
 namespace reckon::calculators {
 namespace {
 
-JournalRow row(int64_t b, int64_t r, int64_t c, int64_t heads, std::string claim, std::string verdict) {
-  JournalRow j{b, r, c, heads, std::move(claim), std::move(verdict), {}, {}, {}, {}};
+constexpr size_t kSingleDevice = 2;  // the row that claims to fit one A100
+
+JournalRow row(int64_t b, int64_t r, int64_t c, int64_t heads, std::string claim) {
+  JournalRow j{b, r, c, heads, std::move(claim), "", {}, {}, {}, {}};
   const Exact B = b;
   j.outer_product = B * r * r * c * c * 4;
   j.scores = B * heads * r * r * 4;
@@ -84,12 +87,18 @@ PassResult pass(DeviceKind kind, const DeviceSpec& spec, int64_t B, int64_t r, i
 }  // namespace
 
 std::vector<JournalRow> journal_rows() {
-  return {
-      row(32, 501, 128, 0, "outer product about 500 GB", "right: 526.4 GB = 490.3 GiB"),
-      row(16, 400, 128, 4, "outer product about 170 GB, scores 41 MB", "right: 167.8 GB, 41.0 MB; the column for q, k, v holds one of the three"),
-      row(16, 500, 64, 4, "about 65 GB: should run on a single A100", "no: 65.5 GB once, but backward holds about three of that size, and every layer keeps its own"),
-      row(32, 500, 128, 4, "q, k, v 8 MB, scores 128 MB, outer product 524,288 MB", "q, k, v are 24.6 MB (one is 8.2); the other two are right"),
+  std::vector<JournalRow> rows{
+      row(32, 501, 128, 0, "outer product about 500 GB"),
+      row(16, 400, 128, 4, "outer product about 170 GB, scores 41 MB"),
+      row(16, 500, 64, 4, "about 65 GB: should run on a single A100"),
+      row(32, 500, 128, 4, "q, k, v 8 MB, scores 128 MB, outer product 524,288 MB"),
   };
+  for (JournalRow& r : rows) {
+    r.verdict = fmt::format("outer product {} = {}", decimal_bytes(r.outer_product), binary_bytes(r.outer_product));
+    if (r.heads > 0)
+      r.verdict += fmt::format("; scores {}; q, k, v {} (one of the three {})", decimal_bytes(r.scores), decimal_bytes(r.qkv), decimal_bytes(r.qkv / 3));
+  }
+  return rows;
 }
 
 JournalExperiment run_outer_product(int64_t batch, int64_t tokens, int64_t channels, bool on_cpu, const DeviceSpec& spec) {
@@ -136,7 +145,18 @@ Journal explain_journal(int64_t tokens, int64_t channels, const DeviceSpec& spec
   Journal j;
   j.rows = journal_rows();
   j.experiment = run_outer_product(1, tokens, channels, true, spec);
-  j.full_size = run_outer_product(32, 501, 128, false, spec);
+  for (const size_t i : {size_t{0}, kSingleDevice}) {
+    JournalRow& r = j.rows[i];
+    j.full_size.push_back(run_outer_product(r.batch, r.tokens, r.channels, false, spec));
+    const JournalExperiment& e = j.full_size.back();
+    r.verdict += fmt::format("; forward and backward of this module alone peak at {} stored, {} projected at once (dry run)",
+                             decimal_bytes(e.stored.predicted_peak), decimal_bytes(e.projected.predicted_peak));
+    const int64_t card = device_named("A100").memory_bytes;
+    if (i == kSingleDevice)
+      r.verdict += e.stored.predicted_peak > card
+                       ? fmt::format(": more than the {} of one A100, and every further layer keeps another {}", decimal_bytes(card), decimal_bytes(r.outer_product))
+                       : fmt::format(": within the {} of one A100", decimal_bytes(card));
+  }
   return j;
 }
 
@@ -150,6 +170,8 @@ void write_journal(std::ostream& out, const Journal& j) {
   t.print(out);
   out << "\n";
   for (const JournalRow& r : j.rows) out << fmt::format("  B {}, r {}, c {}: claimed \"{}\"\n    {}\n", r.batch, r.tokens, r.channels, r.claim, r.verdict);
+  const Exact reference = Exact(256) * 256 * 32 * 32 * 4;
+  out << fmt::format("  for reference, AlphaFold 2 in training, one sample per 16 GiB core: [1, 256, 256, 32, 32] is {}\n", decimal_bytes(reference));
   out << "\nThe journal's wish, project each outer product at once instead of storing it, is exact and cheaper:\n"
          "  W vec(a_i b_j') = (W reshaped to [c_z, c, c] times a_i) b_j, so one [c_z, c] matrix per token i replaces all its products\n";
   const auto print = [&](const JournalExperiment& e, bool measured) {
@@ -171,8 +193,10 @@ void write_journal(std::ostream& out, const Journal& j) {
                      e.stored.events_equal && e.projected.events_equal ? "equal, one for one" : "DIFFERENT");
   print(e, true);
   out << fmt::format("  the two results differ by {:.1e} of the largest element [m]\n", e.largest_difference);
-  out << fmt::format("\nThe journal's first row, B {}, r {}, c {}, as a dry run\n", j.full_size.batch, j.full_size.tokens, j.full_size.channels);
-  print(j.full_size, false);
+  for (const JournalExperiment& full : j.full_size) {
+    out << fmt::format("\nThe journal's row B {}, r {}, c {} as a dry run\n", full.batch, full.tokens, full.channels);
+    print(full, false);
+  }
 }
 
 nlohmann::ordered_json journal_json(const Journal& j) {
@@ -190,7 +214,9 @@ nlohmann::ordered_json journal_json(const Journal& j) {
     return Json{{"batch", e.batch}, {"tokens", e.tokens}, {"channels", e.channels}, {"pair_channels", e.pair_channels},
                 {"largest_difference", e.largest_difference}, {"stored", one(e.stored)}, {"projected", one(e.projected)}};
   };
-  return {{"rows", rows}, {"run", experiment(j.experiment)}, {"full_size_dry_run", experiment(j.full_size)}};
+  Json full = Json::array();
+  for (const JournalExperiment& e : j.full_size) full.push_back(experiment(e));
+  return {{"rows", rows}, {"run", experiment(j.experiment)}, {"full_size_dry_runs", full}};
 }
 
 }  // namespace reckon::calculators

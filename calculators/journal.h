@@ -14,7 +14,7 @@ namespace reckon::calculators {
 
 struct JournalRow {
   int64_t batch, tokens, channels, heads;  // heads 0: not said
-  std::string claim, verdict;
+  std::string claim, verdict;          // the verdict holds what was computed, not a text of its own
   Exact outer_product;        // [B, r, r, c, c] f32
   Exact scores;               // [B, heads, r, r] f32; 0 when heads are not said
   Exact qkv;                  // three of [B, r, c] f32
@@ -43,7 +43,7 @@ struct JournalExperiment {
 struct Journal {
   std::vector<JournalRow> rows;
   JournalExperiment experiment;        // on this machine
-  JournalExperiment full_size;         // dry run of the journal's first row
+  std::vector<JournalExperiment> full_size;  // dry runs of the rows whose claims need one
 };
 
 JournalExperiment run_outer_product(int64_t batch, int64_t tokens, int64_t channels, bool on_cpu, const DeviceSpec& spec);

@@ -8,6 +8,7 @@
 #include "models/qwen/folder.h"
 #include "models/qwen/qwen.h"
 #include "runtime/core/error.h"
+#include "runtime/core/format.h"
 #include "runtime/scope.h"
 
 namespace reckon::calculators {
@@ -47,24 +48,43 @@ Exact saved_per_layer(const QwenConfig& c, Exact B, Exact S) {
 Exact ring_all_reduce(Exact bytes, int64_t n) { return 2 * (n - 1) * ceil_div(bytes, n); }
 Exact ring_half(Exact bytes, int64_t n) { return (n - 1) * ceil_div(bytes, n); }  // reduce-scatter, or all-gather
 
-void add_data_parallel(ModelMemory& m, const Recipe& r, Exact trained, Exact activations, int64_t n) {
+// Parameters of an Evoformer stack under a loss on the alignment alone that have no way to it.
+Exact beyond_the_msa_loss(const models::EvoformerConfig& c) {
+  const Exact m = c.c_m, z = c.c_z, n = c.c_hidden_opm;
+  return 2 * m + 2 * (m * n + n) + n * n * z + z + c.pair_stack().n_parameters();
+}
+
+// Elements of a dry run's weights, gradients and pairs of moments: their bytes at their own maxima.
+struct StateElements {
+  Exact weights, gradients, moments;
+
+  static StateElements of(const Recording& run) {
+    // The loss scale of f16 and other optimizers' state are not two moments per parameter.
+    const bool adam = run.options.optimizer.kind == models::OptimizerKind::adamw && run.options.dtype != DType::f16;
+    return {Exact(maximum(run.books, Category::parameter)) / 4, Exact(maximum(run.books, Category::gradient)) / 4,
+            adam ? Exact(maximum(run.books, Category::optimizer)) / 8 : Exact(maximum(run.books, Category::gradient)) / 4};
+  }
+  Exact bytes(const Recipe& r) const { return weights * r.weight + gradients * r.gradient + moments * (r.master + r.optimizer); }
+};
+
+void add_data_parallel(ModelMemory& m, const Recipe& r, Exact trained, Exact activations, const StateElements& counted, int64_t n) {
   const Exact P = m.parameters_formula;
   const Exact all_w = P * r.weight, all_g = trained * r.gradient, all_m = trained * r.master, all_o = trained * r.optimizer;
   const Exact share = ceil_div(trained, n), share_p = ceil_div(P, n);
-  const Exact counted = m.parameters_counted;
   const auto add = [&](std::string scheme, Exact w, Exact g, Exact master, Exact o, Exact sent, std::string wire, Exact counted_state) {
     GroupRow row{std::move(scheme), w, g, master, o, activations, sent, std::move(wire), counted_state, std::nullopt};
     m.groups.push_back(std::move(row));
   };
-  // The dry run's side uses the parameters that were counted (all are trained here).
-  const Exact c_share = ceil_div(counted, n);
-  add(fmt::format("data parallel, {}", n), all_w, all_g, all_m, all_o, ring_all_reduce(all_g, n), "all-reduce of gradients", counted * r.sum());
+  const auto shared = [&](Exact elements) { return ceil_div(elements, n); };
+  const Exact moments = shared(counted.moments) * (r.master + r.optimizer);
+  add(fmt::format("data parallel, {}", n), all_w, all_g, all_m, all_o, ring_all_reduce(all_g, n), "all-reduce of gradients", counted.bytes(r));
   add(fmt::format("ZeRO-1, {}", n), all_w, all_g, share * r.master, share * r.optimizer, ring_half(all_g, n) + ring_half(all_w, n),
-      "reduce-scatter of gradients, all-gather of weights", counted * (r.weight + r.gradient) + c_share * (r.master + r.optimizer));
+      "reduce-scatter of gradients, all-gather of weights", counted.weights * r.weight + counted.gradients * r.gradient + moments);
   add(fmt::format("ZeRO-2, {}", n), all_w, share * r.gradient, share * r.master, share * r.optimizer, ring_half(all_g, n) + ring_half(all_w, n),
-      "the same", counted * r.weight + c_share * (r.gradient + r.master + r.optimizer));
+      "the same", counted.weights * r.weight + shared(counted.gradients) * r.gradient + moments);
   add(fmt::format("ZeRO-3, {}", n), share_p * r.weight, share * r.gradient, share * r.master, share * r.optimizer,
-      ring_half(all_g, n) + 2 * ring_half(all_w, n), "reduce-scatter of gradients, all-gather of weights twice (forward, backward)", c_share * r.sum());
+      ring_half(all_g, n) + 2 * ring_half(all_w, n), "reduce-scatter of gradients, all-gather of weights twice (forward, backward)",
+      shared(counted.weights) * r.weight + shared(counted.gradients) * r.gradient + moments);
 }
 
 void add_tensor_parallel(ModelMemory& m, const Recipe& r, int64_t n, const DeviceSpec& spec) {
@@ -97,7 +117,7 @@ void add_tensor_parallel(ModelMemory& m, const Recipe& r, int64_t n, const Devic
   row.activations = qwen_saved_bytes(rank, options).value_or(*row.dry_run_activations);
   row.sent = sums * ring_all_reduce(one, n) + 3 * ring_all_reduce(T * 4, n);
   row.wire = fmt::format("{} all-reduces of [{}, {}] at {} bytes, three of one number per token for the loss", sums.digits(), T.digits(), rank.hidden, activation);
-  row.dry_run_state = Exact(run.n_parameters) * r.sum();
+  row.dry_run_state = StateElements::of(run).bytes(r);
   m.groups.push_back(std::move(row));
 }
 
@@ -174,6 +194,7 @@ ModelMemory explain_model(const ModelMemoryQuestion& q, const DeviceSpec& spec) 
   m.parameters_counted = run.n_parameters;
   m.peak_bytes = run.books.for_memory().peak_bytes;
   std::optional<Exact> activations;
+  Exact unreached = 0;  // parameters that no gradient reaches
   if (o.family == Family::qwen) {
     const QwenConfig c = config_of(o);
     m.parameters_formula = c.n_parameters();
@@ -183,29 +204,33 @@ ModelMemory explain_model(const ModelMemoryQuestion& q, const DeviceSpec& spec) 
   } else {
     m.parameters_formula = run.n_parameters;  // the blocks' closed form has its own test; the embeddings have none
     m.notes.emplace_back("the Evoformer model's parameters are counted; the closed form covers its blocks only");
+    unreached = beyond_the_msa_loss(models::EvoformerConfig::preset(o.preset));
+    m.notes.push_back(fmt::format("the loss reads the alignment only, so the last block's outer product and pair updates ({} parameters) get no gradient and no moments",
+                                  format_count(unreached)));
   }
-  const Exact saved = most_saved(run.books), P = m.parameters_formula;
+  const Exact saved = most_saved(run.books), P = m.parameters_formula, trained = P - unreached;
   const auto add = [&](std::string what, std::string rule, std::optional<Exact> formula, std::optional<Exact> counted) {
     m.rows.push_back({std::move(what), std::move(rule), formula, counted});
   };
   const bool adam = o.optimizer.kind == models::OptimizerKind::adamw;
   add("weights", "4 x parameters", 4 * P, maximum(run.books, Category::parameter));
-  add("gradients", "4 x trained parameters", 4 * P, maximum(run.books, Category::gradient));
-  add("optimizer state", "8 x trained parameters (two f32 moments)", adam && o.dtype != DType::f16 ? std::optional(8 * P) : std::nullopt,
+  add("gradients", "4 x trained parameters", 4 * trained, maximum(run.books, Category::gradient));
+  add("optimizer state", "8 x trained parameters (two f32 moments)", adam && o.dtype != DType::f16 ? std::optional(8 * trained) : std::nullopt,
       maximum(run.books, Category::optimizer));
-  add("master weights", "0: the f32 weights are the master weights", Exact(0), Exact(0));
+  add("master weights", "none beside them: the f32 weights are the master weights", Exact(0), std::nullopt);
   add("low-precision copies", o.dtype == DType::f32 ? "0 in f32" : "casts of weights and activations, each at its own maximum",
       o.dtype == DType::f32 ? std::optional(Exact(0)) : std::nullopt, maximum(run.books, Category::cast));
   add("activations", activations ? "closed form of what a plain step keeps for backward" : "kept for backward; no closed form for this setting", activations, saved);
   if (o.family == Family::qwen) {
     const QwenConfig c = config_of(o);
-    const DType cache = o.dtype;
-    add("K/V cache (inference)", fmt::format("2 L B S K D x {} bytes", size_of(cache)), kv_cache_bytes(c, o.batch, o.seq, cache),
-        recorded_kv_bytes(c, o.batch, o.seq, cache, spec));
-    m.kv_bytes_per_token = kv_cache_bytes(c, 1, 1, cache).to_int64("K/V bytes per token");
+    const DType low = o.dtype == DType::f32 ? DType::bf16 : o.dtype;
+    for (const DType cache : {DType::f32, low})
+      add(fmt::format("K/V cache in {} (inference)", name_of(cache)), fmt::format("2 L B S K D x {} bytes", size_of(cache)),
+          kv_cache_bytes(c, o.batch, o.seq, cache), recorded_kv_bytes(c, o.batch, o.seq, cache, spec));
+    m.kv_bytes_per_token = kv_cache_bytes(c, 1, 1, low).to_int64("K/V bytes per token");
   }
   for (const int64_t n : q.devices) {
-    add_data_parallel(m, recipe, P, activations.value_or(saved), n);
+    add_data_parallel(m, recipe, trained, activations.value_or(saved), StateElements::of(run), n);
     for (GroupRow& row : m.groups)
       if (!row.dry_run_activations) row.dry_run_activations = saved;
     if (o.family == Family::qwen) add_tensor_parallel(m, recipe, n, spec);

@@ -35,7 +35,7 @@ void write_model_memory(std::ostream& out, const ModelMemory& m) {
     one.row({r.what, count_or_dash(r.formula), count_or_dash(r.dry_run), verdict(r),
              fmt::format("{:.3f}", (r.dry_run ? *r.dry_run : *r.formula).to_double() / 0x1p30), r.rule});
   one.print(out);
-  if (m.kv_bytes_per_token > 0) out << fmt::format("K/V cache per token of one sequence: {} bytes [f]\n", format_count(m.kv_bytes_per_token));
+  if (m.kv_bytes_per_token > 0) out << fmt::format("K/V cache per token of one sequence, 16 bit: {} bytes [f]\n", format_count(m.kv_bytes_per_token));
   if (!m.groups.empty()) {
     const Recipe& r = recipe_named(m.question.recipe);
     out << fmt::format("\nPer device in a group, recipe {} ({} + {} + {} + {} bytes per parameter), batch {} on every data-parallel device\n", r.id, r.weight,
@@ -44,7 +44,7 @@ void write_model_memory(std::ostream& out, const ModelMemory& m) {
                                     "sent per step [f]"});
     for (const GroupRow& row : m.groups)
       g.row({row.scheme, binary_bytes(row.weights), binary_bytes(row.gradients), binary_bytes(row.master), binary_bytes(row.optimizer),
-             binary_bytes(row.activations), binary_bytes(row.sum()),
+             binary_bytes(row.activations) + (row.dry_run_activations && *row.dry_run_activations != row.activations ? " DIFFERENT" : ""), binary_bytes(row.sum()),
              row.dry_run_state ? fmt::format("{} {}", format_count(*row.dry_run_state), *row.dry_run_state == row.state() ? "equal" : "DIFFERENT") : "-",
              binary_bytes(row.sent)});
     g.print(out);

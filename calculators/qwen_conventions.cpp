@@ -168,7 +168,7 @@ std::vector<Convention> conventions_from(const QwenParts& parts, const QwenConfi
   add("fvcore", "fvcore: a multiply-add is 1", "half of every product; no backward", parts.forward / 2, std::nullopt, g.matmul() / 2, std::nullopt);
   tripled("deepspeed", "DeepSpeed profiler: 2mnk, softmax and silu 1 per element", "norms, RoPE, sums; backward is assumed",
           parts.forward + parts.scores.elements + parts.silu, g.matmul() + g.L * (g.B * g.A * g.S * g.S + T * c.intermediate));
-  tripled("6nd", "2ND forward, 6ND a step, N all parameters", "attention scores; right by chance when the head is tied", 2 * counted * T, 2 * g.N * T);
+  tripled("6nd", "2ND forward, 6ND a step, N all parameters", c.tied ? "attention scores; the head is in N by being tied" : "attention scores; counts the lookup as a product", 2 * counted * T, 2 * g.N * T);
   add("6nd-non-embedding", "6ND, N without embeddings (Hugging Face floating_point_ops)", "attention scores and the output projection", std::nullopt,
       6 * (counted - parts.embedded / T * c.vocab * (c.tied ? 1 : 2)) * T, std::nullopt, 6 * g.non_embedding() * T);
   add("palm", "(6N + 12 L A D S) T (PaLM, nanoGPT estimate_mfu), N all parameters", c.tied ? "norms, softmax, RoPE" : "counts the lookup as a product",

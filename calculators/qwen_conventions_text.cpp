@@ -32,6 +32,7 @@ void write_use(std::ostream& out, const ConventionTable& t) {
   out << fmt::format("  MFU {:.2f} % [d]: {} matrix FLOPs the model needs per step\n", 100 * use_of(*model.step, q), format_count(*model.step));
   out << fmt::format("  HFU {:.2f} % [d]: {} that ran, {} of them recompute\n", 100 * use_of(t.executed, q), format_count(t.executed),
                      format_count(t.parts.recompute));
+  if (use_of(t.executed, q) > 1) out << "  more than the denominator can do: is the step time or the rate another machine's?\n";
   out << "  the last column says what the same step would be called under each convention\n";
 }
 

@@ -42,7 +42,7 @@ std::vector<std::string> origins_of(const std::vector<int64_t>& s) {
   if (n == 4 && s[1] == s[2] && !last_two_equal) out.emplace_back("a pair representation [B, R, R, c]");
   if (n == 4 && s[1] == s[2] && s[3] > 256) out.emplace_back("outer products flattened, [B, r, r, c*c]");
   if (n == 4 && last_two_equal) out.emplace_back("attention scores or probabilities [B, heads, S, S]");
-  if (n == 5 && last_two_equal && s[3] != s[2])
+  if (n == 5 && last_two_equal && s[3] != s[2] && s[1] != s[2])
     out.emplace_back(s[1] == s[3] ? "triangle attention scores [B, R, heads, R, R]: cubic in R"
                                   : "attention scores of an alignment, one matrix per row and head, [B, rows, heads, R, R]");
   if (n == 5 && s[1] != s[2] && !last_two_equal) out.emplace_back("keys or values of all layers [L, B, heads, S, D], or split heads of a pair");
@@ -90,7 +90,8 @@ TensorText parse_tensor(std::string_view text, DType fallback) {
   }
   for (const char c : cleaned + " ") {
     const bool after_digits = !word.empty() && std::all_of(word.begin(), word.end(), [](char d) { return d >= '0' && d <= '9'; });
-    const bool separator = c == ' ' || c == ',' || c == '[' || c == ']' || c == '(' || c == ')' || c == '*' || ((c == 'x' || c == 'X') && after_digits);
+    const bool separator = c == ' ' || c == ',' || c == '[' || c == ']' || c == '(' || c == ')' || c == '*' ||
+                           ((c == 'x' || c == 'X') && (after_digits || (word.empty() && !words.empty())));
     if (!separator) {
       word += c;
       continue;

@@ -52,6 +52,7 @@ Exact flops_feedforward(int64_t batch_size, int64_t seq_len, int64_t hidden_dim,
   const Exact T = tokens(batch_size, seq_len, hidden_dim), h = hidden_dim;
   RECKON_CHECK(std::isfinite(ffn_ratio) && ffn_ratio > 0, "ffn_ratio must be a positive number, got {}", ffn_ratio);
   const Exact f = Exact::truncated(static_cast<double>(hidden_dim) * ffn_ratio);
+  RECKON_CHECK(f >= 1, "a feed-forward of {} x {} has no column", hidden_dim, ffn_ratio);
   return T * ((2 * h - 1) * f) + 14 * T * f + T * ((2 * f - 1) * h);
 }
 
