@@ -48,11 +48,11 @@ std::string some(const std::vector<std::string>& names) {
                      names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
-// Exact for every type; bytes may be unaligned.
-void widen(const data::TensorView& from, float* to) {
-  const std::byte* bytes = from.bytes.data();
-  const size_t n = static_cast<size_t>(from.n_elements());
-  if (from.dtype == data::StoredType::F32) {
+// Elements [first, first + n) as f32, exact for every type; bytes may be unaligned.
+void widen(const data::TensorView& from, size_t first, size_t n, float* to) {
+  const size_t width = from.dtype == data::StoredType::F32 ? 4 : 2;
+  const std::byte* bytes = from.bytes.data() + width * first;
+  if (width == 4) {
     std::memcpy(to, bytes, 4 * n);
     return;
   }
@@ -69,6 +69,23 @@ void narrow(const float* from, DType type, std::span<std::byte> to) {
   for (size_t i = 0; i < n; ++i) {
     const uint16_t bits = type == DType::bf16 ? f32_to_bf16(from[i]) : f32_to_f16(from[i]);
     std::memcpy(to.data() + 2 * i, &bits, 2);
+  }
+}
+
+// Rounds to nearest even where the parameter is narrower than the file.
+void fill(const data::TensorView& from, const Tensor& to) {
+  const size_t n = static_cast<size_t>(from.n_elements());
+  if (to.dtype() == DType::f32) return widen(from, 0, n, to.data<float>());
+  if (from.dtype == data::stored_type(to.dtype())) {
+    std::memcpy(to.raw(), from.bytes.data(), from.bytes.size());
+    return;
+  }
+  constexpr size_t kPiece = 4096;
+  float piece[kPiece];
+  for (size_t at = 0; at < n; at += kPiece) {
+    const size_t m = std::min(kPiece, n - at);
+    widen(from, at, m, piece);
+    narrow(piece, to.dtype(), {to.raw() + 2 * at, 2 * m});
   }
 }
 
@@ -142,12 +159,30 @@ void load_folder_weights(const fs::path& folder, const Qwen& model) {
     RECKON_CHECK(v.dtype == StoredType::F32 || v.dtype == StoredType::BF16 || v.dtype == StoredType::F16,
                  "{}: tensor '{}' is {}, weights must be F32, BF16 or F16", folder.string(), name,
                  data::name_of(v.dtype));
-    RECKON_CHECK(p.tensor.dtype() == DType::f32, "weights of a folder become f32 parameters, '{}' is {}",
-                 p.name, describe(p.tensor));
+    RECKON_CHECK(p.tensor.dtype() == DType::f32 || p.tensor.dtype() == DType::bf16,
+                 "weights of a folder become f32 or bf16 parameters, '{}' is {}", p.name, describe(p.tensor));
     if (!values) continue;
-    widen(v, p.tensor.data<float>());
+    fill(v, p.tensor);
     p.tensor.storage()->bump_version();
   }
+}
+
+std::vector<int64_t> folder_stop_ids(const fs::path& folder) {
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    const fs::path path = folder / name;
+    if (!fs::is_regular_file(path)) continue;
+    const Json j = data::parse_strict_json(data::read_text_file(path, kMaxConfigBytes), path.string());
+    if (!j.is_object() || !j.contains("eos_token_id") || j["eos_token_id"].is_null()) continue;
+    const Json list = j["eos_token_id"].is_array() ? j["eos_token_id"] : Json::array({j["eos_token_id"]});
+    std::vector<int64_t> ids;
+    for (const Json& id : list) {
+      RECKON_CHECK(id.is_number_integer(), "{}: eos_token_id must be an id or a list of ids, got {}", path.string(),
+                   data::in_quotes(j["eos_token_id"].dump()));
+      ids.push_back(id.get<int64_t>());
+    }
+    return ids;
+  }
+  return {};
 }
 
 bool folder_has_tokenizer(const fs::path& folder) {
