@@ -38,6 +38,8 @@ models::RunOptions RunFlags::resolve(int64_t default_steps) const {
   o.model_dir = model;
   if (!model.empty()) o.preset = "";
   if (!lora.empty()) o.lora = models::LoraOptions::parse(lora);
+  o.weights = weights;
+  o.weights_prefix = weights_prefix;
   o.data = data;
   o.tokenizer = tokenizer;
   o.cache_dir = cache;
@@ -84,6 +86,8 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   auto* config = app.add_option("--config", f.config, "qwen: a Hugging Face config.json, or a preset's name; wins over --preset")->group(sizes);
   app.add_option("--model", f.model, "qwen: a Hugging Face folder (config.json, *.safetensors, tokenizer): sizes and initial weights")
       ->excludes(preset)->excludes(config)->group(sizes);
+  app.add_option("--weights", f.weights, "evoformer, pairformer: safetensors file with the blocks under the names of OpenFold, Protenix or Boltz")->group(sizes);
+  app.add_option("--weights-prefix", f.weights_prefix, "Path to the stack inside --weights, such as evoformer.blocks; needed when several fit")->group(sizes);
   app.add_option("--batch", f.batch, "Sequences per micro-batch (evoformer: crops); 0: the preset's")->group(sizes);
   app.add_option("--seq", f.seq, "qwen: tokens per sequence; evoformer, pairformer: residues of the crop; 0: the preset's")->group(sizes);
   app.add_option("--rows", f.rows, "evoformer: alignment rows of the crop; 0: the preset's")->group(sizes);

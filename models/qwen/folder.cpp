@@ -6,6 +6,7 @@
 #include "autograd/grad_mode.h"
 #include "models/data/safetensors.h"
 #include "models/data/strict_json.h"
+#include "models/nn/stored.h"
 #include "runtime/core/error.h"
 
 namespace reckon::models {
@@ -46,47 +47,6 @@ std::string some(const std::vector<std::string>& names) {
   for (size_t i = 0; i < std::min(names.size(), kShown); ++i) quoted.push_back(data::in_quotes(names[i]));
   return fmt::format("{}{}", fmt::join(quoted, ", "),
                      names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
-}
-
-// Elements [first, first + n) as f32, exact for every type; bytes may be unaligned.
-void widen(const data::TensorView& from, size_t first, size_t n, float* to) {
-  const size_t width = from.dtype == data::StoredType::F32 ? 4 : 2;
-  const std::byte* bytes = from.bytes.data() + width * first;
-  if (width == 4) {
-    std::memcpy(to, bytes, 4 * n);
-    return;
-  }
-  const bool brain = from.dtype == data::StoredType::BF16;
-  for (size_t i = 0; i < n; ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, bytes + 2 * i, 2);
-    to[i] = brain ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
-}
-
-void narrow(const float* from, DType type, std::span<std::byte> to) {
-  const size_t n = to.size() / 2;
-  for (size_t i = 0; i < n; ++i) {
-    const uint16_t bits = type == DType::bf16 ? f32_to_bf16(from[i]) : f32_to_f16(from[i]);
-    std::memcpy(to.data() + 2 * i, &bits, 2);
-  }
-}
-
-// Rounds to nearest even where the parameter is narrower than the file.
-void fill(const data::TensorView& from, const Tensor& to) {
-  const size_t n = static_cast<size_t>(from.n_elements());
-  if (to.dtype() == DType::f32) return widen(from, 0, n, to.data<float>());
-  if (from.dtype == data::stored_type(to.dtype())) {
-    std::memcpy(to.raw(), from.bytes.data(), from.bytes.size());
-    return;
-  }
-  constexpr size_t kPiece = 4096;
-  float piece[kPiece];
-  for (size_t at = 0; at < n; at += kPiece) {
-    const size_t m = std::min(kPiece, n - at);
-    widen(from, at, m, piece);
-    narrow(piece, to.dtype(), {to.raw() + 2 * at, 2 * m});
-  }
 }
 
 void write_text(const fs::path& path, std::string_view text) {
@@ -162,8 +122,7 @@ void load_folder_weights(const fs::path& folder, const Qwen& model) {
     RECKON_CHECK(p.tensor.dtype() == DType::f32 || p.tensor.dtype() == DType::bf16,
                  "weights of a folder become f32 or bf16 parameters, '{}' is {}", p.name, describe(p.tensor));
     if (!values) continue;
-    fill(v, p.tensor);
-    p.tensor.storage()->bump_version();
+    fill_parameter(v, 0, p.tensor);
   }
 }
 

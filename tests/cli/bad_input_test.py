@@ -14,6 +14,7 @@ import tempfile
 import time
 
 program = str(pathlib.Path(sys.argv[1]).resolve())
+reference = pathlib.Path(__file__).resolve().parent.parent / "reference" / "evoformer"
 failures = []
 checks = 0
 
@@ -124,6 +125,13 @@ with tempfile.TemporaryDirectory() as folder:
     expect_error("LoRA without a rank", [*qwen, "--lora", "r=0"], "rank")
     expect_error("LoRA on evoformer", ["train", "evoformer", *tiny, "--data", "good.aln", "--lora", "r=2"], "--lora")
     expect_error("a whole model is no LoRA checkpoint", [*qwen, "--lora", "r=2", "--resume", str(state)], "lora")
+
+    expect_error("block weights of qwen", [*qwen, "--weights", "x.safetensors"], "--weights", "--model")
+    expect_error("block weights that are not there", ["plan", "pairformer", "--preset", "tiny", "--weights", "nowhere.safetensors"], "nowhere.safetensors")
+    expect_error("a prefix without weights", ["plan", "pairformer", "--preset", "tiny", "--weights-prefix", "a.blocks"], "--weights-prefix")
+    expect_error("block weights of another size", ["plan", "pairformer", "--preset", "tiny", "--weights", reference / "pairformer_boltz_ones.safetensors"],
+                 "no tensor of a block")
+    expect_error("block weights with several stacks", ["plan", "evoformer", "--preset", "tiny", "--weights", reference / "stack2.safetensors"], "nearest is", "preset")
 
     # Hugging Face folders.
     expect_error("no such folder", ["train", "qwen", "--model", "nowhere", "--data", "text.txt"], "nowhere")
