@@ -45,6 +45,8 @@ models::RunOptions RunFlags::resolve(int64_t default_steps) const {
   o.cache_dir = cache;
   o.device = device_kind_from_name(device);
   o.dtype = dtype_from_name(dtype);
+  RECKON_CHECK(residual == "f32" || residual == "low", "--residual must be f32 or low (the type of --dtype), got '{}'", residual);
+  o.low_residual = residual == "low";
   o.checkpoint = autograd::checkpoint_policy_from_name(checkpoint);
   o.fuse = models::FusionSet::parse(fuse);
   o.batch = batch;
@@ -95,6 +97,8 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   auto* toggles = "Toggles (what changes memory)";
   app.add_option("--device", f.device, "cpu: run; meta: the same code without data, event for event")->capture_default_str()->group(toggles);
   app.add_option("--dtype", f.dtype, "f32; bf16 or f16: matrix products in that type, parameters and norms in f32 (f16 with loss scaling)")
+      ->capture_default_str()->group(toggles);
+  app.add_option("--residual", f.residual, "With --dtype bf16 or f16: residual streams in f32, or low: in that type (half the bytes between blocks, one rounding per branch)")
       ->capture_default_str()->group(toggles);
   app.add_option("--checkpoint", f.checkpoint,
                  "What backward recomputes. none: nothing; selective: outputs of cheap ops (norms, gates, activations, casts); "

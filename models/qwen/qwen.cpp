@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/activation/activation.h"
 #include "ops/attention/attention.h"
@@ -127,8 +128,8 @@ Tensor QwenLayer::operator()(const Tensor& x_BSH, const QwenInputs& in) const {
   using autograd::Boundary;
   const auto attention = [this, in](std::span<const Tensor> x) -> TensorList { return {attend(x[0], in)}; };
   const auto transition = [this](std::span<const Tensor> x) -> TensorList { return {feed_forward(x[0])}; };
-  Tensor x = ops::add(x_BSH, autograd::segment(Boundary::sublayer, attention, {x_BSH})[0]);
-  return ops::add(x, autograd::segment(Boundary::sublayer, transition, {x})[0]);
+  Tensor x = autograd::add_to_residual(x_BSH, autograd::segment(Boundary::sublayer, attention, {x_BSH})[0]);
+  return autograd::add_to_residual(x, autograd::segment(Boundary::sublayer, transition, {x})[0]);
 }
 
 Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t seed, DType dtype)
@@ -223,7 +224,7 @@ Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor&
   Tensor x;
   {
     ModuleScope scope("embed_tokens");
-    x = ops::embedding(ids_BS, embed_tokens_);
+    x = autograd::residual_stream(ops::embedding(ids_BS, embed_tokens_));
   }
   ModuleScope scope("layers");
   for (const auto& layer : layers_) {

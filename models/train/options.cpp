@@ -63,6 +63,7 @@ void RunOptions::resolve() {
   within("--accumulate", accumulate, 1, 1 << 20);
   within("--warmup", warmup, 0, int64_t{1} << 31);
   RECKON_CHECK(lr > 0 && lr < 1e3, "--lr must be positive and below 1000, got {}", lr);
+  RECKON_CHECK(!low_residual || dtype != DType::f32, "--residual low keeps the residual streams in the type of --dtype, which must then be bf16 or f16");
   RECKON_CHECK(optimizer.clip >= 0, "--clip must be 0 (off) or positive, got {}", optimizer.clip);
   RECKON_CHECK(optimizer.weight_decay >= 0, "--weight-decay must not be negative, got {}", optimizer.weight_decay);
   RECKON_CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16, "--dtype must be f32, bf16 or f16, got {}",
@@ -79,6 +80,7 @@ std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
   if (family == Family::evoformer) out.emplace_back("rows", std::to_string(rows));
   if (family != Family::qwen) out.emplace_back("dropout", dropout ? "on" : "off");
   if (lora) out.emplace_back("lora", lora->to_string());
+  if (low_residual) out.emplace_back("residual", "low");
   if (!weights.empty()) out.emplace_back("weights", weights);
   for (auto& [k, v] : std::initializer_list<std::pair<const char*, std::string>>{
            {"steps", std::to_string(steps)}, {"accumulate", std::to_string(accumulate)},

@@ -34,6 +34,7 @@ struct RunOptions {
   std::string cache_dir = ".reckon-cache";  // token files
   DeviceKind device = DeviceKind::cpu;
   DType dtype = DType::f32;
+  bool low_residual = false;     // bf16, f16: the residual streams in that type too
   autograd::CheckpointPolicy checkpoint = autograd::CheckpointPolicy::none;
   FusionSet fuse;
   int64_t batch = 0, seq = 0;    // seq: tokens, or residues of the crop; 0: the preset's
