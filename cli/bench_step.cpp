@@ -78,7 +78,6 @@ class StepBench {
       optimizer_ = std::make_unique<models::Optimizer>(*model_.parameters, o, settings_.fuse);
     }
     start_ = profiler::measure_process(device_.arena());
-    peak_is_ours_ = reset_peak_rss();
   }
 
   const StepModel& model() const { return model_; }
@@ -94,14 +93,18 @@ class StepBench {
       if (device_.executes()) loss_ = model_.loss_of(outputs);
     });
     device_.remove_sink(&meter);
+    peak_is_ours_ = reset_peak_rss();
   }
 
   double timed() {
+    seconds_.push_back(untimed());
+    return seconds_.back();
+  }
+
+  double untimed() {
     const auto begin = std::chrono::steady_clock::now();
     step([](const TensorList&) {});
-    const double s = seconds_since(begin);
-    seconds_.push_back(s);
-    return s;
+    return seconds_since(begin);
   }
 
   Json result() {
@@ -170,6 +173,9 @@ class StepBench {
     j["peak_by_category"] = categories;
     j["largest_saved_bytes"] = memory.saved_bytes;
     j["launches"] = work.n_launches();
+    std::map<Phase, int64_t> launches;
+    for (const profiler::WorkCell& w : work.work) launches[w.phase] += w.n_launches();
+    for (const auto& [phase, n] : launches) j["launches_by_phase"][std::string(name_of(phase))] = n;
     j["allocations"] = work.n_allocations;
     j["events"] = work.n_events;
     Json phases = Json::object();
@@ -280,7 +286,7 @@ void run(const StepFlags& f) {
                bench.device().spec().threads, f.dtype, f.checkpoint, f.fuse, f.optimizer, f.ledger);
   std::fflush(stdout);
   bench.first();
-  for (int64_t i = 1; i < f.warmup; ++i) bench.timed();
+  for (int64_t i = 1; i < f.warmup; ++i) bench.untimed();
   if (f.on_request) {
     // One line in, one line out: whoever pairs this run with another one decides whose turn it is.
     fmt::print("ready\n");

@@ -173,6 +173,7 @@ class EvoformerBlock(nn.Module):
         super().__init__()
         c_m, c_z = c["c_m"], c["c_z"]
         self.checkpoint = False
+        self.block = self.run
         self.msa_att_row = RowAttention(c_m, c_z, c["no_heads_msa"], c["c_hidden_msa_att"])
         self.msa_att_col = ColumnAttention(c_m, c["no_heads_msa"], c["c_hidden_msa_att"])
         self.msa_transition = Transition(c_m, c["transition_n"])
@@ -188,8 +189,11 @@ class EvoformerBlock(nn.Module):
 
     def forward(self, m, z, msa_mask, pair_mask):
         if self.checkpoint:
-            return checkpoint(self.run, m, z, msa_mask, pair_mask, use_reentrant=False)
-        return self.run(m, z, msa_mask, pair_mask)
+            return checkpoint(self.block, m, z, msa_mask, pair_mask, use_reentrant=False)
+        return self.block(m, z, msa_mask, pair_mask)
+
+    def compile_regions(self):
+        self.block = torch.compile(self.run, dynamic=False)
 
 
 class PairStack(nn.Module):
@@ -202,6 +206,10 @@ class PairStack(nn.Module):
         for block in self.blocks:
             z = checkpoint(block, z, pair_mask, use_reentrant=False) if self.checkpoint else block(z, pair_mask)
         return (z,)
+
+    def compile_regions(self):
+        for block in self.blocks:
+            block.compile(dynamic=False)
 
 
 class LoneOuterProduct(nn.Module):
@@ -216,3 +224,6 @@ class LoneOuterProduct(nn.Module):
         if self.checkpoint:
             return (checkpoint(self.inner, m, None, use_reentrant=False),)
         return (self.inner(m, None),)
+
+    def compile_regions(self):
+        self.inner.compile(dynamic=False)

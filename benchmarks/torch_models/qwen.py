@@ -76,10 +76,17 @@ class Qwen(nn.Module):
         super().__init__()
         self.config = c
         self.checkpoint = False
+        self.head = self.head_loss
+        self.rotary_tables = {}
         self.model = Decoder(c)
         for p in self.parameters():
             if p.dim() > 1:
                 nn.init.normal_(p, std=0.02)
+
+    def tables(self, s):
+        if s not in self.rotary_tables:
+            self.rotary_tables[s] = self.rotary(s)
+        return self.rotary_tables[s]
 
     def rotary(self, s):
         d = self.config["head_dim"]
@@ -89,13 +96,22 @@ class Qwen(nn.Module):
         return angle.cos(), angle.sin()
 
     def forward(self, ids, labels):
-        cos, sin = self.rotary(ids.shape[1])
+        cos, sin = self.tables(ids.shape[1])
         x = self.model.embed_tokens(ids)
         for layer in self.model.layers:
             if self.checkpoint:
                 x = checkpoint(layer, x, cos, sin, use_reentrant=False)
             else:
                 x = layer(x, cos, sin)
+        return self.head(x, labels)
+
+    def head_loss(self, x, labels):
         logits = F.linear(self.model.norm(x), self.model.embed_tokens.weight)
         targets = F.pad(labels[:, 1:], (0, 1), value=-100)
         return F.cross_entropy(logits.float().view(-1, logits.shape[-1]), targets.reshape(-1))
+
+    def compile_regions(self):
+        """Layer by layer, so that equal layers share one compilation."""
+        for layer in self.model.layers:
+            layer.compile(dynamic=False)
+        self.head = torch.compile(self.head_loss, dynamic=False)
