@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   reckon::cli::add_audit(app);
   reckon::cli::add_compare(app);
   reckon::cli::add_parity(app);
+  reckon::cli::add_bench(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -7,6 +7,7 @@
 #include "autograd/engine.h"
 #include "autograd/node.h"
 #include "models/parity/books.h"
+#include "models/parity/step.h"
 #include "models/qwen/qwen.h"
 #include "models/train/optimizer.h"
 #include "models/train/schedule.h"
@@ -364,6 +365,20 @@ void run_qwen_case(Case& c, Books* books) {
   compare_cache(run, prompt);
   compare_greedy(run, prompt);
   c.ignore_under("act.", "an intermediate of the producer, seen through outputs and gradients");
+}
+
+StepModel open_qwen_step(Case& c) {
+  StepModel step;
+  step.kind = c.meta("family");
+  auto run = std::make_shared<ModelRun>(c);
+  run->load(false);
+  for (const auto& p : run->model->parameters().all()) step.leaves.emplace_back(run->their_name(p.name), p.tensor);
+  step.parameters = &run->model->parameters();
+  step.forward = [run, prompt = read_prompt(*run)]() -> TensorList {
+    PhaseScope phase(Phase::forward);
+    return {run->model->loss(prompt.ids, prompt.labels, prompt.positions, prompt.mask)};
+  };
+  return step;
 }
 
 }  // namespace reckon::parity
