@@ -12,18 +12,16 @@ namespace {
 
 constexpr int64_t kGB = 1'000'000'000, kGiB = int64_t{1} << 30;
 constexpr KnownDevice kDevices[] = {
-    {"TPUv3-core", 16 * kGiB, 61.5e12, 0},
-    {"RTX4090", 24 * kGB, 165.2e12, 330.3e12},
-    {"A100-40GB", 40 * kGB, 312e12, 624e12},
-    {"A100", 80 * kGB, 312e12, 624e12},
-    {"H100", 80 * kGB, 989e12, 1979e12},
-    {"H200", 141 * kGB, 989e12, 1979e12},
+    {"TPUv3-core", 16 * kGiB, 61.5e12, 0},   {"RTX4090", 24 * kGB, 165.2e12, 330.3e12},
+    {"A100-40GB", 40 * kGB, 312e12, 624e12}, {"A100", 80 * kGB, 312e12, 624e12},
+    {"H100", 80 * kGB, 989e12, 1979e12},     {"H200", 141 * kGB, 989e12, 1979e12},
 };
 
 bool equal_but_case(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
-    if (std::tolower(static_cast<unsigned char>(a[i])) != std::tolower(static_cast<unsigned char>(b[i]))) return false;
+    if (std::tolower(static_cast<unsigned char>(a[i])) != std::tolower(static_cast<unsigned char>(b[i])))
+      return false;
   return true;
 }
 

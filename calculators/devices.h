@@ -1,5 +1,5 @@
-// Accelerators that sizes are compared with and rates are divided by: memory as sold and peak bf16 rates as published. For
-// any other hardware the commands take a spec file or a number.
+// Accelerators that sizes are compared with and rates are divided by: memory as sold and peak bf16 rates as
+// published. For any other hardware the commands take a spec file or a number.
 #pragma once
 
 #include <optional>
@@ -18,7 +18,7 @@ struct KnownDevice {
 };
 
 std::span<const KnownDevice> known_devices();
-const KnownDevice* find_device(std::string_view name);  // case does not matter; nullptr when unknown
+const KnownDevice* find_device(std::string_view name);   // case does not matter; nullptr when unknown
 const KnownDevice& device_named(std::string_view name);  // Error lists the known names
 
 }  // namespace reckon::calculators

@@ -1,5 +1,5 @@
-// One recorded run on the meta device: every event, every op call with its cost and the shapes it made. What the
-// calculators read; nothing here computes.
+// One recorded run on the meta device: every event, every op call with its cost and the shapes it made. What
+// the calculators read; nothing here computes.
 #pragma once
 
 #include <string>
@@ -24,7 +24,8 @@ struct OpCall {
   std::vector<MadeTensor> outputs;  // those that got memory; workspaces are not among them
 };
 
-// Listens to a device and to the thread's new tensors while it lives. Construct it after the device and destroy it before.
+// Listens to a device and to the thread's new tensors while it lives. Construct it after the device and destroy
+// it before.
 class Recorder : public EventSink, public TensorSink {
  public:
   explicit Recorder(Device& device);
@@ -54,7 +55,7 @@ struct Recording {
   int64_t n_parameters = 0, n_trained = 0;
   int64_t n_parameter_tensors = 0;
   std::vector<Event> events;
-  std::vector<OpCall> calls;       // of the last step
+  std::vector<OpCall> calls;  // of the last step
   std::unordered_map<int64_t, MadeTensor> tensors;
   profiler::RunBooks books;
 };

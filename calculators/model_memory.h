@@ -1,5 +1,6 @@
-// Where the bytes of training and of inference go, by formula and by a dry run of the engine, on one device and over groups of
-// devices (data parallel, sharded state, tensor parallel) with the bytes each device sends. Called by `reckon explain model`.
+// Where the bytes of training and of inference go, by formula and by a dry run of the engine, on one device and
+// over groups of devices (data parallel, sharded state, tensor parallel) with the bytes each device sends.
+// Called by `reckon explain model`.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -33,8 +34,8 @@ struct MemoryRow {
 struct GroupRow {
   std::string scheme;
   Exact weights, gradients, master, optimizer, activations;
-  Exact sent;            // bytes this device sends per step
-  std::string wire;      // what goes over the wire
+  Exact sent;                          // bytes this device sends per step
+  std::string wire;                    // what goes over the wire
   std::optional<Exact> dry_run_state;  // weights, gradients, master and optimizer, from counted parameters
   std::optional<Exact> dry_run_activations;
   Exact state() const { return weights + gradients + master + optimizer; }
@@ -42,16 +43,16 @@ struct GroupRow {
 };
 
 struct ModelMemoryQuestion {
-  models::RunOptions options;             // resolved
-  std::string recipe = "f32";             // of the groups
-  std::vector<int64_t> devices{8};        // group sizes
+  models::RunOptions options;       // resolved
+  std::string recipe = "f32";       // of the groups
+  std::vector<int64_t> devices{8};  // group sizes
 };
 
 struct ModelMemory {
   ModelMemoryQuestion question;
   std::string description;
   Exact parameters_formula, parameters_counted;
-  std::vector<MemoryRow> rows;    // one device
+  std::vector<MemoryRow> rows;  // one device
   std::vector<GroupRow> groups;
   std::vector<std::string> notes;  // schemes that cannot be, and why
   int64_t peak_bytes = 0;
@@ -62,8 +63,10 @@ ModelMemory explain_model(const ModelMemoryQuestion& question, const DeviceSpec&
 
 // 2 L S K D bytes per sequence.
 Exact kv_cache_bytes(const models::QwenConfig& config, int64_t batch, int64_t seq, DType dtype);
-// The same from a dry run: keys and values of every layer that a forward pass hands out, in that type.
-Exact recorded_kv_bytes(const models::QwenConfig& config, int64_t batch, int64_t seq, DType dtype, const DeviceSpec& spec);
+// The same from a dry run of decoding until the cache holds `seq` tokens: the ledger's category kv_cache at its
+// fullest.
+Exact recorded_kv_bytes(const models::QwenConfig& config, int64_t batch, int64_t seq, DType dtype,
+                        const DeviceSpec& spec);
 
 // Bytes a plain f32 step keeps for backward at its fullest; none for settings without a closed form.
 std::optional<Exact> qwen_saved_bytes(const models::QwenConfig& config, const models::RunOptions& options);

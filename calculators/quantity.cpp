@@ -12,9 +12,9 @@ namespace {
 
 struct Number {
   double value = 0;
-  int decimals = 0;      // digits after the point
-  int exponent = 0;      // after an e
-  bool whole = false;    // digits and commas only
+  int decimals = 0;    // digits after the point
+  int exponent = 0;    // after an e
+  bool whole = false;  // digits and commas only
   std::string digits, unit;
 };
 
@@ -29,7 +29,8 @@ bool split(std::string_view text, Number* n) {
   text = trimmed(text);
   size_t end = 0;
   std::string digits;
-  while (end < text.size() && ((text[end] >= '0' && text[end] <= '9') || text[end] == '.' || (text[end] == ',' && end > 0)))
+  while (end < text.size() &&
+         ((text[end] >= '0' && text[end] <= '9') || text[end] == '.' || (text[end] == ',' && end > 0)))
     digits += text[end] == ',' ? "" : std::string(1, text[end]), ++end;
   if (digits.empty()) return false;
   n->whole = digits.find('.') == std::string::npos;
@@ -54,12 +55,14 @@ bool split(std::string_view text, Number* n) {
 }
 
 constexpr std::pair<std::string_view, double> kByteUnits[] = {
-    {"", 1}, {"B", 1}, {"bytes", 1}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"PB", 1e15},
-    {"K", 0x1p10}, {"KiB", 0x1p10}, {"M", 0x1p20}, {"MiB", 0x1p20}, {"G", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40}, {"TiB", 0x1p40},
-    {"PiB", 0x1p50}};
-constexpr std::pair<std::string_view, double> kPrefixes[] = {{"", 1}, {"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12},
-                                                             {"P", 1e15}, {"E", 1e18}, {"Z", 1e21}, {"Y", 1e24}};
-constexpr std::pair<std::string_view, double> kSeconds[] = {{"", 1}, {"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"min", 60}, {"h", 3600}, {"d", 86400}};
+    {"", 1},         {"B", 1},      {"bytes", 1},    {"kB", 1e3},   {"KB", 1e3},     {"MB", 1e6},
+    {"GB", 1e9},     {"TB", 1e12},  {"PB", 1e15},    {"K", 0x1p10}, {"KiB", 0x1p10}, {"M", 0x1p20},
+    {"MiB", 0x1p20}, {"G", 0x1p30}, {"GiB", 0x1p30}, {"T", 0x1p40}, {"TiB", 0x1p40}, {"PiB", 0x1p50}};
+constexpr std::pair<std::string_view, double> kPrefixes[] = {{"", 1},     {"k", 1e3},  {"K", 1e3},  {"M", 1e6},
+                                                             {"G", 1e9},  {"T", 1e12}, {"P", 1e15}, {"E", 1e18},
+                                                             {"Z", 1e21}, {"Y", 1e24}};
+constexpr std::pair<std::string_view, double> kSeconds[] = {
+    {"", 1}, {"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"min", 60}, {"h", 3600}, {"d", 86400}};
 
 template <size_t N>
 double factor_of(const std::pair<std::string_view, double> (&units)[N], std::string_view unit) {
@@ -85,8 +88,10 @@ WrittenBytes parse_written_bytes(std::string_view text, std::string_view what) {
   Number n;
   const bool good = split(text, &n);
   const double factor = good ? factor_of(kByteUnits, n.unit) : 0;
-  RECKON_CHECK(good && factor > 0 && n.value > 0 && n.value * factor < 0x1p100,
-               "{} '{}' is not a size: expected a positive number with B, kB, MB, GB, TB, PB (powers of 1000) or KiB, MiB, GiB, TiB, PiB "
+  RECKON_CHECK(good && factor > 0 && n.value * factor >= 1 && n.value * factor < 0x1p100,
+               "{} '{}' is not a size: expected a number of at least one byte with B, kB, MB, GB, TB, PB "
+               "(powers of 1000) "
+               "or KiB, MiB, GiB, TiB, PiB "
                "(powers of 1024), such as '4.50 GiB'",
                what, text);
   const double step = std::pow(10.0, n.exponent - n.decimals) * factor;
@@ -96,7 +101,8 @@ WrittenBytes parse_written_bytes(std::string_view text, std::string_view what) {
     return {std::string(trimmed(text)), bytes, bytes - half, bytes + half};
   }
   const double value = n.value * factor;
-  const Exact low = Exact::truncated(std::ceil(value - step / 2)), high = Exact::truncated(std::floor(value + step / 2));
+  const Exact low = Exact::truncated(std::ceil(value - step / 2)),
+              high = Exact::truncated(std::floor(value + step / 2));
   return {std::string(trimmed(text)), Exact::truncated(value), low, high < low ? low : high};
 }
 
@@ -111,8 +117,10 @@ double parse_flops(std::string_view text, std::string_view what) {
     }
   const double factor = good ? factor_of(kPrefixes, unit) : 0;
   const double value = n.value * factor;
-  RECKON_CHECK(good && factor > 0 && value > 0 && std::isfinite(value),
-               "{} '{}' is not an amount of work: expected a positive number such as 1e21, 989e12 or '989 TFLOP/s'", what, text);
+  RECKON_CHECK(
+      good && factor > 0 && value > 0 && std::isfinite(value),
+      "{} '{}' is not an amount of work: expected a positive number such as 1e21, 989e12 or '989 TFLOP/s'",
+      what, text);
   return value;
 }
 
@@ -121,7 +129,9 @@ double parse_seconds(std::string_view text, std::string_view what) {
   const bool good = split(text, &n);
   const double value = n.value * (good ? factor_of(kSeconds, n.unit) : 0);
   RECKON_CHECK(good && value > 0 && std::isfinite(value),
-               "{} '{}' is not a time: expected a positive number of seconds, or one with ms, s, min, h or d, such as '6.8 s'", what, text);
+               "{} '{}' is not a time: expected a positive number of seconds, or one with ms, s, min, h or d, "
+               "such as '6.8 s'",
+               what, text);
   return value;
 }
 

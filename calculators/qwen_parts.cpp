@@ -29,10 +29,13 @@ std::string_view last_name(std::string_view path) {
 }
 
 void add_linear(QwenParts& p, const OpCall& c, std::string_view module) {
-  const std::map<std::string_view, ProductWork*> by_name{{"q_proj", &p.q},       {"k_proj", &p.k},   {"v_proj", &p.v},       {"o_proj", &p.o},
-                                                         {"gate_proj", &p.gate}, {"up_proj", &p.up}, {"down_proj", &p.down}, {"lm_head", &p.head}};
+  const std::map<std::string_view, ProductWork*> by_name{
+      {"q_proj", &p.q},       {"k_proj", &p.k},   {"v_proj", &p.v},       {"o_proj", &p.o},
+      {"gate_proj", &p.gate}, {"up_proj", &p.up}, {"down_proj", &p.down}, {"lm_head", &p.head}};
   const auto found = by_name.find(last_name(module));
-  RECKON_CHECK(found != by_name.end(), "a linear op of module '{}' is none of this network's projections: adapters are counted apart", module);
+  RECKON_CHECK(found != by_name.end(),
+               "a linear op of module '{}' is none of this network's projections: adapters are counted apart",
+               module);
   add(*found->second, c);
 }
 
@@ -65,7 +68,8 @@ QwenParts recorded_parts(const Recording& run) {
     if (op == "embedding") p.embedded += elements_of(c);
     if (op == "rms_norm") {
       const Shape& shape = c.outputs.at(0).shape;
-      const bool last = module == "norm", of_head = last_name(module) == "q_norm" || last_name(module) == "k_norm";
+      const bool last = module == "norm",
+                 of_head = last_name(module) == "q_norm" || last_name(module) == "k_norm";
       (last ? p.final_norm_elements : of_head ? p.head_norm_elements : p.norm_elements) += numel(shape);
       (last ? p.final_norm_rows : of_head ? p.head_norm_rows : p.norm_rows) += rows_of(shape);
     }
@@ -74,8 +78,8 @@ QwenParts recorded_parts(const Recording& run) {
 }
 
 QwenParts parts_by_formula(const models::QwenConfig& c, int64_t batch, int64_t seq, bool checkpoint_block) {
-  const Exact B = batch, S = seq, T = B * S, L = c.layers, h = c.hidden, A = c.heads, K = c.kv_heads, D = c.head_dim, I = c.intermediate,
-              V = c.vocab;
+  const Exact B = batch, S = seq, T = B * S, L = c.layers, h = c.hidden, A = c.heads, K = c.kv_heads,
+              D = c.head_dim, I = c.intermediate, V = c.vocab;
   const auto linear = [&](Exact in, Exact out, bool bias) {
     return ProductWork{L * 2 * T * in * out, L * T * out, bias ? L * T * out : Exact(0)};
   };
@@ -101,7 +105,8 @@ QwenParts parts_by_formula(const models::QwenConfig& c, int64_t batch, int64_t s
   p.final_norm_rows = T;
   p.residuals = L * 2 * T * h;
   p.embedded = T * h;
-  p.forward = L * (2 * T * h * (A + 2 * K) * D + 2 * T * A * D * h + 4 * B * A * S * S * D + 6 * T * h * I) + 2 * T * h * V;
+  p.forward = L * (2 * T * h * (A + 2 * K) * D + 2 * T * A * D * h + 4 * B * A * S * S * D + 6 * T * h * I) +
+              2 * T * h * V;
   p.backward = 2 * p.forward;
   p.recompute = checkpoint_block ? p.forward - p.head.flops : Exact(0);
   return p;

@@ -1,6 +1,7 @@
-// What one training step of a Qwen decoder consists of, in numbers every counting convention is made from: once folded from the
-// op calls of a recorded dry run, once from the config. Called by qwen_conventions.
-// Letters: B batch, S sequence, T = B S, h hidden, A query heads, K key/value heads, D head width, I feed-forward, V vocabulary.
+// What one training step of a Qwen decoder consists of, in numbers every counting convention is made from: once
+// folded from the op calls of a recorded dry run, once from the config. Called by qwen_conventions. Letters: B
+// batch, S sequence, T = B S, h hidden, A query heads, K key/value heads, D head width, I feed-forward, V
+// vocabulary.
 #pragma once
 
 #include "calculators/dry_run.h"
@@ -19,14 +20,14 @@ struct ProductWork {
 
 struct QwenParts {
   ProductWork q, k, v, o, gate, up, down, head, scores, values;
-  Exact rotated;                    // elements that the rotary embedding turns
-  Exact score_rows;                 // rows the softmax runs over
-  Exact silu, gated;                // elements of silu, and of its product with up
-  Exact norm_elements, norm_rows;   // the two norms of every layer
+  Exact rotated;                             // elements that the rotary embedding turns
+  Exact score_rows;                          // rows the softmax runs over
+  Exact silu, gated;                         // elements of silu, and of its product with up
+  Exact norm_elements, norm_rows;            // the two norms of every layer
   Exact head_norm_elements, head_norm_rows;  // Qwen3: of q and k
   Exact final_norm_elements, final_norm_rows;
-  Exact residuals;                  // elements of residual sums
-  Exact embedded;                   // elements looked up
+  Exact residuals;  // elements of residual sums
+  Exact embedded;   // elements looked up
   // The whole step, matrix products only.
   Exact forward, backward, recompute;
 

@@ -31,19 +31,23 @@ std::vector<std::string> cells_of(const std::string& line) {
 double number(const std::string& text, const std::string& column, const std::string& place) {
   double v = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), v);
-  RECKON_CHECK(ec == std::errc() && end == text.data() + text.size() && std::isfinite(v), "{}: {} must be a number, got '{}'", place, column, text);
+  RECKON_CHECK(ec == std::errc() && end == text.data() + text.size() && std::isfinite(v),
+               "{}: {} must be a number, got '{}'", place, column, text);
   return v;
 }
 
 // Where each asked-for column is in the head; Error when the heads differ as sets.
-std::vector<size_t> positions(const std::vector<std::string>& heads, const std::vector<std::string>& columns, const std::string& place) {
+std::vector<size_t> positions(const std::vector<std::string>& heads, const std::vector<std::string>& columns,
+                              const std::string& place) {
   std::vector<size_t> at;
   for (const std::string& c : columns) {
     const auto found = std::find(heads.begin(), heads.end(), c);
-    RECKON_CHECK(found != heads.end(), "{}: there is no column '{}': expected {}, got {}", place, c, fmt::join(columns, ", "), fmt::join(heads, ", "));
+    RECKON_CHECK(found != heads.end(), "{}: there is no column '{}': expected {}, got {}", place, c,
+                 fmt::join(columns, ", "), fmt::join(heads, ", "));
     at.push_back(static_cast<size_t>(found - heads.begin()));
   }
-  RECKON_CHECK(heads.size() == columns.size(), "{}: expected the columns {}, got {}", place, fmt::join(columns, ", "), fmt::join(heads, ", "));
+  RECKON_CHECK(heads.size() == columns.size(), "{}: expected the columns {}, got {}", place,
+               fmt::join(columns, ", "), fmt::join(heads, ", "));
   return at;
 }
 
@@ -61,7 +65,8 @@ void read_csv(const std::string& text, const std::vector<std::string>& columns, 
       at = positions(cells, columns, place);
       continue;
     }
-    RECKON_CHECK(cells.size() == columns.size(), "{}: expected {} values, got {}", place, columns.size(), cells.size());
+    RECKON_CHECK(cells.size() == columns.size(), "{}: expected {} values, got {}", place, columns.size(),
+                 cells.size());
     std::vector<double> row;
     for (size_t i = 0; i < columns.size(); ++i) row.push_back(number(cells[at[i]], columns[i], place));
     t.rows.push_back(std::move(row));
@@ -87,7 +92,8 @@ void read_json(const std::string& text, const std::vector<std::string>& columns,
     std::vector<double> row;
     for (const std::string& c : columns) {
       const auto& v = item.at(c);
-      RECKON_CHECK(v.is_number() && std::isfinite(v.get<double>()), "{}: {} must be a number, got {}", place, c, v.dump());
+      RECKON_CHECK(v.is_number() && std::isfinite(v.get<double>()), "{}: {} must be a number, got {}", place, c,
+                   v.dump());
       row.push_back(v.get<double>());
     }
     t.rows.push_back(std::move(row));
@@ -97,13 +103,17 @@ void read_json(const std::string& text, const std::vector<std::string>& columns,
 
 }  // namespace
 
-NumberTable parse_number_table(const std::string& text, const std::string& origin, const std::vector<std::string>& columns) {
+NumberTable parse_number_table(const std::string& text, const std::string& origin,
+                               const std::vector<std::string>& columns) {
   NumberTable t;
   t.origin = origin;
   const size_t first = text.find_first_not_of(" \t\r\n");
-  if (first != std::string::npos && (text[first] == '[' || text[first] == '{')) read_json(text, columns, t);
-  else read_csv(text, columns, t);
-  RECKON_CHECK(!t.rows.empty(), "{}: there is no row; expected a table with the columns {}", origin, fmt::join(columns, ", "));
+  if (first != std::string::npos && (text[first] == '[' || text[first] == '{'))
+    read_json(text, columns, t);
+  else
+    read_csv(text, columns, t);
+  RECKON_CHECK(!t.rows.empty(), "{}: there is no row; expected a table with the columns {}", origin,
+               fmt::join(columns, ", "));
   return t;
 }
 
@@ -112,8 +122,8 @@ NumberTable read_number_table(const std::string& path, const std::vector<std::st
 }
 
 long long whole_number(double value, long long least, const std::string& what, const std::string& place) {
-  RECKON_CHECK(value == std::floor(value) && value >= static_cast<double>(least) && value < 0x1p53, "{}: {} must be a whole number of at least {}, got {}", place,
-               what, least, value);
+  RECKON_CHECK(value == std::floor(value) && value >= static_cast<double>(least) && value < 0x1p53,
+               "{}: {} must be a whole number of at least {}, got {}", place, what, least, value);
   return static_cast<long long>(value);
 }
 

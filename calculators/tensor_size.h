@@ -1,5 +1,5 @@
-// What a tensor of a given shape costs: exact bytes, which axis drives them, where such a shape comes from, which devices hold it, and
-// what would make it smaller. Called by `reckon explain tensor`.
+// What a tensor of a given shape costs: exact bytes, which axis drives them, where such a shape comes from,
+// which devices hold it, and what would make it smaller. Called by `reckon explain tensor`.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -18,13 +18,14 @@ struct TensorText {
   std::vector<int64_t> shape;
   DType dtype = DType::f32;
 };
-// "32x501x501x128x128 f32", "[32, 501] bf16"; without a type, `fallback`. Error on extents below 1 and unknown types.
+// "32x501x501x128x128 f32", "[32, 501] bf16"; without a type, `fallback`. Error on extents below 1 and unknown
+// types.
 TensorText parse_tensor(std::string_view text, DType fallback);
 
 struct AxisGrowth {
   std::vector<size_t> axes;  // those of one extent: they tend to grow together
   int64_t extent = 0;
-  Exact bytes_if_doubled;    // all of them doubled
+  Exact bytes_if_doubled;  // all of them doubled
 };
 
 struct SmallerForm {
@@ -35,7 +36,8 @@ struct SmallerForm {
 struct TensorSize {
   TensorText tensor;
   Exact elements, bytes;
-  std::optional<int64_t> dry_run_bytes, dry_run_reserved;  // of an allocation on meta; none beyond 2^62 bytes or 8 axes
+  std::optional<int64_t> dry_run_bytes,
+      dry_run_reserved;  // of an allocation on meta; none beyond 2^62 bytes or 8 axes
   std::vector<AxisGrowth> growth;
   std::vector<std::string> origins;  // what has such a shape
   std::vector<SmallerForm> smaller;

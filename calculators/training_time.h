@@ -1,5 +1,5 @@
-// An ESTIMATE of how long a training takes: stages of so many steps at a crop size, a measured step-time curve, a number of
-// devices. Called by `reckon plan training-time` and by whoever draws it.
+// An ESTIMATE of how long a training takes: stages of so many steps at a crop size, a measured step-time curve,
+// a number of devices. Called by `reckon plan training-time` and by whoever draws it.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -39,15 +39,15 @@ struct StageTime {
   TrainingStage stage;
   std::optional<double> step_seconds;  // none: out of memory, or outside the curve
   std::string why_none;
-  double seconds = 0;                  // of the stage; 0 when there is no step time
+  double seconds = 0;  // of the stage; 0 when there is no step time
 };
 
 struct TrainingTime {
-  std::string name;          // of the curve; "... through the base" for a scaled one
-  double scale = 1;          // all times of the curve times this
+  std::string name;  // of the curve; "... through the base" for a scaled one
+  double scale = 1;  // all times of the curve times this
   std::vector<StageTime> stages;
-  bool complete = true;      // every stage has a step time
-  double seconds = 0;        // sum over stages that have one
+  bool complete = true;  // every stage has a step time
+  double seconds = 0;    // sum over stages that have one
   double device_hours = 0;
   double days() const { return seconds / 86400; }
 };

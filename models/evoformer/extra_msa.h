@@ -1,5 +1,5 @@
-// A block of AlphaFold 2's extra-MSA stack: an Evoformer block on many narrow rows, with one global query per column instead of
-// column attention. Called by the calculators that look for its tensors.
+// A block of AlphaFold 2's extra-MSA stack: an Evoformer block on many narrow rows, with one global query per
+// column instead of column attention. Called by the calculators that look for its tensors.
 #pragma once
 
 #include "models/evoformer/evoformer.h"

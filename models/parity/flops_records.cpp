@@ -1,4 +1,5 @@
-// Records of the coursework's FLOPs module: function, arguments by name, value. Every value must be met exactly.
+// Records of the coursework's FLOPs module: function, arguments by name, value. Every value must be met
+// exactly.
 #include <cmath>
 #include <limits>
 
@@ -16,7 +17,9 @@ class Arguments {
   }
 
   int64_t integer(const char* name) { return whole(name, take(name)); }
-  int64_t integer(const char* name, int64_t fallback) { return args_.contains(name) ? integer(name) : fallback; }
+  int64_t integer(const char* name, int64_t fallback) {
+    return args_.contains(name) ? integer(name) : fallback;
+  }
   double real(const char* name) {
     const Json& v = take(name);
     RECKON_CHECK(v.is_number(), "{} must be a number, got {}", name, v.dump());
@@ -54,8 +57,8 @@ class Arguments {
 Exact evaluate(const std::string& function, Arguments& a) {
   using namespace models;
   if (function == "flops_for_experiment") {
-    const int64_t steps = a.integer("num_steps"), b = a.integer("batch_size"), s = a.integer("seq_len"), h = a.integer("hidden_dim"),
-                  layers = a.integer("num_layers"), heads = a.integer("num_heads");
+    const int64_t steps = a.integer("num_steps"), b = a.integer("batch_size"), s = a.integer("seq_len"),
+                  h = a.integer("hidden_dim"), layers = a.integer("num_layers"), heads = a.integer("num_heads");
     const double ratio = a.real("ffn_ratio");
     const int64_t r = a.integer("r");
     return flops_for_experiment(steps, b, s, h, layers, heads, ratio, r, a.flag("training", true));
@@ -80,11 +83,13 @@ Exact evaluate(const std::string& function, Arguments& a) {
   raise_error(fmt::format("unknown function '{}'", function));
 }
 
-// How far a count is from a JSON number. Beyond 64 bits the file's reader rounds to a double, so both are compared as doubles.
+// How far a count is from a JSON number. Beyond 64 bits the file's reader rounds to a double, so both are
+// compared as doubles.
 double difference(Exact got, const Json& expected) {
   RECKON_CHECK(expected.is_number(), "the value must be a number, got {}", expected.dump());
   if (expected.is_number_float()) return std::fabs(got.to_double() - expected.get<double>());
-  const Exact value = expected.is_number_unsigned() ? Exact(expected.get<uint64_t>()) : Exact(expected.get<int64_t>());
+  const Exact value =
+      expected.is_number_unsigned() ? Exact(expected.get<uint64_t>()) : Exact(expected.get<int64_t>());
   return std::fabs((got - value).to_double());
 }
 
@@ -97,8 +102,8 @@ void run_flops_records(const Json& records, Report& report) {
   for (const Json& record : records) {
     const std::string row = fmt::format("record {}", n++);
     try {
-      RECKON_CHECK(record.is_object() && record.contains("function") && record["function"].is_string() && record.contains("args") &&
-                       record.contains("value"),
+      RECKON_CHECK(record.is_object() && record.contains("function") && record["function"].is_string() &&
+                       record.contains("args") && record.contains("value"),
                    "expected function, args and value");
       const std::string function = record["function"];
       Arguments arguments(record["args"]);

@@ -50,7 +50,8 @@ Exact flops_attention(int64_t batch_size, int64_t seq_len, int64_t hidden_dim, i
 
 Exact flops_feedforward(int64_t batch_size, int64_t seq_len, int64_t hidden_dim, double ffn_ratio) {
   const Exact T = tokens(batch_size, seq_len, hidden_dim), h = hidden_dim;
-  RECKON_CHECK(std::isfinite(ffn_ratio) && ffn_ratio > 0, "ffn_ratio must be a positive number, got {}", ffn_ratio);
+  RECKON_CHECK(std::isfinite(ffn_ratio) && ffn_ratio > 0, "ffn_ratio must be a positive number, got {}",
+               ffn_ratio);
   const Exact f = Exact::truncated(static_cast<double>(hidden_dim) * ffn_ratio);
   RECKON_CHECK(f >= 1, "a feed-forward of {} x {} has no column", hidden_dim, ffn_ratio);
   return T * ((2 * h - 1) * f) + 14 * T * f + T * ((2 * f - 1) * h);
@@ -60,15 +61,20 @@ Exact flops_norm(int64_t batch_size, int64_t seq_len, int64_t hidden_dim) {
   return tokens(batch_size, seq_len, hidden_dim) * (4 * Exact(hidden_dim) + 11);
 }
 
-Exact flops_transformer_block(int64_t batch_size, int64_t seq_len, int64_t hidden_dim, int64_t num_heads, double ffn_ratio, int64_t r) {
-  return flops_attention(batch_size, seq_len, hidden_dim, num_heads, r) + flops_feedforward(batch_size, seq_len, hidden_dim, ffn_ratio) +
-         2 * flops_norm(batch_size, seq_len, hidden_dim) + 2 * tokens(batch_size, seq_len, hidden_dim) * hidden_dim;
+Exact flops_transformer_block(int64_t batch_size, int64_t seq_len, int64_t hidden_dim, int64_t num_heads,
+                              double ffn_ratio, int64_t r) {
+  return flops_attention(batch_size, seq_len, hidden_dim, num_heads, r) +
+         flops_feedforward(batch_size, seq_len, hidden_dim, ffn_ratio) +
+         2 * flops_norm(batch_size, seq_len, hidden_dim) +
+         2 * tokens(batch_size, seq_len, hidden_dim) * hidden_dim;
 }
 
-Exact flops_cross_entropy_loss(int64_t batch_size, int64_t seq_len) { return tokens(batch_size, seq_len, 1) * 11 * kFlopsVocab; }
+Exact flops_cross_entropy_loss(int64_t batch_size, int64_t seq_len) {
+  return tokens(batch_size, seq_len, 1) * 11 * kFlopsVocab;
+}
 
-Exact flops_qwen_model(int64_t batch_size, int64_t seq_len, int64_t hidden_dim, int64_t num_layers, int64_t num_heads, double ffn_ratio,
-                       int64_t r) {
+Exact flops_qwen_model(int64_t batch_size, int64_t seq_len, int64_t hidden_dim, int64_t num_layers,
+                       int64_t num_heads, double ffn_ratio, int64_t r) {
   check_size("num_layers", num_layers, 0);
   const Exact T = tokens(batch_size, seq_len, hidden_dim);
   return flops_embedding(batch_size, seq_len, hidden_dim) +
@@ -76,10 +82,11 @@ Exact flops_qwen_model(int64_t batch_size, int64_t seq_len, int64_t hidden_dim, 
          T * ((2 * Exact(hidden_dim) - 1) * kFlopsVocab) + flops_cross_entropy_loss(batch_size, seq_len);
 }
 
-Exact flops_for_experiment(int64_t num_steps, int64_t batch_size, int64_t seq_len, int64_t hidden_dim, int64_t num_layers, int64_t num_heads,
-                           double ffn_ratio, int64_t r, bool training) {
+Exact flops_for_experiment(int64_t num_steps, int64_t batch_size, int64_t seq_len, int64_t hidden_dim,
+                           int64_t num_layers, int64_t num_heads, double ffn_ratio, int64_t r, bool training) {
   check_size("num_steps", num_steps, 0);
-  return num_steps * (flops_qwen_model(batch_size, seq_len, hidden_dim, num_layers, num_heads, ffn_ratio, r) * (training ? 3 : 1));
+  return num_steps * (flops_qwen_model(batch_size, seq_len, hidden_dim, num_layers, num_heads, ffn_ratio, r) *
+                      (training ? 3 : 1));
 }
 
 std::vector<std::string> qwen_flops_notes() {

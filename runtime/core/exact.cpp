@@ -10,7 +10,8 @@ namespace reckon {
 namespace {
 
 void check_fits(bool overflow, const char* op, Exact a, Exact b) {
-  RECKON_CHECK(!overflow, "{} {} {} does not fit into 127 bits: is one of the sizes wrong?", a.digits(), op, b.digits());
+  RECKON_CHECK(!overflow, "{} {} {} does not fit into 127 bits: is one of the sizes wrong?", a.digits(), op,
+               b.digits());
 }
 
 }  // namespace
@@ -42,7 +43,8 @@ Exact operator/(Exact a, Exact b) {
 Exact operator%(Exact a, Exact b) { return a - (a / b) * b; }
 
 Exact Exact::truncated(double value) {
-  RECKON_CHECK(std::isfinite(value) && std::fabs(value) < 0x1p126, "{} is not a whole number of at most 126 bits", value);
+  RECKON_CHECK(std::isfinite(value) && std::fabs(value) < 0x1p126,
+               "{} is not a whole number of at most 126 bits", value);
   return of(static_cast<__int128>(value));
 }
 
@@ -82,7 +84,8 @@ Exact ceil_div(Exact a, Exact b) { return (a + b - 1) / b; }
 std::string format_count(Exact n) {
   std::string digits = n.digits();
   const int first = digits[0] == '-' ? 1 : 0;
-  for (int i = static_cast<int>(digits.size()) - 3; i > first; i -= 3) digits.insert(static_cast<size_t>(i), ",");
+  for (int i = static_cast<int>(digits.size()) - 3; i > first; i -= 3)
+    digits.insert(static_cast<size_t>(i), ",");
   return digits;
 }
 

@@ -1,5 +1,5 @@
-// A whole number of up to 127 bits whose arithmetic never wraps: an operation that would overflow is an Error. Used by
-// formulas over sizes a user may give (bytes, FLOPs of a whole training), which outgrow 64 bits.
+// A whole number of up to 127 bits whose arithmetic never wraps: an operation that would overflow is an Error.
+// Used by formulas over sizes a user may give (bytes, FLOPs of a whole training), which outgrow 64 bits.
 #pragma once
 
 #include <compare>

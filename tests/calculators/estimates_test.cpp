@@ -36,7 +36,8 @@ TEST(TrainingTimeEstimates, TheContradictoryBaseIsNamedAndCarriedApart) {
   EXPECT_NEAR(*scaled.stages[0].step_seconds, 14.82, 1e-12);
   EXPECT_NEAR(*scaled.stages[1].step_seconds, 14.82 * 13.2 / 6.8, 1e-9);
   ASSERT_EQ(e.contradictions.size(), 3u);
-  EXPECT_NE(e.contradictions[0].find("what that curve has at 512"), std::string::npos) << "it is eager's value at 512: " << e.contradictions[0];
+  EXPECT_NE(e.contradictions[0].find("what that curve has at 512"), std::string::npos)
+      << "it is eager's value at 512: " << e.contradictions[0];
   TrainingTimeQuestion q = default_training_time();
   q.base = {384, 6.8};
   EXPECT_EQ(estimate_training_time(q).contradictions.size(), 2u) << "the base agrees with one curve now";

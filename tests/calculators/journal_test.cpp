@@ -29,7 +29,8 @@ TEST(Journal, TheRemedyRunsWithPredictedEqualToMeasuredBytes) {
     EXPECT_EQ(r->predicted_peak, r->measured_peak);
     EXPECT_GT(r->n_events, 50);
   }
-  EXPECT_EQ(e.stored.stored_outer_bytes, int64_t{2} * 24 * 24 * 16 * 16 * 4) << "the stored form makes the tensor";
+  EXPECT_EQ(e.stored.stored_outer_bytes, int64_t{2} * 24 * 24 * 16 * 16 * 4)
+      << "the stored form makes the tensor";
   EXPECT_LT(e.projected.stored_outer_bytes, e.stored.stored_outer_bytes) << "the other never does";
   EXPECT_LT(e.projected.predicted_peak, e.stored.predicted_peak);
   EXPECT_LT(e.projected.matmul_flops, e.stored.matmul_flops);
@@ -46,7 +47,9 @@ TEST(Journal, OneA100DoesNotHoldTheRowThatShouldFit) {
   EXPECT_LT(single.projected.predicted_peak, 80'000'000'000);
   EXPECT_NE(j.rows[2].verdict.find("more than the 80.00 GB"), std::string::npos) << j.rows[2].verdict;
   // At the first row's size one [c_z, c] matrix per token replaces 2 r c of work: the ratio of the notes.
-  EXPECT_NEAR(static_cast<double>(j.full_size[0].stored.matmul_flops) / static_cast<double>(j.full_size[0].projected.matmul_flops), 102, 1);
+  EXPECT_NEAR(static_cast<double>(j.full_size[0].stored.matmul_flops) /
+                  static_cast<double>(j.full_size[0].projected.matmul_flops),
+              102, 1);
   EXPECT_EQ(j.full_size[0].stored.measured_peak, -1) << "not run, and not said to be";
 }
 

@@ -33,7 +33,8 @@ TEST_P(EveryModel, FormulasEqualTheDryRunPlainAndCheckpointed) {
     q.devices = {3};
     const ModelMemory m = explain_model(q, DeviceSpec::this_machine());
     EXPECT_EQ(m.parameters_formula, m.parameters_counted);
-    for (const char* what : {"weights", "gradients", "optimizer state", "low-precision", "activations", "K/V cache in f32", "K/V cache in bf16"}) {
+    for (const char* what : {"weights", "gradients", "optimizer state", "low-precision", "activations",
+                             "K/V cache in f32", "K/V cache in bf16"}) {
       const MemoryRow& r = row(m, what);
       ASSERT_TRUE(r.formula && r.dry_run) << what;
       EXPECT_EQ(*r.formula, *r.dry_run) << what;
@@ -46,14 +47,17 @@ TEST_P(EveryModel, FormulasEqualTheDryRunPlainAndCheckpointed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Configs, EveryModel,
-                         ::testing::Values(std::tuple{"tiny", 2, 16}, std::tuple{"tiny", 1, 300}, std::tuple{"tiny3", 3, 40}, std::tuple{"demo", 8, 128},
-                                           std::tuple{"qwen2.5-0.5b", 1, 512}, std::tuple{"qwen3-0.6b", 2, 64}, std::tuple{"qwen3-8b", 1, 16}));
+                         ::testing::Values(std::tuple{"tiny", 2, 16}, std::tuple{"tiny", 1, 300},
+                                           std::tuple{"tiny3", 3, 40}, std::tuple{"demo", 8, 128},
+                                           std::tuple{"qwen2.5-0.5b", 1, 512}, std::tuple{"qwen3-0.6b", 2, 64},
+                                           std::tuple{"qwen3-8b", 1, 16}));
 
 TEST(ModelMemory, SevenBillionNeedSixteenBytesPerParameter) {
   ModelMemoryQuestion q = question("qwen2.5-7b", 1, 64);
   q.devices = {};
   const ModelMemory m = explain_model(q, DeviceSpec::this_machine());
-  const Exact counted = *row(m, "weights").dry_run + *row(m, "gradients").dry_run + *row(m, "optimizer").dry_run;
+  const Exact counted =
+      *row(m, "weights").dry_run + *row(m, "gradients").dry_run + *row(m, "optimizer").dry_run;
   EXPECT_EQ(counted, Exact(16) * 7615616512);
   EXPECT_EQ(recipe_named("f32").sum(), 16);
   EXPECT_EQ(recipe_named("mixed").sum(), 16);
@@ -76,7 +80,10 @@ TEST(ModelMemory, WhatTheLossDoesNotReachHasNoGradientAndNoMoments) {
 
 TEST(ModelMemory, CacheBytesPerTokenAreThePublishedOnes) {
   const DeviceSpec spec = DeviceSpec::this_machine();
-  for (const auto& [name, bytes] : {std::pair{"qwen2.5-0.5b", 12288}, {"qwen2.5-7b", 57344}, {"qwen2.5-72b", 327680}, {"qwen3-0.6b", 114688}}) {
+  for (const auto& [name, bytes] : {std::pair{"qwen2.5-0.5b", 12288},
+                                    {"qwen2.5-7b", 57344},
+                                    {"qwen2.5-72b", 327680},
+                                    {"qwen3-0.6b", 114688}}) {
     const auto c = models::QwenConfig::preset(name);
     EXPECT_EQ(kv_cache_bytes(c, 1, 1, DType::bf16), Exact(bytes)) << name;
     EXPECT_EQ(recorded_kv_bytes(c, 2, 5, DType::bf16, spec), Exact(10) * bytes) << name;
@@ -106,7 +113,8 @@ TEST(ModelMemory, BytesOnTheWireFollowTheRing) {
   EXPECT_EQ(m.groups[1].sent, m.groups[0].sent) << "ZeRO-1 moves the same";
   EXPECT_EQ(m.groups[2].sent, m.groups[0].sent);
   EXPECT_EQ(m.groups[3].sent * 2, m.groups[0].sent * 3) << "ZeRO-3 half as much again";
-  for (size_t i = 1; i < 4; ++i) EXPECT_LT(m.groups[i].state(), m.groups[i - 1].state()) << "each stage shards more";
+  for (size_t i = 1; i < 4; ++i)
+    EXPECT_LT(m.groups[i].state(), m.groups[i - 1].state()) << "each stage shards more";
   EXPECT_EQ(m.groups[3].state() * 4, m.groups[0].state());
 }
 
@@ -121,7 +129,8 @@ TEST(ModelMemory, TensorParallelSumsAreTheResultsOfTheDryRunsRowParallelLayers) 
   Exact summed = 0;  // what has to be added up over the devices in the forward pass
   for (const OpCall& c : record_training(o, DeviceSpec::this_machine()).calls) {
     const std::string_view module = name_of(c.module);
-    if (c.phase == Phase::forward && (module.ends_with("o_proj") || module.ends_with("down_proj") || module == "embed_tokens"))
+    if (c.phase == Phase::forward &&
+        (module.ends_with("o_proj") || module.ends_with("down_proj") || module == "embed_tokens"))
       summed += 4 * Exact(numel(c.outputs.at(0).shape));
   }
   // Backward does the same for the inputs; a ring of two sends half of the bytes twice.

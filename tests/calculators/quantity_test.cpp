@@ -24,7 +24,8 @@ TEST(Quantity, ASizeStandsForAllThatRoundToIt) {
 }
 
 TEST(Quantity, NonsenseIsRefusedWithTheTextAndTheForms) {
-  for (const char* text : {"8 parsecs", "-4 GiB", "0 GiB", "0", "NaN", "nan GiB", "inf", "", " ", "GiB", "4.5.1 GiB", "1e400 GiB", "4 gib", "1e60 B", "4 GiB 3"}) {
+  for (const char* text : {"8 parsecs", "-4 GiB", "0 GiB", "0.5 B", "1e-300 GiB", "0", "NaN", "nan GiB", "inf",
+                           "", " ", "GiB", "4.5.1 GiB", "1e400 GiB", "4 gib", "1e60 B", "4 GiB 3"}) {
     try {
       parse_written_bytes(text, "SIZE");
       ADD_FAILURE() << "'" << text << "' was taken";
@@ -33,9 +34,12 @@ TEST(Quantity, NonsenseIsRefusedWithTheTextAndTheForms) {
       EXPECT_NE(std::string(e.what()).find("GiB"), std::string::npos) << e.what();
     }
   }
-  for (const char* text : {"", "-1e21", "0", "NaN", "1e21 parsecs", "1e400", "inf", "1 FLOPP"}) EXPECT_THROW(parse_flops(text, "--budget"), Error) << text;
-  for (const char* text : {"", "-1", "0", "NaN", "3 parsecs", "1e999 s"}) EXPECT_THROW(parse_seconds(text, "--step-time"), Error) << text;
-  for (const char* text : {"", "-1", "0", "1.5", "9223372036854775808", "4 s"}) EXPECT_THROW(parse_whole(text, "--base"), Error) << text;
+  for (const char* text : {"", "-1e21", "0", "NaN", "1e21 parsecs", "1e400", "inf", "1 FLOPP"})
+    EXPECT_THROW(parse_flops(text, "--budget"), Error) << text;
+  for (const char* text : {"", "-1", "0", "NaN", "3 parsecs", "1e999 s"})
+    EXPECT_THROW(parse_seconds(text, "--step-time"), Error) << text;
+  for (const char* text : {"", "-1", "0", "1.5", "9223372036854775808", "4 s"})
+    EXPECT_THROW(parse_whole(text, "--base"), Error) << text;
 }
 
 TEST(Quantity, RatesAndTimesTakeUnits) {
@@ -59,8 +63,10 @@ TEST(Quantity, DevicesAreKnownByNameInAnyCase) {
 }
 
 TEST(TableFile, CsvAndJsonGiveTheSameRows) {
-  const auto csv = parse_number_table("# comment\nsize, steps\n384, 74250 # here too\n640,1750\n", "a.csv", {"steps", "size"});
-  const auto json = parse_number_table(R"([{"steps": 74250, "size": 384}, {"size": 640, "steps": 1750}])", "a.json", {"steps", "size"});
+  const auto csv = parse_number_table("# comment\nsize, steps\n384, 74250 # here too\n640,1750\n", "a.csv",
+                                      {"steps", "size"});
+  const auto json = parse_number_table(R"([{"steps": 74250, "size": 384}, {"size": 640, "steps": 1750}])",
+                                       "a.json", {"steps", "size"});
   EXPECT_EQ(csv.rows, json.rows);
   EXPECT_EQ(csv.rows, (std::vector<std::vector<double>>{{74250, 384}, {1750, 640}}));
   EXPECT_EQ(csv.places[1], "a.csv:4");

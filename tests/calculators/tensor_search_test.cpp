@@ -1,4 +1,5 @@
-// Which tensor has this size: two messages from a public tracker are named, and what is not there is not invented.
+// Which tensor has this size: two messages from a public tracker are named, and what is not there is not
+// invented.
 #include "calculators/tensor_search.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +18,9 @@ Recording extra_msa(int64_t rows, DType dtype, models::FusionSet fuse = {}) {
   return record_extra_msa(q, DeviceSpec::this_machine());
 }
 
-TEST(TensorSearch, TheExtraMsaStackHasThePublishedParameters) { EXPECT_EQ(extra_msa(8, DType::f32).n_parameters, 4 * 701312); }
+TEST(TensorSearch, TheExtraMsaStackHasThePublishedParameters) {
+  EXPECT_EQ(extra_msa(8, DType::f32).n_parameters, 4 * 701312);
+}
 
 TEST(TensorSearch, FourAndAHalfGiBAreTheRowLogitsOfTheExtraMsaStack) {
   const TensorSearch s = search_tensors(extra_msa(1024, DType::f32), parse_written_bytes("4.50 GiB", "SIZE"));
@@ -31,7 +34,8 @@ TEST(TensorSearch, FourAndAHalfGiBAreTheRowLogitsOfTheExtraMsaStack) {
   EXPECT_EQ(f.tensor->dtype, DType::f32);
   EXPECT_EQ(f.phase, Phase::forward);
   EXPECT_EQ(f.category, Category::transient);
-  for (const FoundTensor& other : s.found) EXPECT_EQ(other.module, f.module) << "nothing else in the stack has this size";
+  for (const FoundTensor& other : s.found)
+    EXPECT_EQ(other.module, f.module) << "nothing else in the stack has this size";
 }
 
 TEST(TensorSearch, ElevenAndAQuarterGiBAreTheSameLogitsOf5120RowsInHalfPrecision) {
@@ -47,7 +51,8 @@ TEST(TensorSearch, ElevenAndAQuarterGiBAreTheSameLogitsOf5120RowsInHalfPrecision
 }
 
 TEST(TensorSearch, FusedAttentionNeverMakesThem) {
-  const TensorSearch s = search_tensors(extra_msa(1024, DType::f32, models::FusionSet::parse("attention")), parse_written_bytes("4.50 GiB", "SIZE"));
+  const TensorSearch s = search_tensors(extra_msa(1024, DType::f32, models::FusionSet::parse("attention")),
+                                        parse_written_bytes("4.50 GiB", "SIZE"));
   EXPECT_TRUE(s.found.empty());
 }
 

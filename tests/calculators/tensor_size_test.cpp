@@ -8,14 +8,22 @@
 namespace reckon::calculators {
 namespace {
 
-TensorSize explain(const char* text, DType fallback = DType::f32) { return explain_tensor(parse_tensor(text, fallback)); }
+TensorSize explain(const char* text, DType fallback = DType::f32) {
+  return explain_tensor(parse_tensor(text, fallback));
+}
 
 TEST(TensorSize, TheJournalsTensorAndTextbookOnesAreExact) {
   EXPECT_EQ(explain("32x501x501x128x128 f32").bytes, Exact(526387249152));
   EXPECT_EQ(explain("[4, 8]").bytes, Exact(128));
-  EXPECT_EQ(explain("12288x49152 f32").bytes, Exact(int64_t{12288} * 49152 * 4)) << "2.25 GiB: one feed-forward matrix of a GPT-3";
+  EXPECT_EQ(explain("12288x49152 f32").bytes, Exact(int64_t{12288} * 49152 * 4))
+      << "2.25 GiB: one feed-forward matrix of a GPT-3";
   EXPECT_EQ(explain("1024 x 8 x 384 x 384 f32").bytes, Exact(4831838208));
-  EXPECT_EQ(explain("5120\xC3\x97" "8\xC3\x97" "384\xC3\x97" "384 bf16").bytes, Exact(12079595520));
+  EXPECT_EQ(explain("5120\xC3\x97"
+                    "8\xC3\x97"
+                    "384\xC3\x97"
+                    "384 bf16")
+                .bytes,
+            Exact(12079595520));
 }
 
 TEST(TensorSize, EveryTypesBytesAreThoseOfAnAllocation) {
@@ -25,7 +33,8 @@ TEST(TensorSize, EveryTypesBytesAreThoseOfAnAllocation) {
     EXPECT_EQ(Exact(*t.dry_run_bytes), t.bytes) << type;
     EXPECT_EQ(t.bytes, Exact(105 * static_cast<int64_t>(size_of(dtype_from_name(type)))));
   }
-  EXPECT_EQ(explain("3x5x7", DType::bf16).bytes, Exact(210)) << "the fallback is used when the text names no type";
+  EXPECT_EQ(explain("3x5x7", DType::bf16).bytes, Exact(210))
+      << "the fallback is used when the text names no type";
 }
 
 TEST(TensorSize, BeyondTheAddressSpaceTheFormulaStandsAloneAndBeyond127BitsItIsAnError) {
@@ -46,7 +55,8 @@ TEST(TensorSize, EqualAxesGrowTogether) {
 }
 
 TEST(TensorSize, SmallerFormsAreSmaller) {
-  for (const char* text : {"32x501x501x128x128", "16x4x400x400", "1x256x4x256x256", "4x512x151936", "7", "2x3 u8"}) {
+  for (const char* text :
+       {"32x501x501x128x128", "16x4x400x400", "1x256x4x256x256", "4x512x151936", "7", "2x3 u8"}) {
     const TensorSize t = explain(text);
     EXPECT_FALSE(t.origins.empty()) << text;
     for (const SmallerForm& s : t.smaller) {
@@ -57,7 +67,8 @@ TEST(TensorSize, SmallerFormsAreSmaller) {
 }
 
 TEST(TensorSize, NonsenseIsRefused) {
-  for (const char* text : {"", "f32", "0x4", "-3x4", "3x-4", "3.5x4", "NaN", "3x4 f99", "3x4 f32 bf16", "3x4 8 parsecs", "99999999999999999999x2", "x", "3x4,five"})
+  for (const char* text : {"", "f32", "0x4", "-3x4", "3x-4", "3.5x4", "NaN", "3x4 f99", "3x4 f32 bf16",
+                           "3x4 8 parsecs", "99999999999999999999x2", "x", "3x4,five"})
     EXPECT_THROW(explain(text), Error) << "'" << text << "'";
 }
 

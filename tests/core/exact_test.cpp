@@ -37,7 +37,8 @@ TEST(Exact, OverflowIsAnErrorInEveryOperation) {
 }
 
 TEST(Exact, TextThatIsNoWholeNumberIsRefused) {
-  for (const char* text : {"", "-3", "1.5", "1e3", "12 ", ",1", "0x10"}) EXPECT_THROW(Exact::parse(text), Error) << text;
+  for (const char* text : {"", "-3", "1.5", "1e3", "12 ", ",1", "0x10"})
+    EXPECT_THROW(Exact::parse(text), Error) << text;
   EXPECT_EQ(Exact::parse("1,829,952"), Exact(1829952));
 }
 
