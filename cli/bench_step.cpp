@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -41,6 +42,13 @@ struct StepFlags {
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Processor time of all threads.
+double process_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
 // Follows what backward holds, so that it can be read between forward and backward.
@@ -97,7 +105,9 @@ class StepBench {
   }
 
   double timed() {
+    const double cpu = process_seconds();
     seconds_.push_back(untimed());
+    cpu_seconds_.push_back(process_seconds() - cpu);
     return seconds_.back();
   }
 
@@ -119,7 +129,8 @@ class StepBench {
            {"ledger", flags_.ledger},
            {"threads", device_.spec().threads},
            {"isa", name_of(static_cast<IsaLevel>(device_.spec().isa_level))},
-           {"seconds", seconds_}};
+           {"seconds", seconds_},
+           {"cpu_seconds", cpu_seconds_}};
     if (device_.executes()) j["loss"] = loss_;
     j["saved_bytes"] = saved_bytes_;
     j["saved_alias_bytes"] = saved_alias_bytes_;
@@ -234,7 +245,7 @@ class StepBench {
   int64_t n_steps_ = 0;
   int64_t saved_bytes_ = 0, saved_alias_bytes_ = 0;
   double loss_ = 0;
-  std::vector<double> seconds_;
+  std::vector<double> seconds_, cpu_seconds_;
 };
 
 void print_summary(const Json& j) {

@@ -59,11 +59,11 @@ def case_table(case, dtype):
     best, eager = best_torch(rows), rows.get("PyTorch eager", {})
     eager_saved = mib(eager, "saved_bytes")
     lines = [f"{dtype}, {data['rounds']} rounds; best PyTorch: {best or 'none ran'}", "",
-             "| variant | step ms | min - max | / best PyTorch (paired) | saved MiB | / eager | peak RSS + MiB | ledger peak + MiB | kernels | GFLOP | GFLOP/s | agrees |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"]
+             "| variant | step ms | min - max | / best PyTorch (paired) | CPU ms | saved MiB | / eager | peak RSS + MiB | ledger peak + MiB | kernels | GFLOP | GFLOP/s | agrees |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|"]
     for name, row in rows.items():
         if PROBLEM in row:
-            lines.append(f"| {name} | - | | {row[PROBLEM].replace('|', '/')} | | | | | | | | |")
+            lines.append(f"| {name} | - | | {row[PROBLEM].replace('|', '/')} | | | | | | | | | |")
             continue
         t = [1e3 * s for s in seconds(row)]
         median = statistics.median(t) if t else None
@@ -74,7 +74,7 @@ def case_table(case, dtype):
         agrees = "" if a is None else ("yes" if a["agrees"] else "NO") + (f", rms {a['rms']:.1e}" if "rms" in a else "")
         lines.append("| " + " | ".join([
             name, number(median, 1), f"{number(min(t), 1)} - {number(max(t), 1)}" if t else "-", f"{r[0]:.2f} ({r[1]:.2f} - {r[2]:.2f})" if r else "-",
-            number(saved, 1), f"{saved / eager_saved:.3f}" if saved is not None and eager_saved else "-", number(mib(row, "rss_peak", "rss_start")),
+            number(1e3 * statistics.median(row["cpu_seconds"]), 0) if row.get("cpu_seconds") else "-", number(saved, 1), f"{saved / eager_saved:.3f}" if saved is not None and eager_saved else "-", number(mib(row, "rss_peak", "rss_start")),
             number(own_peak(row)), number(launches(row)), number(flop, 1), number(flop / median * 1e3, 0) if flop and median else "-", agrees]) + " |")
     return "\n".join(lines)
 
