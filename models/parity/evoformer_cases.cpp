@@ -13,7 +13,7 @@
 
 namespace reckon::parity {
 
-ModuleRun::ModuleRun(Case& c, std::span<const NameRule> names)
+ModuleRun::ModuleRun(Case& c, std::span<const models::NameRule> names)
     : file(c),
       config(c.meta_json("config")),
       call(c.meta_json("call")),
@@ -50,7 +50,7 @@ Tensor ModuleRun::mask(const std::string& name) {
 
 void ModuleRun::load_parameters() {
   for (const std::string& theirs : file.names_under("param.")) {
-    const std::string ours = our_name(theirs, names_);
+    const std::string ours = models::our_name(theirs, names_);
     const Tensor* t = parameters.find(ours);
     RECKON_CHECK(t, "param.{} would be '{}' here, but what was built has no such parameter", theirs, ours);
     RECKON_CHECK(theirs_.emplace(ours, theirs).second, "param.{} and another one are both '{}' here", theirs,
