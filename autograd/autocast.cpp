@@ -31,7 +31,11 @@ Tensor cast_weight(const Tensor& t, DType to) {
   if (auto source = entry.source.lock(); source == t.storage() && entry.dtype == to && t.contiguous()) {
     if (auto storage = entry.storage.lock()) {
       TensorList shared{Tensor(storage, entry.layout, to)};
-      if (grad_state().enabled) attach_node(ops::cast_definition(), {&t, 1}, ops::cast_attrs(to), 1, shared);
+      if (grad_state().enabled) {
+        const ops::AttrsPtr attrs = ops::cast_attrs(to);
+        const ops::Plan plan = ops::plan_of(ops::cast_definition(), {&t, 1}, attrs, t.device().spec(), 1);
+        attach_node(ops::cast_definition(), {&t, 1}, attrs, 1, plan, shared);
+      }
       return shared[0];
     }
   }

@@ -30,9 +30,10 @@ uint32_t gradient_mask(const ops::OpDef& op, std::span<const Tensor> inputs) {
 
 TensorList record(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs) {
   const uint32_t needs = gradient_mask(op, inputs);
-  TensorList outputs = ops::dispatch(op, inputs, attrs, needs);
+  ops::Plan plan;
+  TensorList outputs = ops::dispatch(op, inputs, attrs, needs, needs ? &plan : nullptr);
   extend_trace(op, outputs);
-  if (needs) attach_node(op, inputs, attrs, needs, outputs);
+  if (needs) attach_node(op, inputs, attrs, needs, plan, outputs);
   return outputs;
 }
 
@@ -45,9 +46,8 @@ TensorList hooked_call(const ops::OpDef& op, std::span<const Tensor> inputs, con
 }  // namespace
 
 void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs,
-                 uint32_t needs, TensorList& outputs) {
+                 uint32_t needs, const ops::Plan& plan, TensorList& outputs) {
   const bool selective = grad_state().policy == CheckpointPolicy::selective;
-  const ops::Plan plan = ops::plan_of(op, inputs, attrs, outputs[0].device().spec(), needs);
   auto node = std::make_shared<OpNode>(op, attrs, needs);
   node->module = context().module;
   node->name = intern(op.name);

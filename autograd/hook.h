@@ -11,9 +11,9 @@ namespace reckon::autograd {
 void install_hook();  // on the calling thread; idempotent
 
 // Hangs a node for a call that was already made on its outputs; `needs` has bit i set when input i wants a
-// gradient.
+// gradient. `plan` is the one the call followed, or would have.
 void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs,
-                 uint32_t needs, TensorList& outputs);
+                 uint32_t needs, const ops::Plan& plan, TensorList& outputs);
 
 // Hash of the ops recorded or run since the last reset: a recomputed segment must take the path it took at
 // first.

@@ -32,7 +32,8 @@ def parse():
     p.add_argument("--quick", action="store_true", help="2 rounds, no torch.compile")
     p.add_argument("--dtypes", default="f32,bf16", help="f32, bf16 or both")
     p.add_argument("--torch", default="eager,checkpoint,compile", help="PyTorch variants")
-    p.add_argument("--policies", default="none,selective,sublayer,block", help="reckon's --checkpoint values; always with --fuse all")
+    p.add_argument("--policies", default="none,selective,sublayer,block,selective-low,sublayer-low",
+                   help="reckon's --checkpoint values, always with --fuse all; -low: residual streams in bf16 too, bf16 only")
     p.add_argument("--threads", type=int, default=2, help="threads of each side (default 2)")
     p.add_argument("--patience", type=float, default=420, help="seconds to wait for one answer of a variant (default 420)")
     p.add_argument("--reckon", default=str(HERE.parent / "build" / "reckon"), help="the program (default build/reckon)")

@@ -6,5 +6,7 @@
 namespace reckon::cli {
 
 void add_bench_step(CLI::App& bench);
+void add_bench_ops(CLI::App& bench);
+void add_bench_dispatch(CLI::App& bench);
 
 }  // namespace reckon::cli

@@ -10,6 +10,8 @@ void add_bench(CLI::App& app) {
       app.add_subcommand("bench", "What steps and ops cost on this machine: time, bytes, launches, FLOPs");
   c->require_subcommand(1);
   add_bench_step(*c);
+  add_bench_ops(*c);
+  add_bench_dispatch(*c);
 }
 
 }  // namespace reckon::cli

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -31,8 +32,8 @@ using Json = nlohmann::ordered_json;
 using parity::StepModel;
 
 struct StepFlags {
-  std::string file, dtype = "f32", device = "cpu", checkpoint = "none", fuse = "none", optimizer = "none",
-                    ledger = "on", grads, json;
+  std::string file, dtype = "f32", residual = "f32", device = "cpu", checkpoint = "none", fuse = "none",
+                    optimizer = "none", ledger = "on", grads, json;
   int64_t rounds = 5, warmup = 1;
   double lr = 1e-4;
   int threads = 0;
@@ -41,6 +42,13 @@ struct StepFlags {
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Processor time of all threads.
+double process_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
 // Follows what backward holds, so that it can be read between forward and backward.
@@ -97,7 +105,9 @@ class StepBench {
   }
 
   double timed() {
+    const double cpu = process_seconds();
     seconds_.push_back(untimed());
+    cpu_seconds_.push_back(process_seconds() - cpu);
     return seconds_.back();
   }
 
@@ -113,13 +123,15 @@ class StepBench {
     Json j{{"case", flags_.file},
            {"kind", model_.kind},
            {"dtype", flags_.dtype},
+           {"residual", flags_.residual},
            {"checkpoint", flags_.checkpoint},
            {"fuse", flags_.fuse},
            {"optimizer", flags_.optimizer},
            {"ledger", flags_.ledger},
            {"threads", device_.spec().threads},
            {"isa", name_of(static_cast<IsaLevel>(device_.spec().isa_level))},
-           {"seconds", seconds_}};
+           {"seconds", seconds_},
+           {"cpu_seconds", cpu_seconds_}};
     if (device_.executes()) j["loss"] = loss_;
     j["saved_bytes"] = saved_bytes_;
     j["saved_alias_bytes"] = saved_alias_bytes_;
@@ -136,7 +148,7 @@ class StepBench {
     device_.begin_step(n_steps_);
     {
       autograd::CheckpointScope policy(settings_.checkpoint);
-      autograd::AutocastScope precision(settings_.dtype);
+      autograd::AutocastScope precision(settings_.dtype, flags_.residual == "low");
       TensorList outputs = model_.forward();
       between(outputs);
       model_.backward(outputs);
@@ -234,7 +246,7 @@ class StepBench {
   int64_t n_steps_ = 0;
   int64_t saved_bytes_ = 0, saved_alias_bytes_ = 0;
   double loss_ = 0;
-  std::vector<double> seconds_;
+  std::vector<double> seconds_, cpu_seconds_;
 };
 
 void print_summary(const Json& j) {
@@ -273,6 +285,8 @@ void write_json(const std::string& path, const Json& j) {
 void run(const StepFlags& f) {
   RECKON_CHECK(f.dtype == "f32" || f.dtype == "bf16" || f.dtype == "f64",
                "--dtype must be f32, bf16 or f64, got '{}'", f.dtype);
+  RECKON_CHECK(f.residual == "f32" || (f.residual == "low" && f.dtype == "bf16"),
+               "--residual must be f32, or low with --dtype bf16, got '{}' with {}", f.residual, f.dtype);
   RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
   RECKON_CHECK(f.optimizer == "none" || f.optimizer == "adamw", "--optimizer must be none or adamw, got '{}'",
                f.optimizer);
@@ -319,6 +333,8 @@ void add_bench_step(CLI::App& bench) {
                 "in.*, weights param.* and cotangents cot.*")
       ->required();
   c->add_option("--dtype", f->dtype, "f32, bf16 (matrix products in bf16, weights and norms in f32) or f64")
+      ->capture_default_str();
+  c->add_option("--residual", f->residual, "With --dtype bf16: residual streams in f32, or low: in bf16 too")
       ->capture_default_str();
   c->add_option("--device", f->device, "cpu, or meta for the books alone")->capture_default_str();
   c->add_option("--checkpoint", f->checkpoint, "none, selective, sublayer or block")->capture_default_str();

@@ -90,9 +90,8 @@ void check_outputs_finite(const OpDef& op, const TensorList& outputs, std::span<
 
 void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorList& outputs,
                 std::span<std::byte* const> workspaces, const Attrs* attrs, Recorder& recorder) {
-  std::vector<TensorArg> in_args, out_args;
-  in_args.reserve(inputs.size());
-  out_args.reserve(outputs.size());
+  InlineVector<TensorArg, 4> in_args;
+  InlineVector<TensorArg, 2> out_args;
   bool f64 = false;
   for (const Tensor& t : inputs) {
     in_args.push_back(to_arg(t));
@@ -120,7 +119,7 @@ void KernelArgs::launch(int index) {
   r.device.note_launch(planned.kind, intern(planned.name));
 }
 
-TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, uint32_t needs_grad) {
+TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, uint32_t needs_grad, Plan* used) {
   Device& device = device_of(op, inputs);
   Scope scope;
   context().op = intern(op.name);
@@ -140,7 +139,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
   TensorList outputs = make_outputs(plan, inputs, device);
   {
     std::vector<std::unique_ptr<Storage>> workspaces;
-    std::vector<std::byte*> addresses;
+    InlineVector<std::byte*, 4> addresses;
     for (const WorkspaceSpec& w : plan.workspaces) {
       workspaces.push_back(std::make_unique<Storage>(device, w.bytes, Category::workspace, intern(w.label)));
       addresses.push_back(workspaces.back()->data());
@@ -148,7 +147,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
     Recorder recorder{device, op, plan};
     if (!plan.launches.empty()) {
       if (device.executes()) {
-        run_kernel(op, inputs, outputs, addresses, attrs.get(), recorder);
+        run_kernel(op, inputs, outputs, {addresses.data(), addresses.size()}, attrs.get(), recorder);
         RECKON_CHECK(recorder.made == plan.launches.size(), "op '{}' made {} launches, its plan has {}", op.name, recorder.made,
                      plan.launches.size());
         if (device.options().check_finite) check_outputs_finite(op, outputs, inputs);
@@ -160,6 +159,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
   }
   Event end{.kind = EventKind::op_end, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step, .cost = plan.cost};
   device.emit(end);
+  if (used) *used = std::move(plan);
   return outputs;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/kernel_args.h"
+#include "runtime/core/inline_vector.h"
 #include "runtime/tensor.h"
 
 namespace reckon::ops {
@@ -28,25 +29,25 @@ struct OutputSpec {
 };
 
 struct WorkspaceSpec {
-  const char* label;
-  size_t bytes;
+  const char* label = "";
+  size_t bytes = 0;
 };
 
 struct LaunchSpec {
-  const char* name;
+  const char* name = "";
   LaunchKind kind = LaunchKind::kernel;
 };
 
 struct SaveRef {
-  bool output;  // of the op's outputs, else of its inputs
-  int index;
+  bool output = false;  // of the op's outputs, else of its inputs
+  int index = 0;
 };
 
 struct Plan {
-  std::vector<OutputSpec> outputs;
-  std::vector<WorkspaceSpec> workspaces;
-  std::vector<LaunchSpec> launches;
-  std::vector<SaveRef> saves;  // what backward reads, given which inputs need gradients
+  InlineVector<OutputSpec, 2> outputs;
+  InlineVector<WorkspaceSpec, 2> workspaces;
+  InlineVector<LaunchSpec, 4> launches;
+  InlineVector<SaveRef, 8> saves;  // what backward reads, given which inputs need gradients
   Cost cost;
 };
 
@@ -149,8 +150,9 @@ std::span<const OpDef* const> all_ops();
 const OpDef& op_by_name(std::string_view name);  // Error when unknown
 
 // The op door. Plans, allocates, runs (or, on meta, records), checks launches made against planned, frees workspaces.
-// Never records a gradient.
-TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr, uint32_t needs_grad = 0);
+// Never records a gradient. `used` receives the plan it followed, for a caller that needs it too.
+TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr, uint32_t needs_grad = 0,
+                    Plan* used = nullptr);
 
 // The front door of model code: goes through the calling thread's hook (autograd), else straight to dispatch.
 TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr);

@@ -1,7 +1,8 @@
 """Do both sides compute the same thing? Loss and every gradient, before anything is timed.
 
 f32: each tensor of reckon against PyTorch's, as a relative 2-norm. bf16: both against PyTorch's f32 gradients; rounding
-makes both differ, and reckon may not be further away than PyTorch's own bf16 by more than half."""
+makes both differ, and reckon may not be further away than PyTorch's own bf16 by more than half. With the residual
+streams in bf16 too (which PyTorch's autocast does not do) four times is allowed; such rows carry no time target."""
 import math
 
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 F32_TOLERANCE = 1e-4
 BF16_FACTOR, BF16_FLOOR = 1.5, 0.02
+LOW_RESIDUAL_FACTOR = 4  # one rounding of the stream per branch, which PyTorch's autocast does not make
 
 
 def distances(got, expected):
@@ -22,7 +24,7 @@ def rms(values):
     return math.sqrt(sum(v * v for v in values) / len(values))
 
 
-def check(reckon_path, reckon_loss, torch_f32_path, torch_f32_loss, torch_low_path=None):
+def check(reckon_path, reckon_loss, torch_f32_path, torch_f32_loss, torch_low_path=None, low_residual=False):
     """{'agrees', 'worst', 'worst_tensor', 'rms', 'tensors', ...}"""
     expected, got = load_file(torch_f32_path), load_file(reckon_path)
     if set(got) != set(expected):
@@ -39,6 +41,6 @@ def check(reckon_path, reckon_loss, torch_f32_path, torch_f32_loss, torch_low_pa
         result["agrees"] = result["worst"] <= F32_TOLERANCE and result["loss_difference"] <= F32_TOLERANCE
     else:
         theirs = rms(distances(load_file(torch_low_path), expected).values())
-        result |= {"torch_rms": theirs, "allowed": max(BF16_FACTOR * theirs, BF16_FLOOR)}
+        result |= {"torch_rms": theirs, "allowed": max((LOW_RESIDUAL_FACTOR if low_residual else BF16_FACTOR) * theirs, BF16_FLOOR)}
         result["agrees"] = result["rms"] <= result["allowed"] and result["loss_difference"] <= 0.05
     return result

@@ -10,7 +10,8 @@ from .workers import PROBLEM, Worker, run_once
 
 HERE = pathlib.Path(__file__).resolve().parent
 TORCH_VARIANTS = ["eager", "checkpoint", "compile"]
-POLICIES = ["none", "selective", "sublayer", "block"]
+# reckon's --checkpoint values; "-low" keeps the residual streams in bf16 too and exists in bf16 only.
+POLICIES = ["none", "selective", "sublayer", "block", "selective-low", "sublayer-low"]
 DTYPES = ["f32", "bf16"]
 # Both sides sleep at barriers instead of spinning for milliseconds: the two never run at once, but a shared machine
 # would punish whoever spins.
@@ -27,8 +28,14 @@ def torch_command(options, path, variant, dtype, optimizer, json_path, *more):
 
 
 def reckon_command(options, path, policy, dtype, optimizer, json_path, *more):
+    policy, low = policy.removesuffix("-low"), policy.endswith("-low")
+    more = (*more, "--residual", "low") if low else more
     return [options.reckon, "bench", "step", path, "--dtype", dtype, "--checkpoint", policy, "--fuse", "all", "--optimizer", optimizer,
             "--threads", options.threads, "--json", json_path, *more]
+
+
+def policies_of(options, dtype):
+    return [p for p in options.policies if dtype == "bf16" or not p.endswith("-low")]
 
 
 def torch_books(options, case, path, work):
@@ -53,7 +60,7 @@ def start_workers(options, case, path, work, dtype):
         if variant == "compile":
             say("  PyTorch compile: compiling, up to a few minutes the first time")
         workers["PyTorch " + variant] = Worker(variant, torch_command(options, path, variant, dtype, case.optimizer, out), out, ENVIRONMENT, options.patience)
-    for policy in options.policies:
+    for policy in policies_of(options, dtype):
         out = work / f"reckon-{policy}-{dtype}.json"
         grads = work / f"reckon-{policy}-{dtype}.safetensors"
         command = reckon_command(options, path, policy, dtype, case.optimizer, out, "--on-request", "--grads", grads, "--warmup", 2)
@@ -99,12 +106,13 @@ def measure_case(options, case, work):
             row = rows.get("PyTorch " + variant)
             if row is not None and PROBLEM not in row:
                 row |= {k: v for k, v in books[variant, dtype].items() if k not in row}
-        for policy in options.policies:
+        for policy in policies_of(options, dtype):
             row = rows["reckon " + policy]
             if PROBLEM in row or PROBLEM in truth:
                 continue
             low = work / f"torch-{dtype}.safetensors" if dtype != "f32" else None
-            row["agreement"] = agreement.check(work / f"reckon-{policy}-{dtype}.safetensors", row["loss"], work / "torch-f32.safetensors", truth["loss"], low)
+            row["agreement"] = agreement.check(work / f"reckon-{policy}-{dtype}.safetensors", row["loss"], work / "torch-f32.safetensors", truth["loss"], low,
+                                                  policy.endswith("-low"))
             if not row["agreement"]["agrees"]:
                 say(f"  reckon {policy} {dtype} DISAGREES with PyTorch: {row['agreement']}")
         result["dtypes"][dtype] = {"rounds": rounds, "rows": rows}

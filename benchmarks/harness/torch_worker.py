@@ -108,15 +108,16 @@ def timed(a, loaded, optimizer, cast):
     with contextlib.suppress(OSError):
         open("/proc/self/clear_refs", "w").write("5")
     print("ready", flush=True)
-    seconds = []
+    seconds, cpu_seconds = [], []
     for line in sys.stdin:
         if line.strip() != "step":
             break
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         one_step(loaded, optimizer, cast)
         seconds.append(time.perf_counter() - begin)
+        cpu_seconds.append(time.process_time() - cpu)
         print(f"{seconds[-1]:.9f}", flush=True)
-    result = {"seconds": seconds, "rss_start": start, "rss_peak": status("VmHWM")}
+    result = {"seconds": seconds, "cpu_seconds": cpu_seconds, "rss_start": start, "rss_peak": status("VmHWM")}
     if a.variant == "compile":
         result |= compiled_saves(loaded, cast)
     return result

@@ -1,4 +1,5 @@
 // How each class of OpenFold, Protenix, Boltz and bioformer is built here.
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "models/bioformer/bioformer.h"
 #include "models/pairformer/pairformer.h"
@@ -144,7 +145,7 @@ Run evoformer_block(ModuleRun& r) {
   auto block = std::make_shared<EvoformerBlock>(b, "", openfold_block_config(r), r.fuse);
   const EvoformerInputs in{r.mask("msa_mask"), r.mask("pair_mask"), recorded_dropout(r)};
   return [block, in, m = r.in("m"), z = r.in("z")] {
-    TensorList out = run_block(*block, in, {m, z});
+    TensorList out = run_block(*block, in, {autograd::residual_stream(m), autograd::residual_stream(z)});
     return Outputs{{"m", out[0]}, {"z", out[1]}};
   };
 }
@@ -263,7 +264,7 @@ Run pair_stack(ModuleRun& r) {
   }
   const Tensor mask = r.mask("pair_mask");
   return [blocks, mask, z0 = r.in("z")] {
-    Tensor z = z0;
+    Tensor z = autograd::residual_stream(z0);
     for (const PairStack& block : *blocks) {
       const auto run = [&block, mask](std::span<const Tensor> v) -> TensorList { return {block(v[0], mask, {})}; };
       z = segment(Boundary::block, run, {z})[0];

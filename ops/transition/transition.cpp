@@ -26,7 +26,7 @@ struct Sizes {
         rows(c > 0 ? x.numel() / c : 0),
         h(hidden_weight.size(0)),
         out(out_weight.size(0)),
-        tile(rows, rows_per_tile(std::max(h, c))),
+        tile(rows, rows_per_tile(std::max(h, c), std::min(h, c))),
         t(hidden_weight.dtype()),
         stats(statistics_dtype(x.dtype())) {}
   int64_t c, rows, h, out;
@@ -78,8 +78,8 @@ Plan plan_relu(const PlanContext& c) {
   p.launches = {{"relu_transition"}};
   p.saves = {{false, 0}, {false, 1}};
   if (c.in[2].defined()) p.saves.push_back({false, 2});
-  if (keeps) p.saves.insert(p.saves.end(), {{true, 2}, {true, 3}, {true, 1}});
-  p.saves.insert(p.saves.end(), {{false, 3}, {false, 5}});
+  if (keeps) p.saves.append({{true, 2}, {true, 3}, {true, 1}});
+  p.saves.append({{false, 3}, {false, 5}});
   const NormCost norm{NormKind::layer, s.c, c.in[2].defined()};
   p.cost.matmul_flops = matmul_flops(s.rows, s.h, s.c) + matmul_flops(s.rows, s.out, s.h);
   p.cost.vector_flops =
@@ -163,10 +163,10 @@ Plan plan_swiglu(const PlanContext& c) {
   if (normalised) p.saves.push_back({false, 1});
   if (c.in[2].defined()) p.saves.push_back({false, 2});
   if (keeps) {
-    if (normalised) p.saves.insert(p.saves.end(), {{true, 3}, {true, 4}});
-    p.saves.insert(p.saves.end(), {{true, 1}, {true, 2}});
+    if (normalised) p.saves.append({{true, 3}, {true, 4}});
+    p.saves.append({{true, 1}, {true, 2}});
   }
-  p.saves.insert(p.saves.end(), {{false, 3}, {false, 4}, {false, 5}});
+  p.saves.append({{false, 3}, {false, 4}, {false, 5}});
   const NormCost norm{NormKind::layer, s.c, c.in[2].defined()};
   p.cost.matmul_flops = 2 * matmul_flops(s.rows, s.h, s.c) + matmul_flops(s.rows, s.out, s.h);
   p.cost.vector_flops = s.rows * ((normalised ? norm.statistics() + norm.rows() : 0) + 4 * s.h);

@@ -62,7 +62,7 @@ Sizes check_sizes(In in) {
           std::min(c, kTriangleChannels),
           wa.dtype(),
           statistics_dtype(zt.dtype()),
-          TileHeights(r * r, rows_per_tile(std::max({cz, c, c_out})))};
+          TileHeights(r * r, rows_per_tile(std::max({cz, c, c_out}), cz))};
 }
 
 Shape with_last(Shape s, int64_t extent) {
@@ -107,7 +107,7 @@ Plan plan_forward(const PlanContext& ctx) {
                    bytes_of(keeps ? 0 : padded_sum(s.tile.full * s.c) + s.tile.full * s.c_out, s.low)},
                   {"statistics", bytes_of(keeps ? 0 : 4 * n, s.native)}};
   for (int64_t b = 0; b < s.batches; ++b)
-    p.launches.insert(p.launches.end(), {{"triangle_project"}, {"triangle_einsum"}, {"triangle_output"}});
+    p.launches.append({{"triangle_project"}, {"triangle_einsum"}, {"triangle_output"}});
   for (int k = 0; k < n_inputs; ++k)
     if (in(k).defined() && !is_bias(k)) p.saves.push_back({false, k});
   if (keeps)
@@ -168,9 +168,7 @@ Plan plan_backward(const PlanContext& ctx) {
                   {"channel blocks", bytes_of(4 * padded_sum(s.channels * n), s.low)},
                   {"gradient sums", grads.sum_bytes()}};
   for (int64_t b = 0; b < s.batches; ++b)
-    p.launches.insert(
-        p.launches.end(),
-        {{"triangle_output_backward"}, {"triangle_einsum_backward"}, {"triangle_project_backward"}});
+    p.launches.append({{"triangle_output_backward"}, {"triangle_einsum_backward"}, {"triangle_project_backward"}});
 
   // Output: d_o 3 c_out; dW_z reads LN(t). Channels: a and b rebuilt. Input: gate 6 c_out; each side 6c; with a
   // mask, one more per element of a and b in both places.

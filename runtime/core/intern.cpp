@@ -1,5 +1,6 @@
 #include "runtime/core/intern.h"
 
+#include <array>
 #include <deque>
 #include <mutex>
 #include <string>
@@ -20,20 +21,41 @@ Table& table() {
   return *t;
 }
 
-uint32_t intern_locked(Table& t, std::string_view name) {
-  if (auto it = t.index.find(name); it != t.index.end()) return it->second;
+// Returns the entry itself, whose text lives as long as the process.
+const std::pair<const std::string_view, uint32_t>& intern_locked(Table& t, std::string_view name) {
+  if (auto it = t.index.find(name); it != t.index.end()) return *it;
   const auto id = static_cast<uint32_t>(t.names.size());
   t.names.emplace_back(name);
-  t.index.emplace(t.names.back(), id);
-  return id;
+  return *t.index.emplace(t.names.back(), id).first;
 }
+
+// Every op call names itself, its kernels and its tensors, nearly always by the same literals. What a thread asked for
+// last is remembered by where the text lies; the text itself is compared, so reused memory cannot mislead.
+struct Recent {
+  std::string_view name;
+  uint32_t id = 0;
+};
+constexpr size_t kRecent = 512;  // a power of two
+
+struct RecentPath {
+  uint64_t key = 0;  // parent and child; 0 is never asked for
+  uint32_t id = 0;
+};
+
+size_t slot_of(uint64_t key) { return (key * 0x9e3779b97f4a7c15ull) >> 55; }  // the upper 9 bits
+static_assert(kRecent == size_t{1} << 9);
 
 }  // namespace
 
 NameId intern(std::string_view name) {
+  thread_local std::array<Recent, kRecent> recent;
+  Recent& r = recent[slot_of(reinterpret_cast<uintptr_t>(name.data()) + name.size())];
+  if (r.name == name) return {r.id};
   Table& t = table();
   std::lock_guard lock(t.mutex);
-  return {intern_locked(t, name)};
+  const auto& [text, id] = intern_locked(t, name);
+  r = {text, id};
+  return {id};
 }
 
 std::string_view name_of(NameId id) {
@@ -45,13 +67,17 @@ std::string_view name_of(NameId id) {
 NameId join_path(NameId parent, NameId child) {
   if (parent.index == 0) return child;
   if (child.index == 0) return parent;
+  const uint64_t key = (static_cast<uint64_t>(parent.index) << 32) | child.index;
+  thread_local std::array<RecentPath, kRecent> recent;
+  RecentPath& r = recent[slot_of(key)];
+  if (r.key == key) return {r.id};
   Table& t = table();
   std::lock_guard lock(t.mutex);
-  const uint64_t key = (static_cast<uint64_t>(parent.index) << 32) | child.index;
-  if (auto it = t.paths.find(key); it != t.paths.end()) return {it->second};
-  const uint32_t id = intern_locked(t, t.names[parent.index] + "." + t.names[child.index]);
-  t.paths.emplace(key, id);
-  return {id};
+  auto it = t.paths.find(key);
+  if (it == t.paths.end())
+    it = t.paths.emplace(key, intern_locked(t, t.names[parent.index] + "." + t.names[child.index]).second).first;
+  r = {key, it->second};
+  return {it->second};
 }
 
 }  // namespace reckon

@@ -52,12 +52,13 @@ bool Arena::add_segment(size_t rounded, bool small) {
   forbid(*source_, base, size);
   // Slots of released segments are reused, so that segment numbers stay small.
   auto slot = std::find_if(segments_.begin(), segments_.end(), [](const Segment& s) { return !s.base; });
-  if (slot == segments_.end()) slot = segments_.insert(segments_.end(), Segment{});
+  if (slot == segments_.end()) slot = segments_.insert(segments_.end(), Segment{.pieces = std::pmr::map<size_t, Piece>(&pool_)});
   const auto index = static_cast<int32_t>(slot - segments_.begin());
   slot->base = base;
   slot->size = size;
   slot->small = small;
-  slot->pieces = {{0, {size, true}}};
+  slot->pieces.clear();
+  slot->pieces.emplace(size_t{0}, Piece{size, true});
   gaps_[small].insert({size, index, 0});
   stats_.reserved += size;
   stats_.peak_reserved = std::max(stats_.peak_reserved, stats_.reserved);
@@ -168,7 +169,9 @@ void Arena::release_free_segments() {
     source_->release(s.base, s.size);
     stats_.reserved -= s.size;
     Event e{.kind = EventKind::segment_released, .id = static_cast<int64_t>(i), .bytes = static_cast<int64_t>(s.size)};
-    s = Segment{};
+    s.base = nullptr;
+    s.size = 0;
+    s.pieces.clear();
     emit_(e);
   }
 }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <memory_resource>
 #include <set>
 #include <string>
 #include <vector>
@@ -83,7 +84,7 @@ class Arena {
     std::byte* base = nullptr;
     size_t size = 0;
     bool small = false;
-    std::map<size_t, Piece> pieces;  // by offset
+    std::pmr::map<size_t, Piece> pieces;  // by offset
   };
   struct Gap {
     size_t size;
@@ -103,9 +104,11 @@ class Arena {
   std::unique_ptr<MemorySource> source_;
   ArenaPolicy policy_;
   std::function<void(Event&)> emit_;
+  // The tables below change with every allocation: their nodes come from a pool instead of the heap.
+  std::pmr::unsynchronized_pool_resource pool_;
   std::vector<Segment> segments_;
-  std::set<Gap> gaps_[2];  // [large, small], ordered by size, then address
-  std::map<int64_t, Live> live_;
+  std::pmr::set<Gap> gaps_[2] = {std::pmr::set<Gap>(&pool_), std::pmr::set<Gap>(&pool_)};  // [large, small], by size, then address
+  std::pmr::map<int64_t, Live> live_{&pool_};
   int64_t next_id_ = 0;
   size_t limit_ = 0;
   ArenaStats stats_;
