@@ -30,5 +30,6 @@ std::unique_ptr<TrainTask> make_task(const RunOptions& options, Device& device, 
 std::unique_ptr<TrainTask> make_qwen_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
 std::unique_ptr<TrainTask> make_evoformer_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
 std::unique_ptr<TrainTask> make_pairformer_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
+std::unique_ptr<TrainTask> make_af3_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
 
 }  // namespace reckon::models
