@@ -102,6 +102,9 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_flag("--rollout", f.af3.rollout, "The confidence head judges a structure sampled without gradients (20 Heun steps: 39 calls)")->group(step);
   app.add_flag("--no-confidence", f.no_confidence, "Leave out the confidence head")->group(step);
   app.add_flag("--hoist-conditioner", f.af3.hoist_conditioner, "Pair conditioning once a step, not once per call of the diffusion network")->group(step);
+  app.add_flag("--backward-per-chunk", f.af3.backward_per_chunk,
+               "Gradients of each chunk and of the confidence head right after its forward pass: one chunk's memory instead of all")
+      ->group(step);
   app.add_option("--diffusion-dtype", f.diffusion_dtype, "f32, bf16 or f16: products of the diffusion network (--dtype is the trunk's)")
       ->capture_default_str()->group(step);
   app.add_option("--head-dtype", f.head_dtype, "f32, bf16 or f16: products of the distogram and confidence heads")->capture_default_str()->group(step);

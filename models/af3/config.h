@@ -64,6 +64,9 @@ struct StepOptions {
   bool confidence = true;          // confidence head and its losses
   bool rollout = false;            // confidence reads a sampled structure instead of the first denoised copy
   bool hoist_conditioner = false;  // pair conditioning once per step, not once per call of the network
+  // Gradients of every chunk, and of the confidence head, right after its forward pass; lDDT copy by copy.
+  bool backward_per_chunk = false;
+
   DType diffusion_dtype = DType::f32, head_dtype = DType::f32;
 
   void resolve(const Config& config);

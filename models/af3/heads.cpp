@@ -1,5 +1,7 @@
 #include "models/af3/heads.h"
 
+#include <algorithm>
+
 #include "autograd/checkpoint.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
@@ -191,12 +193,12 @@ Tensor denoising_loss(const Tensor& denoised, const Tensor& truth, const Tensor&
   return ops::scale(ops::sum_all(ops::mul(per_copy, weight)), 1.0 / static_cast<double>(total));
 }
 
-Tensor smooth_lddt_loss(const Tensor& denoised, const Example& e, int64_t total) {
+Tensor smooth_lddt_loss(const Tensor& denoised, const Example& e, int64_t total, int64_t at_once) {
   const PhaseScope phase(Phase::loss);
   ModuleScope scope("smooth_lddt");
   // Copies are only turned and shifted, so one set of true distances serves all.
   const Tensor truth = ops::slice(e.truth, 0, 0, 1);
-  const double copies = static_cast<double>(denoised.size(0));
+  const int64_t copies = denoised.size(0);
   const auto run = [truth, far = e.far_atoms, limits = e.lddt_limits,
                     share = e.lddt_share](std::span<const Tensor> in) -> TensorList {
     const Tensor off = ops::abs(ops::sub(distances(in[0], in[0]), distances(truth, truth)));
@@ -204,8 +206,16 @@ Tensor smooth_lddt_loss(const Tensor& denoised, const Example& e, int64_t total)
     return {ops::mul(ops::sum_all(ops::masked_fill(kept, far, 0)), share)};
   };
   const autograd::CheckpointScope always(autograd::CheckpointPolicy::block);
-  const Tensor sum = segment(Boundary::block, run, {ops::cast(denoised, DType::f32)})[0];
-  return ops::affine(sum, -1.0 / static_cast<double>(total), copies / static_cast<double>(total));
+  const Tensor all = ops::cast(denoised, DType::f32);
+  Tensor sum;
+  for (int64_t first = 0; first < copies; first += at_once) {
+    const bool whole = at_once >= copies;
+    const Tensor some = whole ? all : ops::slice(all, 0, first, std::min(first + at_once, copies));
+    const Tensor term = segment(Boundary::block, run, {some})[0];
+    sum = sum.defined() ? ops::add(sum, term) : term;
+  }
+  return ops::affine(sum, -1.0 / static_cast<double>(total),
+                     static_cast<double>(copies) / static_cast<double>(total));
 }
 
 }  // namespace reckon::models::af3

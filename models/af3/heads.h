@@ -37,8 +37,8 @@ class ConfidenceHead {
 Tensor denoising_loss(const Tensor& denoised_DA3, const Tensor& truth_DA3, const Tensor& noise_D15,
                       int64_t total);
 
-// Sum over copies of 1 - smooth lDDT, over `total`. Always recomputed in backward: [D, A, A] tensors would
-// dominate.
-Tensor smooth_lddt_loss(const Tensor& denoised_DA3, const Example& e, int64_t total);
+// Sum over copies of 1 - smooth lDDT, over `total`. Always recomputed in backward, `at_once` copies together:
+// [D, A, A] tensors would dominate.
+Tensor smooth_lddt_loss(const Tensor& denoised_DA3, const Example& e, int64_t total, int64_t at_once);
 
 }  // namespace reckon::models::af3

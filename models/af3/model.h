@@ -10,8 +10,14 @@ namespace reckon::models::af3 {
 class Model {
  public:
   Model(Device& device, const Config& config, FusionSet fuse, uint64_t seed, DType dtype = DType::f32);
-  // Shape []. Trunk, diffusion and heads each run under their own precision; losses in f32.
-  Tensor loss(const Example& e, const StepOptions& step, DType trunk_dtype, bool training) const;
+  // What is left to do: backward from the roots with the seeds (undefined: 1).
+  struct Loss {
+    Tensor value;  // shape []; the first root
+    TensorList roots, seeds;
+  };
+  // Trunk, diffusion and heads each run under their own precision; losses in f32. With backward_per_chunk the
+  // gradients of diffusion and confidence are made here, up to the trunk's outputs, which become further roots.
+  Loss loss(const Example& e, const StepOptions& step, DType trunk_dtype, bool training) const;
   const ParameterSet& parameters() const { return parameters_; }
   const Config& config() const { return config_; }
 

@@ -1,4 +1,7 @@
 // Training of the AF3-shaped model on made-up chains.
+#include <utility>
+
+#include "autograd/engine.h"
 #include "models/af3/model.h"
 #include "models/train/task.h"
 #include "runtime/core/format.h"
@@ -25,7 +28,15 @@ class Af3Task : public TrainTask {
     const af3::Example e = af3::make_example(device_, model_->config(), options_.af3, options_.seed,
                                              static_cast<uint64_t>(batch), with_data_ && device_.executes());
     PhaseScope phase(Phase::forward);
-    return model_->loss(e, options_.af3, options_.dtype, options_.dropout);
+    pending_ = model_->loss(e, options_.af3, options_.dtype, options_.dropout);
+    return pending_.value;
+  }
+
+  void backward(const Tensor& loss) override {
+    af3::Model::Loss left = std::exchange(pending_, {});
+    left.roots[0] = loss;  // scaled, when there are no further roots
+    left.value = {};
+    autograd::backward(left.roots, left.seeds);
   }
 
   int64_t items_per_batch() const override { return options_.af3.tokens; }
@@ -51,6 +62,7 @@ class Af3Task : public TrainTask {
   Device& device_;
   bool with_data_;
   int64_t next_;
+  af3::Model::Loss pending_;
   std::unique_ptr<af3::Model> model_;
 };
 

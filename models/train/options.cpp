@@ -50,6 +50,8 @@ void RunOptions::resolve() {
     af3.resolve(af3::Config::preset(preset));
     seq = af3.tokens;
     rows = af3.msa_rows;
+    RECKON_CHECK(!af3.backward_per_chunk || (accumulate == 1 && dtype != DType::f16),
+                 "--backward-per-chunk makes gradients before the loss is scaled: it needs --accumulate 1 and no --dtype f16");
     open(steps, int64_t{40});
     open(lr, preset == "tiny" ? 5e-3 : preset == "demo" ? 2e-3 : 1e-4);
   } else {
@@ -92,7 +94,7 @@ std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
     for (const auto& [k, v] : {std::pair{"atoms_per_token", af3.atoms_per_token}, {"templates", af3.templates}, {"recycles", af3.recycles},
                                {"augmentations", af3.augmentations}, {"chunk", af3.chunk}})
       out.emplace_back(k, std::to_string(v));
-    for (const auto& [k, v] : {std::pair{"confidence", af3.confidence}, {"rollout", af3.rollout}, {"hoist_conditioner", af3.hoist_conditioner}})
+    for (const auto& [k, v] : {std::pair{"confidence", af3.confidence}, {"rollout", af3.rollout}, {"hoist_conditioner", af3.hoist_conditioner}, {"backward_per_chunk", af3.backward_per_chunk}})
       out.emplace_back(k, v ? "on" : "off");
   }
   if (family != Family::qwen) out.emplace_back("dropout", dropout ? "on" : "off");

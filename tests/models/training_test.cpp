@@ -47,7 +47,7 @@ RunOptions options(Family family, autograd::CheckpointPolicy policy, DType dtype
   RunOptions o;
   o.family = family;
   o.preset = "tiny";
-  o.data = (data().dir() / (family == Family::qwen ? "text.txt" : "rows.aln")).string();
+  if (family != Family::af3) o.data = (data().dir() / (family == Family::qwen ? "text.txt" : "rows.aln")).string();
   o.cache_dir = (data().dir() / "cache").string();
   o.checkpoint = policy;
   o.dtype = dtype;
@@ -126,7 +126,9 @@ INSTANTIATE_TEST_SUITE_P(All, EverySetting,
                                            Setting{Family::evoformer, DType::f16, false}, Setting{Family::evoformer, DType::f16, true},
                                            Setting{Family::pairformer, DType::f32, false}, Setting{Family::pairformer, DType::f32, true},
                                            Setting{Family::pairformer, DType::bf16, false}, Setting{Family::pairformer, DType::bf16, true},
-                                           Setting{Family::pairformer, DType::f16, false}, Setting{Family::pairformer, DType::f16, true}),
+                                           Setting{Family::pairformer, DType::f16, false}, Setting{Family::pairformer, DType::f16, true},
+                                           Setting{Family::af3, DType::f32, false}, Setting{Family::af3, DType::f32, true},
+                                           Setting{Family::af3, DType::bf16, false}, Setting{Family::af3, DType::bf16, true}),
                          [](const auto& info) {
                            return fmt::format("{}_{}_{}", name_of(info.param.family), name_of(info.param.dtype), info.param.fused ? "fused" : "eager");
                          });
