@@ -285,5 +285,22 @@ TEST(Af3, TheLedgerFindsThePairConditionerByItself) {
   EXPECT_EQ(named(repeats(o)), 12 + 39);
 }
 
+TEST(Af3, ModelsThatRepeatNothingShowNothing) {
+  for (Family family : {Family::qwen, Family::pairformer}) {
+    RunOptions o;
+    o.family = family;
+    o.preset = "tiny";
+    o.steps = 1;
+    o.resolve();
+    Device device(DeviceKind::meta, DeviceSpec::this_machine());
+    profiler::Ledger ledger;
+    device.add_sink(&ledger);
+    Trainer trainer(o, device, false);
+    trainer.step();
+    for (const auto& r : profiler::find_repeated_subgraphs(ledger.last_step_events()))
+      ADD_FAILURE() << name_of(family) << ": " << r.module << " " << r.executions << " times";
+  }
+}
+
 }  // namespace
 }  // namespace reckon::models::af3
