@@ -5,6 +5,7 @@
 #include "autograd/grad_mode.h"
 #include "autograd/hook.h"
 #include "autograd/node.h"
+#include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
 
 namespace reckon::autograd {
@@ -46,9 +47,22 @@ AutocastState& autocast_state() {
   return state;
 }
 
-AutocastScope::AutocastScope(DType type) : before_(autocast_state()) {
-  autocast_state() = {type == DType::bf16 || type == DType::f16, type};
+AutocastScope::AutocastScope(DType type, bool low_residual) : before_(autocast_state()) {
+  const bool enabled = type == DType::bf16 || type == DType::f16;
+  autocast_state() = {enabled, type, enabled && low_residual};
 }
+
+Tensor residual_stream(const Tensor& x) {
+  const AutocastState& state = autocast_state();
+  return state.enabled && state.low_residual ? ops::cast(x, state.low) : x;
+}
+
+Tensor in_stream_type(const Tensor& x, const Tensor& branch) {
+  const bool wider = branch.dtype() == DType::f32 && x.dtype() != DType::f64;
+  return wider ? ops::cast(branch, x.dtype()) : branch;
+}
+
+Tensor add_to_residual(const Tensor& x, const Tensor& branch) { return ops::add(x, in_stream_type(x, branch)); }
 
 std::vector<Tensor> autocast_inputs(const ops::OpDef& op, std::span<const Tensor> inputs) {
   const DType low = autocast_state().low;

@@ -13,13 +13,14 @@ namespace reckon::autograd {
 struct AutocastState {
   bool enabled = false;
   DType low = DType::bf16;
+  bool low_residual = false;  // residual streams too
 };
 AutocastState& autocast_state();
 
 class AutocastScope {
  public:
   // f32 or f64: no casting; bf16 or f16: the low type.
-  explicit AutocastScope(DType type);
+  explicit AutocastScope(DType type, bool low_residual = false);
   explicit AutocastScope(AutocastState state) : before_(autocast_state()) { autocast_state() = state; }
   ~AutocastScope() { autocast_state() = before_; }
   AutocastScope(const AutocastScope&) = delete;
@@ -28,6 +29,13 @@ class AutocastScope {
  private:
   AutocastState before_;
 };
+
+// The stream that a model's residual branches are added to, where it begins: in the low type when the scope asks for
+// it, else as it is. Branches keep a stream's type (add_to_residual).
+Tensor residual_stream(const Tensor& x);
+// A branch in the type of its stream x, and their sum.
+Tensor in_stream_type(const Tensor& x, const Tensor& branch);
+Tensor add_to_residual(const Tensor& x, const Tensor& branch);
 
 std::vector<Tensor> autocast_inputs(const ops::OpDef& op, std::span<const Tensor> inputs);
 

@@ -55,6 +55,7 @@ void run(const AuditFlags& f) {
         for (const char* fuse : {"none", "all"}) {
           RunFlags one = f;
           one.dtype = dtype;
+          if (one.dtype == "f32") one.residual = "f32";
           one.checkpoint = policy;
           one.fuse = fuse;
           check(one);

@@ -8,15 +8,17 @@ int main(int argc, char** argv) {
   reckon::restart_with_short_spins(argv);
   CLI::App app{
       "reckon: a training runtime that keeps its own books\n"
-      "Trains Qwen, Evoformer, Pairformer and AlphaFold-3-shaped models and accounts every byte, launch and FLOP of it.\n"
+      "Trains Qwen, Evoformer, Pairformer and AlphaFold-3-shaped models, generates text, and accounts every byte, launch and FLOP of it.\n"
       "Bytes are binary (KiB = 1024); FLOPs count a multiply-add as two."};
   app.require_subcommand(1);
   app.fallthrough(false);
   reckon::cli::add_train(app);
   reckon::cli::add_plan(app);
+  reckon::cli::add_generate(app);
   reckon::cli::add_audit(app);
   reckon::cli::add_compare(app);
   reckon::cli::add_parity(app);
+  reckon::cli::add_bench(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

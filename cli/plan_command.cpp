@@ -56,6 +56,7 @@ void run(PlanFlags f) {
   {
     models::Trainer trainer(options, *device, /*with_data=*/false);
     fmt::print("{}\n", trainer.task().describe());
+    if (!trainer.task().loaded.empty()) fmt::print("{}\n", trainer.task().loaded);
     parameters = parameter_formula(options, trainer.task().parameters().n_elements());
     while (!trainer.done()) trainer.step();
   }

@@ -38,11 +38,15 @@ models::RunOptions RunFlags::resolve(int64_t default_steps) const {
   o.model_dir = model;
   if (!model.empty()) o.preset = "";
   if (!lora.empty()) o.lora = models::LoraOptions::parse(lora);
+  o.weights = weights;
+  o.weights_prefix = weights_prefix;
   o.data = data;
   o.tokenizer = tokenizer;
   o.cache_dir = cache;
   o.device = device_kind_from_name(device);
   o.dtype = dtype_from_name(dtype);
+  RECKON_CHECK(residual == "f32" || residual == "low", "--residual must be f32 or low (the type of --dtype), got '{}'", residual);
+  o.low_residual = residual == "low";
   o.checkpoint = autograd::checkpoint_policy_from_name(checkpoint);
   o.fuse = models::FusionSet::parse(fuse);
   o.batch = batch;
@@ -89,6 +93,8 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   auto* config = app.add_option("--config", f.config, "qwen: a Hugging Face config.json, or a preset's name; wins over --preset")->group(sizes);
   app.add_option("--model", f.model, "qwen: a Hugging Face folder (config.json, *.safetensors, tokenizer): sizes and initial weights")
       ->excludes(preset)->excludes(config)->group(sizes);
+  app.add_option("--weights", f.weights, "evoformer, pairformer: safetensors file with the blocks under the names of OpenFold, Protenix or Boltz")->group(sizes);
+  app.add_option("--weights-prefix", f.weights_prefix, "Path to the stack inside --weights, such as evoformer.blocks; needed when several fit")->group(sizes);
   app.add_option("--batch", f.batch, "Sequences per micro-batch (evoformer: crops); 0: the preset's")->group(sizes);
   app.add_option("--seq,--tokens", f.seq, "qwen: tokens per sequence; evoformer, pairformer: residues of the crop; af3: tokens; 0: the preset's")->group(sizes);
   app.add_option("--rows,--msa-rows", f.rows, "evoformer, af3: alignment rows of the crop; 0: the preset's")->group(sizes);
@@ -112,6 +118,8 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   auto* toggles = "Toggles (what changes memory)";
   app.add_option("--device", f.device, "cpu: run; meta: the same code without data, event for event")->capture_default_str()->group(toggles);
   app.add_option("--dtype", f.dtype, "f32; bf16 or f16: matrix products in that type, parameters and norms in f32 (f16 with loss scaling)")
+      ->capture_default_str()->group(toggles);
+  app.add_option("--residual", f.residual, "With --dtype bf16 or f16: residual streams in f32, or low: in that type (half the bytes between blocks, one rounding per branch)")
       ->capture_default_str()->group(toggles);
   app.add_option("--checkpoint", f.checkpoint,
                  "What backward recomputes. none: nothing; selective: outputs of cheap ops (norms, gates, activations, casts); "

@@ -113,6 +113,7 @@ void run(const TrainFlags& f) {
     }
     const double rate = device->executes() ? measure_matmul_rate(options.dtype, device->spec()) : 0;
     fmt::print("{}\n", trainer.task().describe());
+    if (!trainer.task().loaded.empty()) fmt::print("{}\n", trainer.task().loaded);
     fmt::print("device {} ({}, {} thread{}), dtype {}, checkpoint {}, fuse {}", name_of(options.device), name_of(static_cast<IsaLevel>(device->spec().isa_level)),
                device->spec().threads, device->spec().threads == 1 ? "" : "s", name_of(options.dtype), autograd::name_of(options.checkpoint), options.fuse.to_string());
     fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a 1024^3 {} product measured now", format_scaled(rate), name_of(options.dtype)) : "");

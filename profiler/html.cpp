@@ -18,12 +18,13 @@ namespace reckon::profiler {
 namespace {
 
 constexpr std::array<std::string_view, kCategories> kCategoryColour{"#4e79a7", "#f28e2b", "#59a14f", "#e15759",
-                                                                    "#b07aa1", "#76b7b2", "#9c755f", "#bab0ac"};
+                                                                    "#b07aa1", "#76b7b2", "#9c755f", "#bab0ac",
+                                                                    "#edc948"};
 constexpr std::array<std::string_view, kPhases> kPhaseColour{"#bab0ac", "#9c755f", "#4e79a7", "#edc948",
                                                              "#f28e2b", "#e15759", "#59a14f", "#b07aa1"};
 // Long-lived bytes at the bottom.
 constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,
-                                                   Category::input,     Category::cast,      Category::saved,
+                                                   Category::kv_cache,  Category::input,     Category::cast,      Category::saved,
                                                    Category::workspace, Category::transient};
 constexpr double kWidth = 1100;
 constexpr int64_t kCurvePoints = 1000;

@@ -20,9 +20,9 @@ const std::vector<std::string> kSavedColumns{"op", "module", "category", "bytes"
 const std::vector<std::string> kWorkColumns{
     "op",   "module",       "phase",        "calls",   "kernel",     "library",       "fill",
     "copy", "matmul_flops", "vector_flops", "special", "bytes_read", "bytes_written", "time_ns"};
-const std::vector<std::string> kTimelineColumns{"event",     "t_ns",      "phase", "parameter",
-                                                "gradient",  "optimizer", "saved", "cast",
-                                                "transient", "workspace", "input", "reserved"};
+const std::vector<std::string> kTimelineColumns{"event",     "t_ns",     "phase",   "parameter", "gradient",
+                                                "optimizer", "saved",    "cast",    "transient", "workspace",
+                                                "input",     "kv_cache", "reserved"};
 const std::vector<std::string> kSeriesColumns{"step",
                                               "n_events",
                                               "duration_ns",
@@ -41,7 +41,7 @@ const std::vector<std::string> kSeriesColumns{"step",
                                               "recompute_special",
                                               "recompute_bytes_read",
                                               "recompute_bytes_written"};
-static_assert(kCategories == 8 && kLaunchKinds == 4, "the columns above name every category and launch kind");
+static_assert(kCategories == 9 && kLaunchKinds == 4, "the columns above name every category and launch kind");
 
 template <class T>
 std::string text(T value) {
@@ -196,7 +196,7 @@ StepBooks step_of(const Field& f) {
   for (const Field& r : f.at("timeline").rows(kTimelineColumns)) {
     TimelinePoint p{r.item(0).integer(), r.item(1).integer(), r.item(2).one_of<Phase>(kPhases)};
     for (size_t c = 0; c < kCategories; ++c) p.bytes[c] = r.item(3 + c).natural();
-    p.reserved = r.item(11).natural();
+    p.reserved = r.item(3 + kCategories).natural();
     b.timeline.push_back(p);
   }
   // The books must still close: a file that was edited or cut is not worth reading on.

@@ -9,7 +9,7 @@
 
 namespace reckon::profiler {
 
-inline constexpr int kRunSchema = 1;
+inline constexpr int kRunSchema = 2;
 
 std::string to_json(const RunRecord& run);
 RunRecord run_from_json(std::string_view text, std::string_view origin);

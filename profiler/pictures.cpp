@@ -13,12 +13,12 @@ namespace reckon::profiler {
 namespace {
 
 // Long-lived bytes at the bottom, so that the pyramid of a step stands on them.
-constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,
-                                                   Category::input,     Category::cast,      Category::saved,
-                                                   Category::workspace, Category::transient};
+constexpr std::array<Category, kCategories> kStack{
+    Category::parameter, Category::optimizer, Category::gradient,  Category::kv_cache, Category::input,
+    Category::cast,      Category::saved,     Category::workspace, Category::transient};
 
 constexpr char letter(Category c) {
-  constexpr std::array<char, kCategories> letters{'P', 'G', 'O', '#', 'c', '.', 'w', 'i'};
+  constexpr std::array<char, kCategories> letters{'P', 'G', 'O', '#', 'c', '.', 'w', 'i', 'K'};
   return letters[static_cast<size_t>(c)];
 }
 

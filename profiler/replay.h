@@ -10,7 +10,7 @@ namespace reckon::profiler {
 // Would exist without backward too: holding it costs nothing.
 constexpr bool is_alias(Category c) {
   return c == Category::parameter || c == Category::input || c == Category::gradient ||
-         c == Category::optimizer;
+         c == Category::optimizer || c == Category::kv_cache;
 }
 
 // Events that say which phase the program is in (a freed block carries the phase of its birth).

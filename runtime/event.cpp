@@ -3,8 +3,8 @@
 namespace reckon {
 
 std::string_view name_of(Category c) {
-  constexpr std::array<std::string_view, kCategories> names{"parameter", "gradient",  "optimizer", "saved",
-                                                            "cast",      "transient", "workspace", "input"};
+  constexpr std::array<std::string_view, kCategories> names{
+      "parameter", "gradient", "optimizer", "saved", "cast", "transient", "workspace", "input", "kv_cache"};
   return names[static_cast<size_t>(c)];
 }
 
@@ -21,7 +21,7 @@ std::string_view name_of(LaunchKind k) {
 
 std::string_view name_of(EventKind k) {
   constexpr std::array<std::string_view, 12> names{
-      "segment_acquired", "segment_released", "allocated", "freed",  "saved",      "unsaved",
+      "segment_acquired", "segment_released", "allocated", "freed",    "saved",      "unsaved",
       "recategorized",    "op_begin",         "op_end",    "launched", "step_begin", "step_end"};
   return names[static_cast<size_t>(k)];
 }
@@ -37,8 +37,9 @@ Cost& Cost::operator+=(const Cost& o) {
 
 bool Event::same_as(const Event& o) const {
   return kind == o.kind && phase == o.phase && category == o.category && category_before == o.category_before &&
-         launch == o.launch && op == o.op && module == o.module && label == o.label && step == o.step && id == o.id &&
-         bytes == o.bytes && rounded == o.rounded && segment == o.segment && offset == o.offset && cost == o.cost && signature == o.signature;
+         launch == o.launch && op == o.op && module == o.module && label == o.label && step == o.step &&
+         id == o.id && bytes == o.bytes && rounded == o.rounded && segment == o.segment && offset == o.offset &&
+         cost == o.cost && signature == o.signature;
 }
 
 }  // namespace reckon

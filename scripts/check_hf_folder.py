@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Does a model folder mean the same to transformers as to reckon? Compares the loss of one short text, in f32.
+"""Does a model folder mean the same to transformers as to reckon? Compares the loss of one short text, in f32, and
+the 48 tokens each continues it with, greedily and from its own key/value cache.
 
 usage: check_hf_folder.py RECKON FOLDER     (needs the packages torch, transformers, safetensors)"""
 import json
@@ -33,7 +34,15 @@ with tempfile.TemporaryDirectory() as work:
                "--report", "none", "--json", "run.json"]
     subprocess.run(command + ([] if has_tokenizer else ["--tokenizer", "bytes"]), cwd=work, check=True, stdout=subprocess.DEVNULL)
     ours = json.loads((work / "run.json").read_text())["losses"][0][0]
+    common = [program, "generate", "--model", folder, "--prompt-ids", ",".join(map(str, ids)), "--max-new-tokens", "48", "--ignore-stop", "--report",
+              "none", "--json", "out.json"]
+    subprocess.run(common + ([] if has_tokenizer else ["--tokenizer", "bytes"]), cwd=work, check=True, stdout=subprocess.DEVNULL)
+    continued = json.loads((work / "out.json").read_text())["sequences"][0]["ids"]
+with torch.no_grad():
+    expected = model.generate(torch.tensor([ids]), max_new_tokens=48, do_sample=False, min_new_tokens=48, pad_token_id=0)[0, len(ids):].tolist()
+same = next((i for i, (a, b) in enumerate(zip(continued, expected)) if a != b), 48)
+print(f"greedy: {same} of 48 tokens agree")
 print(f"loss: transformers {theirs:.7f}, reckon {ours:.7f}, difference {abs(theirs - ours):.1e}")
 if problems:
     print(f"transformers complains: {problems}")
-sys.exit(bool(problems) or abs(theirs - ours) > 1e-4)
+sys.exit(bool(problems) or abs(theirs - ours) > 1e-4 or same < 48)

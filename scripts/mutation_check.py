@@ -95,7 +95,8 @@ def main():
 
     # The copy is the last commit plus what is not committed of tracked files.
     with tempfile.TemporaryDirectory(prefix="reckon_mutation_") as folder:
-        tree, build = pathlib.Path(folder) / "tree", pathlib.Path(folder) / "build"
+        tree = pathlib.Path(folder) / "tree"
+        build = tree / "build"  # the usual place, so that a compiler cache knows the unbroken objects
         environment = dict(os.environ, CCACHE_BASEDIR=str(tree), CCACHE_NOHASHDIR="1", GOMP_SPINCOUNT="1000")
         subprocess.run(["git", "worktree", "add", "--quiet", "--detach", tree, "HEAD"], cwd=ROOT, check=True)
         try:

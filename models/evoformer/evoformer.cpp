@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/binary/binary.h"
 #include "ops/cross_entropy/cross_entropy.h"
@@ -14,17 +15,18 @@
 
 namespace reckon::models {
 
+using autograd::add_to_residual;
 using autograd::Boundary;
 using autograd::segment;
 
 Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis, std::string_view site,
                    const DropoutSource& drop, FusionSet fuse) {
-  if (drop.recorded) return ops::add(residual, drop.recorded(site, update));
-  if (!drop.training || p == 0) return ops::add(residual, update);
+  if (drop.recorded) return add_to_residual(residual, drop.recorded(site, update));
+  if (!drop.training || p == 0) return add_to_residual(residual, update);
   autograd::Generator& g = autograd::grad_state().generator;
   const ops::DropoutKey key{g.seed, g.next_stream++};
-  if (fuse.has(Fusion::dropout_add)) return ops::dropout_add(residual, update, p, key, {shared_axis});
-  return ops::add(residual, ops::dropout(update, p, key, {shared_axis}));
+  if (fuse.has(Fusion::dropout_add)) return ops::dropout_add(residual, autograd::in_stream_type(residual, update), p, key, {shared_axis});
+  return add_to_residual(residual, ops::dropout(update, p, key, {shared_axis}));
 }
 
 PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c, FusionSet f)
@@ -54,7 +56,7 @@ Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& 
     if (swiglu_transition) return {(*swiglu_transition)(in[0], fuse)};
     return {pair_transition(in[0], transition_mask, fuse)};
   };
-  return ops::add(z, segment(Boundary::sublayer, run, {z})[0]);
+  return add_to_residual(z, segment(Boundary::sublayer, run, {z})[0]);
 }
 
 EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerConfig& c, FusionSet f)
@@ -72,21 +74,21 @@ TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const 
   Tensor m = m0, z = z0;
   const Tensor msa_mask = in.msa_mask;
   const auto opm = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {outer_product_mean(v[0], msa_mask, fuse)}; };
-  if (config.opm_first) z = ops::add(z, segment(Boundary::sublayer, opm, {m})[0]);
+  if (config.opm_first) z = add_to_residual(z, segment(Boundary::sublayer, opm, {m})[0]);
   {
     const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {msa_att_row(v[0], v[1], msa_mask, fuse)}; };
     m = add_dropped(m, segment(Boundary::sublayer, run, {m, z})[0], config.msa_dropout, 1, "msa_att_row", in.drop, fuse);
   }
   {
     const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {msa_att_col(v[0], msa_mask, fuse)}; };
-    m = ops::add(m, segment(Boundary::sublayer, run, {m})[0]);
+    m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
   }
   {
     const Tensor mask = config.mask_transitions ? msa_mask : Tensor{};
     const auto run = [this, mask](std::span<const Tensor> v) -> TensorList { return {msa_transition(v[0], mask, fuse)}; };
-    m = ops::add(m, segment(Boundary::sublayer, run, {m})[0]);
+    m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
   }
-  if (!config.opm_first) z = ops::add(z, segment(Boundary::sublayer, opm, {m})[0]);
+  if (!config.opm_first) z = add_to_residual(z, segment(Boundary::sublayer, opm, {m})[0]);
   z = pair_stack(z, in.pair_mask, in.drop);
   return {m, z};
 }
@@ -124,6 +126,8 @@ Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
     const Tensor left = ops::unsqueeze(ops::embedding(query, left_embedding_), 2);
     const Tensor right = ops::unsqueeze(ops::embedding(query, right_embedding_), 1);
     z = ops::add(ops::add(left, right), ops::embedding(batch.residue_index, position_embedding_));
+    m = autograd::residual_stream(m);
+    z = autograd::residual_stream(z);
   }
   EvoformerInputs in{batch.msa_mask, batch.pair_mask, {.training = training, .recorded = {}}};
   {

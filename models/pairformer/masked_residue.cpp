@@ -1,5 +1,6 @@
 #include "models/pairformer/masked_residue.h"
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/binary/binary.h"
 #include "ops/cross_entropy/cross_entropy.h"
@@ -60,6 +61,8 @@ Tensor MaskedResidueModel::loss(const ResidueTensors& batch, bool training) cons
     s = single_(batch);
     const Tensor left = ops::unsqueeze(left_(batch), 2), right = ops::unsqueeze(right_(batch), 1);
     z = ops::add(ops::add(left, right), ops::embedding(batch.relative_position, position_embedding_));
+    s = autograd::residual_stream(s);
+    z = autograd::residual_stream(z);
   }
   const PairformerInputs in{batch.pair_mask, batch.single_mask, {.training = training, .recorded = {}}};
   {

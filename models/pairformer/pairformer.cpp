@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
@@ -14,6 +15,7 @@
 
 namespace reckon::models {
 
+using autograd::add_to_residual;
 using autograd::Boundary;
 using autograd::segment;
 
@@ -95,8 +97,8 @@ TensorList PairformerBlock::operator()(const Tensor& s0, const Tensor& z0, const
   const auto transition = [this](std::span<const Tensor> v) -> TensorList {
     return {single_transition(v[0], fuse)};
   };
-  const Tensor s = ops::add(s0, segment(Boundary::sublayer, attention, {s0, z})[0]);
-  return {ops::add(s, segment(Boundary::sublayer, transition, {s})[0]), z};
+  const Tensor s = add_to_residual(s0, segment(Boundary::sublayer, attention, {s0, z})[0]);
+  return {add_to_residual(s, segment(Boundary::sublayer, transition, {s})[0]), z};
 }
 
 }  // namespace reckon::models

@@ -8,11 +8,12 @@
 #include "autograd/autocast.h"
 #include "autograd/node.h"
 #include "models/parity/books.h"
+#include "models/parity/step.h"
 #include "runtime/scope.h"
 
 namespace reckon::parity {
 
-ModuleRun::ModuleRun(Case& c, std::span<const NameRule> names)
+ModuleRun::ModuleRun(Case& c, std::span<const models::NameRule> names)
     : file(c),
       config(c.meta_json("config")),
       call(c.meta_json("call")),
@@ -49,7 +50,7 @@ Tensor ModuleRun::mask(const std::string& name) {
 
 void ModuleRun::load_parameters() {
   for (const std::string& theirs : file.names_under("param.")) {
-    const std::string ours = our_name(theirs, names_);
+    const std::string ours = models::our_name(theirs, names_);
     const Tensor* t = parameters.find(ours);
     RECKON_CHECK(t, "param.{} would be '{}' here, but what was built has no such parameter", theirs, ours);
     RECKON_CHECK(theirs_.emplace(ours, theirs).second, "param.{} and another one are both '{}' here", theirs,
@@ -190,6 +191,30 @@ void run_evoformer_case(Case& c, Books* books) {
   flops.write_to(books);
   compare_gradients(run, bar);
   c.ignore_under("mid.", "an intermediate of the producer, seen through outputs and gradients");
+}
+
+StepModel open_module_step(Case& c) {
+  const PublicClass& cls = find_class(c.meta_json("source"));
+  auto run = std::make_shared<ModuleRun>(c, cls.names());
+  const auto module = cls.build(*run);
+  run->load_parameters();
+  StepModel step;
+  step.kind = cls.cls;
+  step.parameters = &run->parameters;
+  for (const auto& p : run->parameters.all()) step.leaves.emplace_back("param." + run->their_names().at(p.name), p.tensor);
+  for (const auto& [name, t] : run->inputs()) step.leaves.emplace_back("in." + name, t);
+  for (const std::string& name : c.names_under("cot.")) step.seeds.push_back(c.upload("cot." + name, run->storage));
+  step.forward = [run, module, names = c.names_under("cot.")] {
+    PhaseScope phase(Phase::forward);
+    const Outputs outputs = module();
+    TensorList list;
+    for (const std::string& name : names) {
+      RECKON_CHECK(outputs.count(name), "the file has cot.{}, but '{}' is no output of the class", name, name);
+      list.push_back(outputs.at(name));
+    }
+    return list;
+  };
+  return step;
 }
 
 }  // namespace reckon::parity

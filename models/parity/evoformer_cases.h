@@ -7,13 +7,13 @@
 
 #include "models/nn/parameters.h"
 #include "models/parity/cases.h"
-#include "models/parity/names.h"
+#include "models/block_names.h"
 
 namespace reckon::parity {
 
 class ModuleRun {
  public:
-  ModuleRun(Case& file, std::span<const NameRule> names);
+  ModuleRun(Case& file, std::span<const models::NameRule> names);
 
   Case& file;
   Json config, call;
@@ -37,7 +37,7 @@ class ModuleRun {
   const std::map<std::string, Tensor>& inputs() const { return inputs_; }
 
  private:
-  std::span<const NameRule> names_;
+  std::span<const models::NameRule> names_;
   std::map<std::string, std::string> theirs_;  // by our name
   std::map<std::string, Tensor> inputs_;
 };
@@ -47,7 +47,7 @@ using Outputs = std::map<std::string, Tensor>;
 struct PublicClass {
   const char* repo;
   const char* cls;
-  std::span<const NameRule> (*names)();
+  std::span<const models::NameRule> (*names)();
   // Builds the module, and returns what runs it; the closure keeps it alive.
   std::function<Outputs()> (*build)(ModuleRun&);
 };

@@ -246,6 +246,33 @@ Run bioformer_block(ModuleRun& r) {
   };
 }
 
+// --- reckon's own: what the benchmarks compare
+
+// Pair stacks alone, one checkpointed block each.
+Run pair_stack(ModuleRun& r) {
+  PairStackConfig c;
+  c.c_z = r.size("c_z"), c.c_hidden_mul = r.size("c_hidden_mul");
+  c.c_hidden = r.size("c_hidden_pair_att"), c.heads = r.size("no_heads_pair");
+  c.transition_n = r.size("transition_n");
+  c.biases = false, c.swiglu_transition = true, c.dropout = 0;
+  Builder b = r.builder();
+  auto blocks = std::make_shared<std::vector<PairStack>>();
+  {
+    ModuleScope scope("blocks");
+    for (int64_t i = 0; i < r.size("no_blocks"); ++i) blocks->push_back(PairStack(b, std::to_string(i), c, r.fuse));
+  }
+  const Tensor mask = r.mask("pair_mask");
+  return [blocks, mask, z0 = r.in("z")] {
+    Tensor z = z0;
+    for (const PairStack& block : *blocks) {
+      const auto run = [&block, mask](std::span<const Tensor> v) -> TensorList { return {block(v[0], mask, {})}; };
+      z = segment(Boundary::block, run, {z})[0];
+    }
+    return Outputs{{"z", z}};
+  };
+}
+
+constexpr const char* kOwnRepo = "reckon";
 constexpr const char* kOpenFoldRepo = "aqlaboratory/openfold";
 constexpr const char* kProtenixRepo = "bytedance/Protenix";
 constexpr const char* kBoltzRepo = "jwohlwend/boltz";
@@ -256,6 +283,9 @@ Run opm_divided_after(ModuleRun& r) {
 }
 Run opm_divided_before(ModuleRun& r) {
   return outer_product_mean(r, r.size("c_in"), r.size("c_out"), false, OuterDivision::before_projection);
+}
+Run opm_not_divided(ModuleRun& r) {
+  return outer_product_mean(r, r.size("c_m"), r.size("c_z"), true, OuterDivision::none);
 }
 Run msa_transition(ModuleRun& r) { return transition(r, "m", "c_m", "msa_mask"); }
 Run pair_transition(ModuleRun& r) { return transition(r, "z", "c_z", "pair_mask"); }
@@ -288,6 +318,8 @@ const PublicClass kClasses[] = {
     {kProtenixRepo, "PairformerBlock", protenix_names, protenix_pairformer},
     {kBoltzRepo, "PairformerLayer", boltz_names, boltz_pairformer},
     {kBoltzRepo, "OuterProductMean", boltz_names, opm_divided_before},
+    {kOwnRepo, "PairStack", bioformer_names, pair_stack},
+    {"giacomo-ciro/240316_bio-llms", "OuterProductMean", bioformer_names, opm_not_divided},
     {"giacomo-ciro/240316_bio-llms", "BioFormerBlock", bioformer_names, bioformer_block},
 };
 

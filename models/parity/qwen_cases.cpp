@@ -7,6 +7,7 @@
 #include "autograd/engine.h"
 #include "autograd/node.h"
 #include "models/parity/books.h"
+#include "models/parity/step.h"
 #include "models/qwen/qwen.h"
 #include "models/train/optimizer.h"
 #include "models/train/schedule.h"
@@ -125,8 +126,8 @@ void compare_cache(ModelRun& run, const Prompt& p) {
   Case& c = run.c;
   if (c.names_under("cache.").empty()) return;
   autograd::NoGrad no_grad;
-  models::KeptKeyValues kept;
-  static_cast<void>(run.model->hidden(p.ids, p.positions, p.mask, &kept));
+  models::KvCache cache(c.device(), run.config, p.ids.size(0), p.ids.size(1), run.storage);
+  static_cast<void>(run.model->hidden(p.ids, p.positions, p.mask, &cache));
   // Rows of padding follow the quirk that logits_valid excludes; here per key/value head.
   std::vector<double> where;
   if (c.has("in.logits_valid")) {
@@ -137,9 +138,10 @@ void compare_cache(ModelRun& run, const Prompt& p) {
         where.insert(where.end(), valid.begin() + static_cast<int64_t>(row),
                      valid.begin() + static_cast<int64_t>(row + width));
   }
-  for (size_t i = 0; i < kept.keys.size(); ++i) {
-    c.compare(fmt::format("cache.layers.{}.key", i), kept.keys[i], run.bar.logits, where);
-    c.compare(fmt::format("cache.layers.{}.value", i), kept.values[i], run.bar.logits, where);
+  for (int64_t i = 0; i < run.config.layers; ++i) {
+    const models::KvCache::KeysValues held = cache.layer(i);
+    c.compare(fmt::format("cache.layers.{}.key", i), held.keys, run.bar.logits, where);
+    c.compare(fmt::format("cache.layers.{}.value", i), held.values, run.bar.logits, where);
   }
 }
 
@@ -177,48 +179,60 @@ void compare_forward(ModelRun& run, const Tensor& logits, const Tensor& loss) {
                    c.settings().dtype == DType::bf16 ? run.bar.loss : Tolerance{Measure::absolute, 1e-5});
 }
 
-// The next id of every row is the one with the largest logit; the whole text is run again for each.
+// The next id of every row is the one with the largest logit; only it goes through the model, the rest is
+// cached.
 void compare_greedy(ModelRun& run, const Prompt& prompt) {
   Case& c = run.c;
   if (!c.has("out.generated_ids")) return;
   autograd::NoGrad no_grad;
   const int64_t B = prompt.ids.size(0), n = std::stoll(c.meta("max_new_tokens")), V = run.config.vocab;
-  const auto append = [](std::vector<double>& rows, size_t batch, const std::vector<double>& column) {
-    const size_t width = rows.size() / batch;
-    std::vector<double> longer;
-    for (size_t b = 0; b < batch; ++b) {
-      longer.insert(longer.end(), rows.begin() + static_cast<int64_t>(b * width),
-                    rows.begin() + static_cast<int64_t>((b + 1) * width));
-      longer.push_back(column[b]);
-    }
-    rows = std::move(longer);
-  };
   const size_t batch = static_cast<size_t>(B);
-  std::vector<double> ids = c.values("in.input_ids"), positions, mask;
+  models::KvCache cache(c.device(), run.config, B, prompt.ids.size(1) + n, run.storage);
+  std::vector<std::vector<double>> texts(batch), masks(batch);  // per row, and they grow
+  std::vector<double> ids = c.values("in.input_ids"), positions, step_logits;
+  const size_t width = ids.size() / batch;
+  const std::vector<double> mask =
+      prompt.mask.defined() ? c.values("in.attention_mask") : std::vector<double>{};
   if (prompt.positions.defined()) positions = c.values("in.position_ids");
-  if (prompt.mask.defined()) mask = c.values("in.attention_mask");
-  std::vector<double> step_logits;
+  for (size_t b = 0; b < batch; ++b) {
+    const auto row = [&](const std::vector<double>& v) {
+      return std::vector<double>(v.begin() + static_cast<int64_t>(b * width),
+                                 v.begin() + static_cast<int64_t>((b + 1) * width));
+    };
+    texts[b] = row(ids);
+    if (!mask.empty()) masks[b] = row(mask);
+  }
+  const auto joined = [](const std::vector<std::vector<double>>& rows) {
+    std::vector<double> all;
+    for (const auto& r : rows) all.insert(all.end(), r.begin(), r.end());
+    return all;
+  };
   for (int64_t step = 0; step < n; ++step) {
     const Shape shape{B, static_cast<int64_t>(ids.size() / batch)};
     const Tensor id = c.upload_values(ids, shape, DType::i64, "ids");
     const Tensor at = positions.empty() ? Tensor{} : c.upload_values(positions, shape, DType::i64, "positions");
-    const Tensor keys = mask.empty() ? Tensor{} : c.upload_values(mask, shape, run.storage, "mask");
-    const Tensor hidden = run.model->hidden(id, at, keys);
+    const Tensor keys =
+        mask.empty()
+            ? Tensor{}
+            : c.upload_values(joined(masks), {B, static_cast<int64_t>(masks[0].size())}, run.storage, "mask");
+    const Tensor hidden = run.model->hidden(id, at, keys, &cache);
     const Tensor logits = run.model->logits(ops::slice(hidden, 1, shape[1] - 1, shape[1]));
     const std::vector<double> values = to_doubles(logits);
     step_logits.insert(step_logits.end(), values.begin(), values.end());
-    std::vector<double> next, next_position;
+    ids.clear();
+    std::vector<double> next_positions;
     for (size_t b = 0; b < batch; ++b) {
       const auto row = values.begin() + static_cast<int64_t>(b) * V;
-      next.push_back(static_cast<double>(std::max_element(row, row + V) - row));
-      if (!positions.empty()) next_position.push_back(positions[(b + 1) * (positions.size() / batch) - 1] + 1);
+      ids.push_back(static_cast<double>(std::max_element(row, row + V) - row));
+      texts[b].push_back(ids.back());
+      if (!mask.empty()) masks[b].push_back(1);
+      if (!positions.empty())
+        next_positions.push_back(positions[(b + 1) * static_cast<size_t>(shape[1]) - 1] + 1);
     }
-    append(ids, batch, next);
-    if (!positions.empty()) append(positions, batch, next_position);
-    if (!mask.empty()) append(mask, batch, std::vector<double>(batch, 1));
+    positions = std::move(next_positions);
   }
   if (c.settings().dtype == DType::f64 || c.settings().dtype == DType::f32) {
-    c.compare_values("out.generated_ids", ids, {Measure::exact, 0});
+    c.compare_values("out.generated_ids", joined(texts), {Measure::exact, 0});
     c.compare_values("out.step_logits", step_logits, run.bar.logits);
   } else {
     c.ignore("out.generated_ids", "bf16 rounding is larger than the margin between the two best ids");
@@ -351,6 +365,20 @@ void run_qwen_case(Case& c, Books* books) {
   compare_cache(run, prompt);
   compare_greedy(run, prompt);
   c.ignore_under("act.", "an intermediate of the producer, seen through outputs and gradients");
+}
+
+StepModel open_qwen_step(Case& c) {
+  StepModel step;
+  step.kind = c.meta("family");
+  auto run = std::make_shared<ModelRun>(c);
+  run->load(false);
+  for (const auto& p : run->model->parameters().all()) step.leaves.emplace_back(run->their_name(p.name), p.tensor);
+  step.parameters = &run->model->parameters();
+  step.forward = [run, prompt = read_prompt(*run)]() -> TensorList {
+    PhaseScope phase(Phase::forward);
+    return {run->model->loss(prompt.ids, prompt.labels, prompt.positions, prompt.mask)};
+  };
+  return step;
 }
 
 }  // namespace reckon::parity

@@ -6,6 +6,7 @@
 #include "autograd/grad_mode.h"
 #include "models/data/safetensors.h"
 #include "models/data/strict_json.h"
+#include "models/nn/stored.h"
 #include "runtime/core/error.h"
 
 namespace reckon::models {
@@ -46,30 +47,6 @@ std::string some(const std::vector<std::string>& names) {
   for (size_t i = 0; i < std::min(names.size(), kShown); ++i) quoted.push_back(data::in_quotes(names[i]));
   return fmt::format("{}{}", fmt::join(quoted, ", "),
                      names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
-}
-
-// Exact for every type; bytes may be unaligned.
-void widen(const data::TensorView& from, float* to) {
-  const std::byte* bytes = from.bytes.data();
-  const size_t n = static_cast<size_t>(from.n_elements());
-  if (from.dtype == data::StoredType::F32) {
-    std::memcpy(to, bytes, 4 * n);
-    return;
-  }
-  const bool brain = from.dtype == data::StoredType::BF16;
-  for (size_t i = 0; i < n; ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, bytes + 2 * i, 2);
-    to[i] = brain ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
-}
-
-void narrow(const float* from, DType type, std::span<std::byte> to) {
-  const size_t n = to.size() / 2;
-  for (size_t i = 0; i < n; ++i) {
-    const uint16_t bits = type == DType::bf16 ? f32_to_bf16(from[i]) : f32_to_f16(from[i]);
-    std::memcpy(to.data() + 2 * i, &bits, 2);
-  }
 }
 
 void write_text(const fs::path& path, std::string_view text) {
@@ -142,12 +119,29 @@ void load_folder_weights(const fs::path& folder, const Qwen& model) {
     RECKON_CHECK(v.dtype == StoredType::F32 || v.dtype == StoredType::BF16 || v.dtype == StoredType::F16,
                  "{}: tensor '{}' is {}, weights must be F32, BF16 or F16", folder.string(), name,
                  data::name_of(v.dtype));
-    RECKON_CHECK(p.tensor.dtype() == DType::f32, "weights of a folder become f32 parameters, '{}' is {}",
-                 p.name, describe(p.tensor));
+    RECKON_CHECK(p.tensor.dtype() == DType::f32 || p.tensor.dtype() == DType::bf16,
+                 "weights of a folder become f32 or bf16 parameters, '{}' is {}", p.name, describe(p.tensor));
     if (!values) continue;
-    widen(v, p.tensor.data<float>());
-    p.tensor.storage()->bump_version();
+    fill_parameter(v, 0, p.tensor);
   }
+}
+
+std::vector<int64_t> folder_stop_ids(const fs::path& folder) {
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    const fs::path path = folder / name;
+    if (!fs::is_regular_file(path)) continue;
+    const Json j = data::parse_strict_json(data::read_text_file(path, kMaxConfigBytes), path.string());
+    if (!j.is_object() || !j.contains("eos_token_id") || j["eos_token_id"].is_null()) continue;
+    const Json list = j["eos_token_id"].is_array() ? j["eos_token_id"] : Json::array({j["eos_token_id"]});
+    std::vector<int64_t> ids;
+    for (const Json& id : list) {
+      RECKON_CHECK(id.is_number_integer(), "{}: eos_token_id must be an id or a list of ids, got {}", path.string(),
+                   data::in_quotes(j["eos_token_id"].dump()));
+      ids.push_back(id.get<int64_t>());
+    }
+    return ids;
+  }
+  return {};
 }
 
 bool folder_has_tokenizer(const fs::path& folder) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/activation/activation.h"
 #include "ops/attention/attention.h"
@@ -25,21 +26,21 @@ namespace {
 
 constexpr double kMasked = -1e9;
 
-// scores = scale * q k^T + masks, softmax, times v; the score matrix is held. q [B,A,S,D], k and v [B,K,S,D].
+// scores = scale * q k^T + masks, softmax, times v; the score matrix is held. q [B,A,S,D], k and v [B,K,T,D].
 // Query heads are grouped by key/value head, so that sharing needs no copies.
-Tensor attend_eager(const Tensor& q_BASD, const Tensor& k_BKSD, const Tensor& v_BKSD, const QwenInputs& in,
+Tensor attend_eager(const Tensor& q_BASD, const Tensor& k_BKTD, const Tensor& v_BKTD, const QwenInputs& in,
                     double scale) {
   const int64_t B = q_BASD.size(0), A = q_BASD.size(1), S = q_BASD.size(2), D = q_BASD.size(3),
-                K = k_BKSD.size(1);
+                K = k_BKTD.size(1), T = k_BKTD.size(2);
   const Tensor q = ops::reshape(ops::scale(q_BASD, scale), {B, K, A / K, S, D});
-  Tensor scores = ops::matmul(q, ops::transpose(ops::unsqueeze(k_BKSD, 2), -2, -1));
+  Tensor scores = ops::matmul(q, ops::transpose(ops::unsqueeze(k_BKTD, 2), -2, -1));
   scores = ops::add(scores, in.causal_bias);
   if (in.key_mask.defined()) {
     const Tensor key_bias = ops::affine(in.key_mask, -kMasked, kMasked);
-    scores = ops::add(scores, ops::reshape(key_bias, {B, 1, 1, 1, S}));
+    scores = ops::add(scores, ops::reshape(key_bias, {B, 1, 1, 1, T}));
   }
   scores = ops::softmax(scores);
-  const Tensor o = ops::matmul(scores, ops::unsqueeze(v_BKSD, 2));
+  const Tensor o = ops::matmul(scores, ops::unsqueeze(v_BKTD, 2));
   return ops::permute(ops::reshape(o, {B, A, S, D}), {0, 2, 1, 3});
 }
 
@@ -67,8 +68,8 @@ QwenMlp::QwenMlp(Builder& b, std::string_view n, const QwenConfig& c) : name(int
   down_proj = Linear(b, "down_proj", c.intermediate, c.hidden, false, init);
 }
 
-QwenLayer::QwenLayer(Builder& b, std::string_view n, const QwenConfig& c, FusionSet f)
-    : name(intern(n)), fuse(f) {
+QwenLayer::QwenLayer(Builder& b, int64_t i, const QwenConfig& c, FusionSet f)
+    : name(intern(std::to_string(i))), index(i), fuse(f) {
   ModuleScope scope(name);
   input_layernorm = RmsNorm(b, "input_layernorm", c.hidden, c.rms_eps);
   self_attn = QwenAttention(b, "self_attn", c);
@@ -90,9 +91,10 @@ Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
   q = ops::permute(ops::rope(q, in.positions, a.rope_theta), {0, 2, 1, 3});
   k = ops::permute(ops::rope(k, in.positions, a.rope_theta), {0, 2, 1, 3});
   v = ops::permute(v, {0, 2, 1, 3});
-  if (in.kept) {
-    in.kept->keys.push_back(k);
-    in.kept->values.push_back(v);
+  if (in.cache) {
+    KvCache::KeysValues all = in.cache->append(index, k, v);
+    k = ops::cast(all.keys, q.dtype());
+    v = ops::cast(all.values, q.dtype());
   }
   const double scale = 1.0 / std::sqrt(static_cast<double>(D));
   Tensor o;
@@ -126,8 +128,8 @@ Tensor QwenLayer::operator()(const Tensor& x_BSH, const QwenInputs& in) const {
   using autograd::Boundary;
   const auto attention = [this, in](std::span<const Tensor> x) -> TensorList { return {attend(x[0], in)}; };
   const auto transition = [this](std::span<const Tensor> x) -> TensorList { return {feed_forward(x[0])}; };
-  Tensor x = ops::add(x_BSH, autograd::segment(Boundary::sublayer, attention, {x_BSH})[0]);
-  return ops::add(x, autograd::segment(Boundary::sublayer, transition, {x})[0]);
+  Tensor x = autograd::add_to_residual(x_BSH, autograd::segment(Boundary::sublayer, attention, {x_BSH})[0]);
+  return autograd::add_to_residual(x, autograd::segment(Boundary::sublayer, transition, {x})[0]);
 }
 
 Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t seed, DType dtype)
@@ -141,7 +143,7 @@ Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t se
   {
     ModuleScope scope("layers");
     for (int64_t i = 0; i < config_.layers; ++i)
-      layers_.push_back(std::make_unique<QwenLayer>(b, std::to_string(i), config_, fuse_));
+      layers_.push_back(std::make_unique<QwenLayer>(b, i, config_, fuse_));
   }
   norm_ = RmsNorm(b, "norm", config_.hidden, config_.rms_eps);
   if (!config_.tied) {
@@ -198,30 +200,31 @@ Tensor Qwen::merged(const NamedParameter& p) const {
   return p.tensor;
 }
 
-Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor& mask_BS,
-                    KeptKeyValues* kept) const {
+Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor& mask_BT,
+                    KvCache* cache) const {
   RECKON_CHECK(ids_BS.rank() == 2 && ids_BS.dtype() == DType::i64,
                "token ids must be i64 [batch, sequence], got {}", describe(ids_BS));
-  const int64_t B = ids_BS.size(0), S = ids_BS.size(1);
+  RECKON_CHECK(!cache || !autograd::grad_state().enabled, "a key/value cache is written in place and has no gradient: use autograd::NoGrad");
+  const int64_t B = ids_BS.size(0), S = ids_BS.size(1), before = cache ? cache->length() : 0, T = before + S;
   QwenInputs in;
   in.positions = positions;
-  in.kept = kept;
+  in.cache = cache;
   if (!positions.defined()) {
     std::vector<int64_t> p(static_cast<size_t>(S));
-    for (int64_t i = 0; i < S; ++i) p[static_cast<size_t>(i)] = i;
+    for (int64_t i = 0; i < S; ++i) p[static_cast<size_t>(i)] = before + i;
     in.positions =
         Tensor::from_host(device_, {S}, DType::i64, p.data(), p.size() * 8, Category::input, "positions");
   }
-  if (mask_BS.defined()) in.key_mask = mask_BS.reshaped({B, 1, S});
+  if (mask_BT.defined()) in.key_mask = mask_BT.reshaped({B, 1, T});
   if (!fuse_.has(Fusion::attention)) {
     in.causal_bias =
-        Tensor::empty(device_, {S, S}, parameters_.all()[0].tensor.dtype(), Category::input, "causal_bias");
+        Tensor::empty(device_, {S, T}, parameters_.all()[0].tensor.dtype(), Category::input, "causal_bias");
     ops::fill_causal(in.causal_bias, kMasked);
   }
   Tensor x;
   {
     ModuleScope scope("embed_tokens");
-    x = ops::embedding(ids_BS, embed_tokens_);
+    x = autograd::residual_stream(ops::embedding(ids_BS, embed_tokens_));
   }
   ModuleScope scope("layers");
   for (const auto& layer : layers_) {
@@ -230,6 +233,7 @@ Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor&
                           [l, in](std::span<const Tensor> v) -> TensorList { return {(*l)(v[0], in)}; },
                           {x})[0];
   }
+  if (cache) cache->advance(S);
   return x;
 }
 

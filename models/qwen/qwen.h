@@ -7,6 +7,7 @@
 
 #include "models/nn/layers.h"
 #include "models/qwen/config.h"
+#include "models/qwen/kv_cache.h"
 #include "models/qwen/lora.h"
 
 namespace reckon::models {
@@ -30,28 +31,24 @@ struct QwenMlp {
   QwenMlp(Builder& b, std::string_view name, const QwenConfig& c);
 };
 
-// Keys (after the rotary embedding) and values [B, K, S, D] of every layer, for a reader.
-struct KeptKeyValues {
-  std::vector<Tensor> keys, values;
-};
-
 // What all layers share in one forward pass.
 struct QwenInputs {
   Tensor positions;    // i64 [S] or [B, S]
-  Tensor key_mask;     // f32 [B, 1, S], 1 = may be attended to; undefined: all
-  Tensor causal_bias;  // f32 [S, S], 0 or -1e9; only the eager composition uses it
-  KeptKeyValues* kept = nullptr;
+  Tensor key_mask;     // f32 [B, 1, T], 1 = may be attended to; undefined: all. T = S and what the cache holds
+  Tensor causal_bias;  // f32 [S, T], 0 or -1e9; only the eager composition uses it
+  KvCache* cache = nullptr;
 };
 
 struct QwenLayer {
   NameId name{};
+  int64_t index = 0;
   FusionSet fuse;
   RmsNorm input_layernorm;
   QwenAttention self_attn;
   RmsNorm post_attention_layernorm;
   QwenMlp mlp;
 
-  QwenLayer(Builder& b, std::string_view name, const QwenConfig& c, FusionSet fuse);
+  QwenLayer(Builder& b, int64_t index, const QwenConfig& c, FusionSet fuse);
   Tensor operator()(const Tensor& x_BSH, const QwenInputs& in) const;
 
  private:
@@ -66,9 +63,10 @@ class Qwen {
   // Freezes every parameter there is and adds adapters (and a head bias) that are trained instead.
   void add_lora(const LoraOptions& options);
 
-  // Hidden states [B, S, H] after the last layer, before the final norm.
-  Tensor hidden(const Tensor& ids_BS, const Tensor& positions = {}, const Tensor& mask_BS = {},
-                KeptKeyValues* kept = nullptr) const;
+  // Hidden states [B, S, H] after the last layer, before the final norm. With a cache (and without gradients) the
+  // S tokens follow those it holds, and are held when this returns; the mask [B, T] then covers both.
+  Tensor hidden(const Tensor& ids_BS, const Tensor& positions = {}, const Tensor& mask_BT = {},
+                KvCache* cache = nullptr) const;
   Tensor logits(const Tensor& hidden_BSH) const;  // [B, S, V]
   // Mean cross entropy of predicting labels [B, S] (already shifted; -100 is ignored); shape [].
   Tensor loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& positions = {},

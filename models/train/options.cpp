@@ -26,6 +26,8 @@ void RunOptions::resolve() {
   const bool full_size = preset != "demo" && preset != "tiny" && preset != "tiny3";
   const double first_lr = model_dir.empty() ? 3e-3 : lora ? 2e-4 : 1e-5;
   RECKON_CHECK(family == Family::qwen || (model_dir.empty() && !lora), "--model and --lora are for qwen, not for {}", name_of(family));
+  RECKON_CHECK(weights.empty() || family != Family::qwen, "--weights is for blocks of evoformer and pairformer; qwen reads a folder with --model");
+  RECKON_CHECK(weights_prefix.empty() || !weights.empty(), "--weights-prefix names a stack inside the --weights file, which is missing");
   RECKON_CHECK(model_dir.empty() || config.empty(), "--model brings its own config.json: leave out --config");
   if (tokenizer.empty()) tokenizer = model_dir.empty() ? "bytes" : model_dir;
   if (lora) lora->seed = seed;
@@ -45,6 +47,7 @@ void RunOptions::resolve() {
   } else if (family == Family::af3) {
     open(batch, int64_t{1});
     RECKON_CHECK(batch == 1, "af3 trains one crop at a time, as public code does: --batch must be 1, got {} (use --accumulate)", batch);
+    RECKON_CHECK(!low_residual, "af3 keeps its residual streams in f32: leave out --residual low");
     if (seq > 0) af3.tokens = seq;
     if (rows > 0) af3.msa_rows = rows;
     af3.resolve(af3::Config::preset(preset));
@@ -74,6 +77,7 @@ void RunOptions::resolve() {
   within("--accumulate", accumulate, 1, 1 << 20);
   within("--warmup", warmup, 0, int64_t{1} << 31);
   RECKON_CHECK(lr > 0 && lr < 1e3, "--lr must be positive and below 1000, got {}", lr);
+  RECKON_CHECK(!low_residual || dtype != DType::f32, "--residual low keeps the residual streams in the type of --dtype, which must then be bf16 or f16");
   RECKON_CHECK(optimizer.clip >= 0, "--clip must be 0 (off) or positive, got {}", optimizer.clip);
   RECKON_CHECK(optimizer.weight_decay >= 0, "--weight-decay must not be negative, got {}", optimizer.weight_decay);
   RECKON_CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16, "--dtype must be f32, bf16 or f16, got {}",
@@ -99,6 +103,8 @@ std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
   }
   if (family != Family::qwen) out.emplace_back("dropout", dropout ? "on" : "off");
   if (lora) out.emplace_back("lora", lora->to_string());
+  if (low_residual) out.emplace_back("residual", "low");
+  if (!weights.empty()) out.emplace_back("weights", weights);
   for (auto& [k, v] : std::initializer_list<std::pair<const char*, std::string>>{
            {"steps", std::to_string(steps)}, {"accumulate", std::to_string(accumulate)},
            {"optimizer", std::string(name_of(optimizer.kind))}, {"lr", fmt::format("{}", lr)},

@@ -30,10 +30,12 @@ struct RunOptions {
   std::string data;              // text file or folder; alignment
   std::string model_dir;         // qwen: a Hugging Face folder: config, weights, tokenizer; wins over both
   std::optional<LoraOptions> lora;  // qwen: train adapters, leave every other weight as it is
+  std::string weights, weights_prefix;  // evoformer, pairformer: safetensors with the blocks, and its path to them
   std::string tokenizer;         // bytes, a tokenizer.json or a folder with one; empty: model_dir's, else bytes
   std::string cache_dir = ".reckon-cache";  // token files
   DeviceKind device = DeviceKind::cpu;
   DType dtype = DType::f32;
+  bool low_residual = false;     // bf16, f16: the residual streams in that type too
   autograd::CheckpointPolicy checkpoint = autograd::CheckpointPolicy::none;
   FusionSet fuse;
   int64_t batch = 0, seq = 0;    // seq: tokens, or residues of the crop; 0: the preset's

@@ -1,6 +1,7 @@
 // Next-token training of a Qwen decoder on a token file.
 #include <filesystem>
 
+#include "models/block_weights.h"
 #include "models/data/prefetcher.h"
 #include "models/data/token_file.h"
 #include "models/qwen/folder.h"
@@ -91,7 +92,9 @@ std::unique_ptr<TrainTask> make_qwen_task(const RunOptions& o, Device& device, b
   return std::make_unique<QwenTask>(o, device, with_data, first_batch);
 }
 
-std::unique_ptr<TrainTask> make_task(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) {
+namespace {
+
+std::unique_ptr<TrainTask> fresh_task(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) {
   switch (o.family) {
     case Family::qwen: return make_qwen_task(o, device, with_data, first_batch);
     case Family::evoformer: return make_evoformer_task(o, device, with_data, first_batch);
@@ -99,6 +102,17 @@ std::unique_ptr<TrainTask> make_task(const RunOptions& o, Device& device, bool w
     case Family::af3: return make_af3_task(o, device, with_data, first_batch);
   }
   raise_error(fmt::format("no training task for {}", name_of(o.family)));
+}
+
+}  // namespace
+
+std::unique_ptr<TrainTask> make_task(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) {
+  auto task = fresh_task(o, device, with_data, first_batch);
+  if (o.weights.empty()) return task;
+  const LoadedBlocks read = load_block_weights({o.weights, o.weights_prefix}, task->parameters());
+  task->loaded = fmt::format("blocks {} from {}: {} tensors of '{}', names of {}; the parameters around them start at random",
+                             device.executes() ? "read" : "checked", o.weights, read.n_tensors, read.prefix, read.code);
+  return task;
 }
 
 }  // namespace reckon::models

@@ -24,6 +24,7 @@ class TrainTask {
   // Writes the model as a Hugging Face folder; Error where the family has no such form.
   virtual void export_folder(const std::filesystem::path& folder, DType dtype) const = 0;
   virtual std::string describe() const = 0;      // one line: model, sizes, data
+  std::string loaded;                            // one line on weights that were read, empty when none
 };
 
 // Builds model and data for the options on a device. Without data (plan), batches of zeros of the same shape.

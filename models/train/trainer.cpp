@@ -66,7 +66,7 @@ StepReport Trainer::step() {
     Tensor loss;
     {
       autograd::CheckpointScope policy(options_.checkpoint);
-      autograd::AutocastScope precision(options_.dtype);
+      autograd::AutocastScope precision(options_.dtype, options_.low_residual);
       loss = task_->loss(batch);
     }
     if (const auto v = read_scalar(loss)) {

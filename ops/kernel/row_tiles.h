@@ -9,10 +9,13 @@
 namespace reckon::ops {
 
 // Rows of one tile: about 1 MiB of f32 for the widest intermediate, so that a tile stays in the second-level
-// cache, and never so few that packing the weights again for each tile would show.
-RECKON_INLINE constexpr int64_t rows_per_tile(int64_t widest) {
-  const int64_t rows = (1 << 18) / (widest > 0 ? widest : 1) / 32 * 32;
-  return rows < 128 ? 128 : (rows > 512 ? 512 : rows);
+// cache. Where a weight (c x widest) is larger than that itself, every tile streams it from memory, packs it and
+// adds to its gradient, so tiles are tall.
+RECKON_INLINE constexpr int64_t rows_per_tile(int64_t widest, int64_t c) {
+  constexpr int64_t kCached = 1 << 18, kTallest = 512;
+  if (widest * c > kCached) return kTallest;
+  const int64_t rows = kCached / (widest > 0 ? widest : 1) / 32 * 32;
+  return rows < 128 ? 128 : (rows > kTallest ? kTallest : rows);
 }
 
 // Elements of a parameter's gradient sum in the shared workspace: none where the output itself is of the sum's
@@ -191,8 +194,13 @@ class GradientOutputs {
     TensorArg out;
     C* at = nullptr;
 
-    void finish() const {
-      if (at) store_tile<C>(out.data, out.dtype, 0, out.numel(), at);
+    void finish(const KernelArgs& args) const {
+      if (!at || at == reinterpret_cast<const C*>(out.data)) return;
+      const int64_t n = out.numel(), tiles = (n + kTile - 1) / kTile;
+      parallel_ranges(args, tiles, kTile, [&](int64_t first, int64_t last) {
+        for (int64_t t = first; t < last; ++t)
+          store_tile<C>(out.data, out.dtype, t * kTile, n - t * kTile < kTile ? n - t * kTile : kTile, at + t * kTile);
+      });
     }
   };
   Sum take_sum(int input) {
@@ -205,7 +213,9 @@ class GradientOutputs {
       s.at = sums_;
       sums_ += padded_sum(n);
     }
-    for (int64_t i = 0; i < n; ++i) s.at[i] = C(0);
+    parallel_ranges(args_, n, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) s.at[i] = C(0);
+    });
     return s;
   }
 

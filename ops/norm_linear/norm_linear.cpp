@@ -49,7 +49,7 @@ Plan plan_norm_linear(const PlanContext& c) {
   const NormCost norm{attrs.kind, width, c.in[2].defined()};
   p.cost.vector_flops = rows * (norm.statistics() + norm.rows());
   p.cost.special = rows;
-  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[3 + 2 * i]; }));
+  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[3 + 2 * i]; }), width);
   const TileHeights heights(rows, tile);
   GemmScratch scratch(c.spec);
   for (int i = 0; i < n_linears; ++i) {
@@ -90,7 +90,7 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   if (c.in[2].defined()) grads.add(2, {width}, c.in[2].dtype(), "dnorm_bias", true);
   const bool through_norm = (attrs.needs & 7u) != 0;
   const DType t = c.in[5].dtype(), native = statistics_dtype(x.dtype());
-  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }));
+  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }), width);
   const TileHeights heights(rows, tile);
   GemmScratch scratch(c.spec);
   bool rebuild = false;

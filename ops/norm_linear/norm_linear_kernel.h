@@ -25,7 +25,7 @@ inline void norm_linear_kernel(KernelArgs& a) {
   const int64_t c = x.last(), rows = x.rows();
   int64_t widest = c;
   for (int i = 0; i < n_linears; ++i) widest = a.out[i].last() > widest ? a.out[i].last() : widest;
-  const int64_t tile = rows_per_tile(widest);
+  const int64_t tile = rows_per_tile(widest, c);
   const Matrix normed{a.workspace[1], a.in[3].dtype, c};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
@@ -61,7 +61,7 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
     rebuild |= weights[i].at != nullptr;
     widest = a.in[5 + 2 * i].shape[0] > widest ? a.in[5 + 2 * i].shape[0] : widest;
   }
-  const int64_t c = x.last(), rows = x.rows(), tile = rows_per_tile(widest);
+  const int64_t c = x.last(), rows = x.rows(), tile = rows_per_tile(widest, c);
   const Matrix normed{a.workspace[1], a.in[5].dtype, c}, dn{a.workspace[2], kNative<C>, c};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
@@ -80,11 +80,11 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
     }
     if (started) norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dw.at, db.at);
   }
-  dw.finish();
-  db.finish();
+  dw.finish(a);
+  db.finish(a);
   for (int i = 0; i < n_linears; ++i) {
-    weights[i].finish();
-    biases[i].finish();
+    weights[i].finish(a);
+    biases[i].finish(a);
   }
 }
 

@@ -389,8 +389,8 @@ inline void outer_product_mean_backward_kernel(KernelArgs& args) {
     for (int64_t z = 0; z < n.cz; ++z)
       for (int64_t p = 0; p < n.c; ++p)
         store_tile<C>(dw_out.data, dw_out.dtype, (z * n.c + p) * n.c, n.c, k.sums(5) + (p * n.cz + z) * n.c);
-  dw.finish();
-  dbias.finish();
+  dw.finish(args);
+  dbias.finish(args);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ struct Sizes {
         rows(c > 0 ? x.numel() / c : 0),
         h(hidden_weight.size(0)),
         out(out_weight.size(0)),
-        tile(rows, rows_per_tile(std::max(h, c))),
+        tile(rows, rows_per_tile(std::max(h, c), std::min(h, c))),
         t(hidden_weight.dtype()),
         stats(statistics_dtype(x.dtype())) {}
   int64_t c, rows, h, out;

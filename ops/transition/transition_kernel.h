@@ -20,7 +20,7 @@ inline void relu_transition_kernel(KernelArgs& a) {
                          reinterpret_cast<C*>(a.out[a.n_out - 2].data),
                          reinterpret_cast<C*>(a.out[a.n_out - 1].data),
                          C(a.as<TransitionAttrs>().eps)};
-  const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], tile = rows_per_tile(h > c ? h : c);
+  const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const Matrix normed{a.workspace[1], w1.dtype, c};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
@@ -54,7 +54,7 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
   const auto dg = outputs.take_sum(1), db = outputs.take_sum(2), dw1 = outputs.take_sum(3),
              db1 = outputs.take_sum(4), dw2 = outputs.take_sum(5), db2 = outputs.take_sum(6);
   const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], out = w2.shape[0],
-                tile = rows_per_tile(h > c ? h : c);
+                tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const Matrix normed{a.workspace[1], w1.dtype, c}, dn{a.workspace[2], kNative<C>, c},
       dh{a.workspace[3], w1.dtype, h};
   for (int64_t row = 0; row < rows; row += tile) {
@@ -77,7 +77,7 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
     multiply_back<C>(a, m, dh, w1, dn, false);
     norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
   }
-  for (const auto& s : {&dg, &db, &dw1, &db1, &dw2, &db2}) s->finish();
+  for (const auto& s : {&dg, &db, &dw1, &db1, &dw2, &db2}) s->finish(a);
 }
 
 // in x, ln weight, ln bias, w_a, w_b, w_o; out y, [A, B], [mean, rstd where there is a norm].
@@ -94,7 +94,7 @@ inline void swiglu_transition_kernel(KernelArgs& a) {
                          normalised ? reinterpret_cast<C*>(a.out[a.n_out - 2].data) : nullptr,
                          normalised ? reinterpret_cast<C*>(a.out[a.n_out - 1].data) : nullptr,
                          C(a.as<TransitionAttrs>().eps)};
-  const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], tile = rows_per_tile(h > c ? h : c);
+  const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const bool direct = !normalised && x.dtype == wa.dtype;
   const Matrix gated{a.workspace[2], wa.dtype, h};
   for (int64_t row = 0; row < rows; row += tile) {
@@ -137,7 +137,7 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
   const auto dg = outputs.take_sum(1), db = outputs.take_sum(2), dwa = outputs.take_sum(3),
              dwb = outputs.take_sum(4), dwo = outputs.take_sum(5);
   const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], out = wo.shape[0],
-                tile = rows_per_tile(h > c ? h : c);
+                tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const bool direct = !norm.weight.defined() && x.dtype == wa.dtype;
   const Matrix dn{a.workspace[2], kNative<C>, c}, gated{a.workspace[3], wa.dtype, h},
       da{a.workspace[4], wa.dtype, h}, dp{a.workspace[5], wa.dtype, h};
@@ -168,7 +168,7 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
     multiply_back<C>(a, m, dp, wb, dn, true);
     norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
   }
-  for (const auto& s : {&dg, &db, &dwa, &dwb, &dwo}) s->finish();
+  for (const auto& s : {&dg, &db, &dwa, &dwb, &dwo}) s->finish(a);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ Sizes check_sizes(In in) {
           std::min(c, kTriangleChannels),
           wa.dtype(),
           statistics_dtype(zt.dtype()),
-          TileHeights(r * r, rows_per_tile(std::max({cz, c, c_out})))};
+          TileHeights(r * r, rows_per_tile(std::max({cz, c, c_out}), cz))};
 }
 
 Shape with_last(Shape s, int64_t extent) {

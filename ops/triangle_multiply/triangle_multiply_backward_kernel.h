@@ -24,7 +24,7 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
   const int64_t batches = zt.shape[0], r = zt.shape[1], n = r * r, cz = zt.shape[3], c = in(w_a).shape[0],
                 c_out = in(w_z).shape[0];
   const int64_t widest = cz > c ? (cz > c_out ? cz : c_out) : (c > c_out ? c : c_out),
-                tile = rows_per_tile(widest);
+                tile = rows_per_tile(widest, cz);
   const bool through_input = dz.defined() || sums[ln_in_w].at || sums[ln_in_b].at;
   const bool rebuild = sums[w_a].at || sums[w_ag].at || sums[w_b].at || sums[w_bg].at || sums[w_g].at;
   std::byte* block[4];
@@ -153,7 +153,7 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
         norm_rows_backward(args, norm_in, row, m, dn, dz_rows, sums[ln_in_w].at, sums[ln_in_b].at);
     }
   }
-  for (int k = ln_in_w; k < n_inputs; ++k) sums[k].finish();
+  for (int k = ln_in_w; k < n_inputs; ++k) sums[k].finish(args);
 }
 
 }  // namespace

@@ -94,7 +94,7 @@ inline void triangle_multiply_kernel(KernelArgs& args) {
   const int64_t batches = zt.shape[0], r = zt.shape[1], n = r * r, cz = zt.shape[3], c = args.in[w_a].shape[0],
                 c_out = args.in[w_z].shape[0];
   const int64_t widest = cz > c ? (cz > c_out ? cz : c_out) : (c > c_out ? c : c_out),
-                tile = rows_per_tile(widest);
+                tile = rows_per_tile(widest, cz);
   const int64_t height = n < tile ? n : tile;
   const Matrix normed{args.workspace[1], low, cz}, normed_t{args.workspace[1], low, c};
   std::byte* block[3];

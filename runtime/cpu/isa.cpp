@@ -29,10 +29,20 @@ bool cpu_has_bf16_tiles() {
   return (eax & kAvx512Bf16) != 0;
 }
 
+// The names of the levels are unknown to clang before 17; these features tell them apart on every CPU there is.
+bool has_v3() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+         __builtin_cpu_supports("bmi2");
+}
+bool has_v4() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+
 IsaLevel detect() {
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("x86-64-v3")) return IsaLevel::v1;
-  if (!__builtin_cpu_supports("x86-64-v4")) return IsaLevel::v3;
+  if (!has_v3()) return IsaLevel::v1;
+  if (!has_v4()) return IsaLevel::v3;
   return cpu_has_bf16_tiles() && tile_registers_granted() ? IsaLevel::amx : IsaLevel::v4;
 }
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 
 program = str(pathlib.Path(sys.argv[1]).resolve())
+reference = pathlib.Path(__file__).resolve().parent.parent / "reference" / "evoformer"
 failures = []
 checks = 0
 
@@ -125,6 +126,13 @@ with tempfile.TemporaryDirectory() as folder:
     expect_error("LoRA on evoformer", ["train", "evoformer", *tiny, "--data", "good.aln", "--lora", "r=2"], "--lora")
     expect_error("a whole model is no LoRA checkpoint", [*qwen, "--lora", "r=2", "--resume", str(state)], "lora")
 
+    expect_error("block weights of qwen", [*qwen, "--weights", "x.safetensors"], "--weights", "--model")
+    expect_error("block weights that are not there", ["plan", "pairformer", "--preset", "tiny", "--weights", "nowhere.safetensors"], "nowhere.safetensors")
+    expect_error("a prefix without weights", ["plan", "pairformer", "--preset", "tiny", "--weights-prefix", "a.blocks"], "--weights-prefix")
+    expect_error("block weights of another size", ["plan", "pairformer", "--preset", "tiny", "--weights", reference / "pairformer_boltz_ones.safetensors"],
+                 "no tensor of a block")
+    expect_error("block weights with several stacks", ["plan", "evoformer", "--preset", "tiny", "--weights", reference / "stack2.safetensors"], "nearest is", "preset")
+
     # Hugging Face folders.
     expect_error("no such folder", ["train", "qwen", "--model", "nowhere", "--data", "text.txt"], "nowhere")
     expect_error("folder and preset", ["train", "qwen", "--model", ".", "--preset", "tiny", "--data", "text.txt"], "--model", "--preset", code=2)
@@ -137,6 +145,35 @@ with tempfile.TemporaryDirectory() as folder:
     expect_error("folder without tokenizer", ["train", "qwen", "--model", "hf", "--data", "text.txt", "--seq", "16"], "--tokenizer")
     r = run("train", "qwen", "--model", "hf", "--tokenizer", "bytes", "--data", "text.txt", "--seq", "16", "--steps", "1", "--report", "none", cwd=work)
     expect("an exported folder trains", r.returncode == 0, r.stderr + r.stdout)
+    # Generation.
+    speak = ["generate", "--model", "hf", "--prompt", "the cell"]
+    five = [*speak, "--max-new-tokens", "5"]
+    expect_error("generation without weights", ["generate", "--prompt", "x"], "--model")
+    expect_error("generation without a prompt", ["generate", "--model", "hf"], "--prompt")
+    expect_error("two prompts", [*speak, "--prompt-ids", "1,2"], "one prompt")
+    expect_error("empty prompt file", ["generate", "--model", "hf", "--prompt-file", "empty.txt"], "no tokens")
+    expect_error("missing prompt file", ["generate", "--model", "hf", "--prompt-file", "nowhere.txt"], "nowhere.txt")
+    expect_error("ids that are none", ["generate", "--model", "hf", "--prompt-ids", "1,x"], "--prompt-ids", "'x'")
+    expect_error("ids beyond the vocabulary", ["generate", "--model", "hf", "--prompt-ids", "1,99999"], "99999")
+    expect_error("prompt length on cpu", ["generate", "--model", "hf", "--prompt-tokens", "9"], "--device meta")
+    expect_error("negative temperature", [*speak, "--temperature", "-1"], "temperature")
+    expect_error("top-k of greedy", [*speak, "--top-k", "4"], "temperature")
+    expect_error("top-p of two", [*speak, "--temperature", "1", "--top-p", "2"], "top-p")
+    expect_error("no new tokens", [*speak, "--max-new-tokens", "0"], "new tokens")
+    expect_error("no samples", [*speak, "--samples", "0"], "sequences")
+    expect_error("generation in f16", [*speak, "--dtype", "f16"], "--dtype")
+    expect_error("chat without a chat tokenizer", [*speak, "--chat"], "--chat", "im_start")
+    expect_error("a cache larger than the limit", [*speak, "--memory-limit", "2MiB", "--max-new-tokens", "900000"], "out of memory", "kv_cache")
+    expect_error("unwritable generation json", [*speak, "--json", "/nonexistent/x.json"], "/nonexistent/x.json")
+    r = run(*five, "--samples", "2", "--temperature", "0.8", "--top-k", "20", "--top-p", "0.9", "--report", "none", "--json", "out.json", cwd=work)
+    expect("generation works", r.returncode == 0 and "tokens/s" in r.stdout, r.stderr + r.stdout)
+    told = json.loads((work / "out.json").read_text()) if r.returncode == 0 else {"sequences": [], "kv_cache": {}}
+    expect("generation's JSON holds both sequences", [len(s["ids"]) for s in told["sequences"]] == [5, 5] or "text" in str(told), str(told)[:400])
+    r2 = run(*five, "--samples", "2", "--temperature", "0.8", "--top-k", "20", "--top-p", "0.9", "--report", "none", "--json", "again.json", cwd=work)
+    again = json.loads((work / "again.json").read_text())["sequences"]
+    expect("the same seed gives the same text", again == told["sequences"], r2.stdout)
+    r = run("generate", "--device", "meta", "--config", "qwen2.5-7b", "--prompt-tokens", "1000", "--max-new-tokens", "4", "--dtype", "bf16", cwd=work)
+    expect("a dry run counts the cache", "57,516,032 B" in r.stdout and "kv_cache" in r.stdout, r.stderr + r.stdout)
     r = run("plan", "qwen", "--model", "hf", "--seq", "16", cwd=work)
     expect("an exported folder is planned", r.returncode == 0 and "by formula" in r.stdout, r.stderr + r.stdout)
     (work / "hf" / "model.safetensors").write_bytes(good[: len(good) // 2])

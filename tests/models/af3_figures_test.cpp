@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "cli/af3_figures.h"
+#include "cli/figures/af3_figures.h"
 #include "models/af3/figures_data.h"
 
 namespace reckon::models::af3 {

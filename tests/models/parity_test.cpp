@@ -6,8 +6,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "models/block_names.h"
 #include "models/pairformer/pairformer.h"
-#include "models/parity/names.h"
 #include "runtime/device.h"
 
 namespace reckon::parity {
@@ -206,15 +206,17 @@ TEST(Parity, DistancesFollowTheirDefinitions) {
 }
 
 TEST(Parity, NamesMapByWholePathComponents) {
-  EXPECT_EQ(our_name("msa_att_col._msa_att.mha.linear_q.weight", openfold_names()),
+  EXPECT_EQ(models::our_name("msa_att_col._msa_att.mha.linear_q.weight", models::openfold_names()),
             "msa_att_col.mha.linear_q.weight");
-  EXPECT_EQ(our_name("attention_pair_bias.attention.linear_g.weight", protenix_names()),
+  EXPECT_EQ(models::our_name("attention_pair_bias.attention.linear_g.weight", models::protenix_names()),
             "attention_pair_bias.mha.linear_g.weight");
-  EXPECT_EQ(our_name("tri_mul_in.linear_a_p.weight", protenix_names()),
+  EXPECT_EQ(models::our_name("tri_mul_in.linear_a_p.weight", models::protenix_names()),
             "pair_stack.tri_mul_in.linear_a_p.weight");
-  EXPECT_EQ(our_name("attention.proj_z.0.bias", boltz_names()), "attention_pair_bias.layer_norm_z.bias");
-  EXPECT_EQ(our_name("attention.proj_o.weight", boltz_names()), "attention_pair_bias.mha.linear_o.weight");
-  EXPECT_EQ(our_name("proj_o.bias", boltz_names()), "linear_out.bias");
+  EXPECT_EQ(models::our_name("attention.proj_z.0.bias", models::boltz_names()),
+            "attention_pair_bias.layer_norm_z.bias");
+  EXPECT_EQ(models::our_name("attention.proj_o.weight", models::boltz_names()),
+            "attention_pair_bias.mha.linear_o.weight");
+  EXPECT_EQ(models::our_name("proj_o.bias", models::boltz_names()), "linear_out.bias");
 }
 
 }  // namespace

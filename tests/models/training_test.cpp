@@ -89,15 +89,20 @@ struct Setting {
   Family family;
   DType dtype;
   bool fused;
+  bool low_residual = false;
+
+  RunOptions options(autograd::CheckpointPolicy policy) const {
+    RunOptions o = models::options(family, policy, dtype, fused ? FusionSet::all() : FusionSet::none());
+    o.low_residual = low_residual;
+    return o;
+  }
 };
 
-struct EverySetting : ::testing::TestWithParam<Setting> {
-  FusionSet fuse() const { return GetParam().fused ? FusionSet::all() : FusionSet::none(); }
-};
+struct EverySetting : ::testing::TestWithParam<Setting> {};
 
 TEST_P(EverySetting, DryRunEqualsRunEventForEventAndTheBooksClose) {
   for (auto policy : kPolicies) {
-    const RunOptions o = options(GetParam().family, policy, GetParam().dtype, fuse());
+    const RunOptions o = GetParam().options(policy);
     const Outcome cpu = run(o, DeviceKind::cpu), meta = run(o, DeviceKind::meta);
     const profiler::AuditResult result = profiler::audit(meta.events, cpu.events);
     EXPECT_TRUE(result.equal) << autograd::name_of(policy) << ": " << result.text;
@@ -108,10 +113,10 @@ TEST_P(EverySetting, DryRunEqualsRunEventForEventAndTheBooksClose) {
 }
 
 TEST_P(EverySetting, CheckpointPoliciesChangeNoBitOfLossesAndParameters) {
-  const Outcome base = run(options(GetParam().family, kPolicies[0], GetParam().dtype, fuse()), DeviceKind::cpu);
+  const Outcome base = run(GetParam().options(kPolicies[0]), DeviceKind::cpu);
   for (double loss : base.losses) EXPECT_TRUE(std::isfinite(loss));
   for (auto policy : kPolicies) {
-    const Outcome o = run(options(GetParam().family, policy, GetParam().dtype, fuse()), DeviceKind::cpu);
+    const Outcome o = run(GetParam().options(policy), DeviceKind::cpu);
     EXPECT_EQ(o.losses, base.losses) << autograd::name_of(policy);
     EXPECT_EQ(o.parameters, base.parameters) << autograd::name_of(policy);
   }
@@ -127,10 +132,14 @@ INSTANTIATE_TEST_SUITE_P(All, EverySetting,
                                            Setting{Family::pairformer, DType::f32, false}, Setting{Family::pairformer, DType::f32, true},
                                            Setting{Family::pairformer, DType::bf16, false}, Setting{Family::pairformer, DType::bf16, true},
                                            Setting{Family::pairformer, DType::f16, false}, Setting{Family::pairformer, DType::f16, true},
+                                           Setting{Family::qwen, DType::bf16, false, true}, Setting{Family::qwen, DType::bf16, true, true},
+                                           Setting{Family::evoformer, DType::bf16, false, true}, Setting{Family::evoformer, DType::bf16, true, true},
+                                           Setting{Family::pairformer, DType::bf16, false, true}, Setting{Family::pairformer, DType::bf16, true, true},
                                            Setting{Family::af3, DType::f32, false}, Setting{Family::af3, DType::f32, true},
                                            Setting{Family::af3, DType::bf16, false}, Setting{Family::af3, DType::bf16, true}),
                          [](const auto& info) {
-                           return fmt::format("{}_{}_{}", name_of(info.param.family), name_of(info.param.dtype), info.param.fused ? "fused" : "eager");
+                           return fmt::format("{}_{}_{}{}", name_of(info.param.family), name_of(info.param.dtype), info.param.fused ? "fused" : "eager",
+                                              info.param.low_residual ? "_low_residual" : "");
                          });
 
 TEST(Training, FusedAndEagerAgreeWithinRounding) {

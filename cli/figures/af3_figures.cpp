@@ -1,4 +1,4 @@
-#include "cli/af3_figures.h"
+#include "cli/figures/af3_figures.h"
 
 #include "models/af3/figures_data.h"
 #include "models/train/trainer.h"

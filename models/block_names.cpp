@@ -1,6 +1,6 @@
-#include "models/parity/names.h"
+#include "models/block_names.h"
 
-namespace reckon::parity {
+namespace reckon::models {
 namespace {
 
 constexpr NameRule kOpenFold[] = {
@@ -77,4 +77,4 @@ std::string our_name(std::string_view theirs, std::span<const NameRule> rules) {
   return path.substr(1, path.size() - 2);
 }
 
-}  // namespace reckon::parity
+}  // namespace reckon::models

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace reckon::parity {
+namespace reckon::models {
 
 // A run of whole path components ("proj_z.0") and what it is called here; empty: left out. With `at_start` only
 // as the beginning of the path.
@@ -22,4 +22,4 @@ std::span<const NameRule> protenix_names();
 std::span<const NameRule> boltz_names();
 std::span<const NameRule> bioformer_names();
 
-}  // namespace reckon::parity
+}  // namespace reckon::models

@@ -1,0 +1,113 @@
+"""One case: the file, the agreement check, then all variants in turn, round by round."""
+import pathlib
+import sys
+import time
+
+from torch_models import write_case
+
+from . import agreement
+from .workers import PROBLEM, Worker, run_once
+
+HERE = pathlib.Path(__file__).resolve().parent
+TORCH_VARIANTS = ["eager", "checkpoint", "compile"]
+POLICIES = ["none", "selective", "sublayer", "block"]
+DTYPES = ["f32", "bf16"]
+# Both sides sleep at barriers instead of spinning for milliseconds: the two never run at once, but a shared machine
+# would punish whoever spins.
+ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+def torch_command(options, path, variant, dtype, optimizer, json_path, *more):
+    return [sys.executable, HERE / "torch_worker.py", path, "--variant", variant, "--dtype", dtype, "--optimizer", optimizer, "--threads",
+            options.threads, "--json", json_path, *more]
+
+
+def reckon_command(options, path, policy, dtype, optimizer, json_path, *more):
+    return [options.reckon, "bench", "step", path, "--dtype", dtype, "--checkpoint", policy, "--fuse", "all", "--optimizer", optimizer,
+            "--threads", options.threads, "--json", json_path, *more]
+
+
+def torch_books(options, case, path, work):
+    """Counts of PyTorch, eager and checkpointed, in both precisions; gradients of eager."""
+    books = {}
+    for dtype in options.dtypes if "f32" in options.dtypes else ["f32", *options.dtypes]:
+        for variant in ("eager", "checkpoint"):
+            out = work / f"books-{variant}-{dtype}.json"
+            more = ["--mode", "books"]
+            if variant == "eager":
+                more += ["--grads", work / f"torch-{dtype}.safetensors"]
+            books[variant, dtype] = run_once(torch_command(options, path, variant, dtype, "none", out, *more), out, ENVIRONMENT)
+            if PROBLEM in books[variant, dtype]:
+                say(f"  PyTorch {variant} {dtype}: {books[variant, dtype][PROBLEM]}")
+    return books
+
+
+def start_workers(options, case, path, work, dtype):
+    workers = {}
+    for variant in options.torch_variants:
+        out = work / f"time-{variant}-{dtype}.json"
+        if variant == "compile":
+            say("  PyTorch compile: compiling, up to a few minutes the first time")
+        workers["PyTorch " + variant] = Worker(variant, torch_command(options, path, variant, dtype, case.optimizer, out), out, ENVIRONMENT, options.patience)
+    for policy in options.policies:
+        out = work / f"reckon-{policy}-{dtype}.json"
+        grads = work / f"reckon-{policy}-{dtype}.safetensors"
+        command = reckon_command(options, path, policy, dtype, case.optimizer, out, "--on-request", "--grads", grads, "--warmup", 2)
+        workers["reckon " + policy] = Worker(policy, command, out, ENVIRONMENT, options.patience)
+    for name, w in workers.items():
+        if w.failure:
+            say(f"  {name} {dtype} cannot run: {w.failure}")
+    return workers
+
+
+def take_turns(options, workers, dtype):
+    """Rounds of one step each. At least `rounds`; more of them while the case has seconds left."""
+    begin, rounds = time.monotonic(), 0
+    while rounds < options.rounds or (rounds < options.most_rounds and time.monotonic() - begin < options.seconds):
+        at = time.monotonic()
+        order = list(workers.values())
+        # Every other round backwards, so that nobody always follows the same neighbour.
+        for w in order if rounds % 2 == 0 else reversed(order):
+            w.step()
+        rounds += 1
+        say(f"  {dtype} round {rounds}: {time.monotonic() - at:.1f} s")
+        if rounds >= 2 and rounds < options.rounds and (time.monotonic() - begin) * (rounds + 1) / rounds > options.longest:
+            say(f"  {dtype}: {rounds} rounds instead of {options.rounds}, so that the case ends within {options.longest} s")
+            break
+    return rounds
+
+
+def measure_case(options, case, work):
+    """All figures of one case as plain data."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "case.safetensors"
+    say(f"{case.name}: {case.title}")
+    write_case(case, str(path))
+    books = torch_books(options, case, path, work)
+    result = {"name": case.name, "title": case.title, "family": case.family, "config": case.config, "batch": case.batch, "optimizer": case.optimizer,
+              "dtypes": {}}
+    truth = books["eager", "f32"]
+    for dtype in options.dtypes:
+        workers = start_workers(options, case, path, work, dtype)
+        rounds = take_turns(options, workers, dtype)
+        rows = {name: w.finish() for name, w in workers.items()}
+        for variant in ("eager", "checkpoint"):
+            row = rows.get("PyTorch " + variant)
+            if row is not None and PROBLEM not in row:
+                row |= {k: v for k, v in books[variant, dtype].items() if k not in row}
+        for policy in options.policies:
+            row = rows["reckon " + policy]
+            if PROBLEM in row or PROBLEM in truth:
+                continue
+            low = work / f"torch-{dtype}.safetensors" if dtype != "f32" else None
+            row["agreement"] = agreement.check(work / f"reckon-{policy}-{dtype}.safetensors", row["loss"], work / "torch-f32.safetensors", truth["loss"], low)
+            if not row["agreement"]["agrees"]:
+                say(f"  reckon {policy} {dtype} DISAGREES with PyTorch: {row['agreement']}")
+        result["dtypes"][dtype] = {"rounds": rounds, "rows": rows}
+    for f in work.glob("*.safetensors"):
+        f.unlink()
+    return result

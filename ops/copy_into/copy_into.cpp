@@ -1,0 +1,55 @@
+#include "ops/copy_into/copy_into.h"
+
+#include <array>
+
+#include "ops/copy_into/copy_into_kernel.h"
+#include "ops/rules.h"
+
+RECKON_DECLARE_CPU_KERNEL(copy_into_cpu)
+
+namespace reckon::ops {
+namespace {
+
+Plan plan_copy_into(const PlanContext& c) {
+  const Tensor &target = c.in[0], &source = c.in[1];
+  check_rank_at_least(target, 0, "copy_into's target");
+  RECKON_CHECK(source.defined() && source.dtype() == target.dtype() && source.shape() == target.shape(),
+               "copy_into needs a source of the target's shape and type, {}, got {} (cast or slice it first)",
+               describe(target), source.defined() ? describe(source) : "nothing");
+  for (int i = 0; i < target.rank(); ++i)
+    RECKON_CHECK(target.size(i) == 1 || target.strides()[i] != 0,
+                 "copy_into cannot write to a broadcast target: {} has stride 0 on axis {}", describe(target),
+                 i);
+  Plan p;
+  p.outputs = {{.shape = target.shape(), .dtype = target.dtype(), .alias_of = 0, .writes = true}};
+  p.launches = {{"copy_into", LaunchKind::copy}};
+  p.cost.bytes_read = traffic_bytes(source);
+  p.cost.bytes_written = traffic_bytes(target);
+  return p;
+}
+
+const OpDef copy_into_op{.name = "copy_into",
+                         .plan = plan_copy_into,
+                         .cpu = RECKON_CPU_KERNEL(copy_into_cpu),
+                         .reference = RECKON_ISA::copy_into_kernel,
+                         .counted = RECKON_ISA::copy_into_kernel,
+                         .gradient_note = "overwrites its target in place, outside the graph",
+                         .recompute = Recompute::cheap,
+                         .cases = [] {
+                           return std::vector<OpCase>{
+                               {.name = "vectors", .inputs = {normal({5}), normal({5})}},
+                               {.name = "rows", .inputs = {normal({2, 3, 7}), normal({2, 3, 7})}},
+                               {.name = "transposed source",
+                                .inputs = {normal({3, 130, 65}), {.shape = {3, 130, 65}, .transposed = true}}}};
+                         }};
+
+}  // namespace
+
+void copy_into(const Tensor& target, const Tensor& source) {
+  const std::array<Tensor, 2> in{target.detached(), source.detached()};
+  dispatch(copy_into_op, in);
+}
+
+std::vector<const OpDef*> copy_into_ops() { return {&copy_into_op}; }
+
+}  // namespace reckon::ops
