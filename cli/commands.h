@@ -13,5 +13,9 @@ void add_compare(CLI::App& app);
 void add_parity(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_flops(CLI::App& app);
+void add_explain(CLI::App& app);
+// plan training-time, plan inference-cost: under the plan command.
+void add_estimates(CLI::App& plan);
 
 }  // namespace reckon::cli

@@ -19,6 +19,8 @@ int main(int argc, char** argv) {
   reckon::cli::add_compare(app);
   reckon::cli::add_parity(app);
   reckon::cli::add_bench(app);
+  reckon::cli::add_flops(app);
+  reckon::cli::add_explain(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

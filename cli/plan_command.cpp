@@ -77,9 +77,19 @@ void add_plan(CLI::App& app) {
   auto f = std::make_shared<PlanFlags>();
   CLI::App* c = app.add_subcommand("plan", "Peak memory, launches and FLOPs of a training step before the run: a dry run on meta, no data, no weights");
   add_run_flags(*c, *f, false);
+  // MODEL is missing when an estimate is asked for instead.
+  c->get_option("MODEL")->required(false);
+  add_estimates(*c);
   c->add_option("--json", f->json, "File for the whole ledger and the summary")->group("Output");
   c->add_option("--report", f->report, "full or summary")->capture_default_str()->group("Output");
-  c->callback([f] { run(*f); });
+  c->callback([f, c] {
+    if (!c->get_subcommands().empty()) {
+      if (!f->family.empty()) throw CLI::ExtrasError(c->get_name(), {f->family});
+      return;
+    }
+    if (f->family.empty()) throw CLI::RequiredError("MODEL");
+    run(*f);
+  });
 }
 
 }  // namespace reckon::cli

@@ -1,11 +1,17 @@
 #include "runtime/tensor.h"
 
 #include <cstring>
+#include <utility>
 
 #include "runtime/core/error.h"
 #include "runtime/scope.h"
 
 namespace reckon {
+namespace {
+
+thread_local TensorSink* tensor_sink = nullptr;
+
+}  // namespace
 
 Layout Layout::permuted(const Dims& axes) const {
   RECKON_CHECK(axes.rank() == shape.rank(), "permute of {} needs {} axes, got {}", to_string(shape), shape.rank(), to_string(axes));
@@ -92,9 +98,13 @@ bool Layout::reshaped(const Shape& to, Layout* out) const {
 
 Tensor Tensor::empty(Device& device, const Shape& shape, DType dtype, Category category, std::string_view label) {
   const int64_t bytes = checked_multiply(reckon::numel(shape), static_cast<int64_t>(size_of(dtype)), "bytes of a tensor");
-  return Tensor(std::make_shared<Storage>(device, static_cast<size_t>(bytes), category, intern(label)),
-                Layout{shape, contiguous_strides(shape), 0}, dtype);
+  Tensor t(std::make_shared<Storage>(device, static_cast<size_t>(bytes), category, intern(label)),
+           Layout{shape, contiguous_strides(shape), 0}, dtype);
+  if (tensor_sink) tensor_sink->made(t);
+  return t;
 }
+
+TensorSink* set_tensor_sink(TensorSink* sink) { return std::exchange(tensor_sink, sink); }
 
 Tensor Tensor::from_host(Device& device, const Shape& shape, DType dtype, const void* data, size_t bytes, Category category,
                          std::string_view label) {

@@ -89,6 +89,14 @@ class Tensor {
   std::shared_ptr<GradMeta> grad_;
 };
 
+// Told of every tensor that gets memory of its own (views do not), for readers that need shapes beside the bytes of
+// the events. One per thread; returns the one before it, nullptr when there was none.
+struct TensorSink {
+  virtual ~TensorSink() = default;
+  virtual void made(const Tensor& t) = 0;
+};
+TensorSink* set_tensor_sink(TensorSink* sink);
+
 using TensorList = std::vector<Tensor>;
 
 std::string describe(const Tensor& t);  // "f32[2, 3]"

@@ -20,7 +20,10 @@ void run_qwen_case(Case& c, Books* books = nullptr);
 // The case's kind from its metadata; Error when it is none of them.
 void run_case(Case& c, Books* books = nullptr);
 
-// JSON files: FLOP counts, parameter counts, tokenizer cases.
+// Records {function, args, value} of the coursework's FLOPs module.
+void run_flops_records(const Json& records, Report& report);
+
+// JSON files: FLOP counts, parameter counts, tokenizer cases, FLOP records.
 void run_json_case(const std::filesystem::path& path, const Settings& settings, Report& report);
 
 // Any file.

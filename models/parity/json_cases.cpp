@@ -161,10 +161,9 @@ void run_json_case(const fs::path& path, const Settings& settings, Report& repor
   if (j.contains("cases") && j.contains("tokenizer")) return tokenizer_cases(path, j, report);
   if (j.contains("cases") && j["cases"].is_object()) return flop_counts(path, j["cases"], settings, report);
   if (j.contains("models")) return parameter_counts(j["models"], report);
+  if (j.contains("records")) return run_flops_records(j["records"], report);
   if (j.contains("added_tokens") && j.contains("model")) {
     report.not_a_case = "a vocabulary; its cases name it";
-  } else if (j.contains("records")) {
-    report.not_a_case = "formulas of another project's own accounting, not of a run";
   } else {
     raise_error(
         "cannot run: the JSON file has none of the known layouts (cases, models, records, a tokenizer)");

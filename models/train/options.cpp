@@ -86,7 +86,7 @@ void RunOptions::resolve() {
 
 std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
   std::vector<std::pair<std::string, std::string>> out{
-      {"model", std::string(name_of(family))}, {"preset", !model_dir.empty() ? model_dir : config.empty() ? preset : config},
+      {"model", std::string(name_of(family))}, {"preset", !model_dir.empty() ? model_dir : qwen_sizes ? qwen_sizes->name : config.empty() ? preset : config},
       {"data", data},
       {"device", std::string(reckon::name_of(device))}, {"dtype", std::string(reckon::name_of(dtype))},
       {"checkpoint", std::string(autograd::name_of(checkpoint))}, {"fuse", fuse.to_string()},

@@ -9,6 +9,7 @@
 
 #include "autograd/grad_mode.h"
 #include "models/af3/config.h"
+#include "models/qwen/config.h"
 #include "models/qwen/lora.h"
 #include "models/toggles.h"
 #include "models/train/optimizer.h"
@@ -27,6 +28,7 @@ struct RunOptions {
   Family family = Family::qwen;
   std::string preset = "demo";   // sizes; `config` wins when given
   std::string config;            // qwen: a config.json
+  std::optional<QwenConfig> qwen_sizes;  // qwen: sizes a caller made up; win over preset and config
   std::string data;              // text file or folder; alignment
   std::string model_dir;         // qwen: a Hugging Face folder: config, weights, tokenizer; wins over both
   std::optional<LoraOptions> lora;  // qwen: train adapters, leave every other weight as it is

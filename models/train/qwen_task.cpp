@@ -16,6 +16,7 @@ class QwenTask : public TrainTask {
  public:
   QwenTask(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) : options_(o), device_(device) {
     QwenConfig config = !o.model_dir.empty() ? read_folder_config(o.model_dir)
+                        : o.qwen_sizes ? *o.qwen_sizes
                         : o.config.empty() ? QwenConfig::preset(o.preset) : QwenConfig::from_json_file(o.config);
     if (with_data) {
       RECKON_CHECK(!o.data.empty(), "training needs text: give --data FILE or FOLDER");

@@ -1,0 +1,55 @@
+#include "calculators/dry_run.h"
+
+#include "models/train/trainer.h"
+
+namespace reckon::calculators {
+
+Recorder::Recorder(Device& device) : device_(device), before_(set_tensor_sink(this)) { device_.add_sink(this); }
+
+Recorder::~Recorder() {
+  device_.remove_sink(this);
+  set_tensor_sink(before_);
+}
+
+void Recorder::on(const Event& e) {
+  events_.push_back(e);
+  if (e.kind == EventKind::step_begin) calls_.clear();
+  if (e.kind == EventKind::op_begin) open_.push_back({e.op, e.module, e.phase, {}, {}});
+  if (e.kind == EventKind::op_end && !open_.empty()) {
+    open_.back().cost = e.cost;
+    calls_.push_back(std::move(open_.back()));
+    open_.pop_back();
+  }
+}
+
+void Recorder::made(const Tensor& t) {
+  if (&t.device() != &device_) return;
+  tensors_[t.storage()->id()] = {t.shape(), t.dtype()};
+  if (!open_.empty()) open_.back().outputs.push_back({t.shape(), t.dtype()});
+}
+
+Recording record_training(models::RunOptions options, const DeviceSpec& spec) {
+  options.device = DeviceKind::meta;
+  options.steps = 2;
+  Device device(DeviceKind::meta, spec);
+  Recording r;
+  r.options = options;
+  Recorder recorder(device);
+  {
+    models::Trainer trainer(options, device, /*with_data=*/false);
+    r.description = trainer.task().describe();
+    for (const models::NamedParameter& p : trainer.task().parameters().all()) {
+      ++r.n_parameter_tensors;
+      r.n_parameters += p.tensor.numel();
+      if (p.tensor.requires_grad()) r.n_trained += p.tensor.numel();
+    }
+    while (!trainer.done()) trainer.step();
+  }
+  r.events = recorder.events();
+  r.calls = recorder.calls();
+  r.tensors = recorder.tensors();
+  r.books = profiler::books_of(r.events);
+  return r;
+}
+
+}  // namespace reckon::calculators
