@@ -23,7 +23,7 @@ std::vector<Event> events_of(const RunFlags& f, const models::RunOptions& option
   {
     models::RunOptions o = options;
     o.device = kind;
-    models::Trainer trainer(o, *device, /*with_data=*/!o.data.empty());
+    models::Trainer trainer(o, *device, /*with_data=*/!o.data.empty() || o.family == models::Family::af3);
     while (!trainer.done()) trainer.step();
   }
   return {ledger.events().begin(), ledger.events().end()};

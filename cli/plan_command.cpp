@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/run_flags.h"
+#include "models/af3/config.h"
 #include "models/evoformer/config.h"
 #include "models/pairformer/config.h"
 #include "models/qwen/folder.h"
@@ -35,6 +36,9 @@ std::string parameter_formula(const models::RunOptions& o, int64_t counted) {
     return fmt::format("parameters: {} counted, {} by formula; blocks {} ({} per block)", format_count(counted), format_count(c.n_parameters()),
                        format_count(c.n_parameters_of_blocks()), format_count(c.n_parameters_per_block()));
   }
+  if (o.family == models::Family::af3)
+    return fmt::format("parameters: {} counted, {} by formula", format_count(counted),
+                       format_count(models::af3::Config::preset(o.preset).n_parameters()));
   const auto c = models::EvoformerConfig::preset(o.preset);
   return fmt::format("parameters: {} counted; blocks {} by formula ({} per block)", format_count(counted),
                      format_count(c.blocks * c.n_parameters_per_block()), format_count(c.n_parameters_per_block()));

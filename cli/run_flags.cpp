@@ -63,6 +63,10 @@ models::RunOptions RunFlags::resolve(int64_t default_steps) const {
   o.optimizer.clip = clip;
   o.seed = seed;
   o.dropout = !no_dropout;
+  o.af3 = af3;
+  o.af3.confidence = !no_confidence;
+  o.af3.diffusion_dtype = dtype_from_name(diffusion_dtype);
+  o.af3.head_dtype = dtype_from_name(head_dtype);
   o.resolve();
   return o;
 }
@@ -80,10 +84,11 @@ std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind) const {
 
 void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_option("MODEL", f.family, "qwen: Qwen2/2.5/3 decoder, next-token loss; evoformer: AlphaFold 2 Evoformer, masked-MSA loss; "
-                 "pairformer: AlphaFold 3 Pairformer, masked residues of one row from the profile of the others")->required();
+                 "pairformer: AlphaFold 3 Pairformer, masked residues of one row from the profile of the others; "
+                 "af3: a whole AlphaFold-3-shaped training step on made-up chains")->required();
   auto* sizes = "Model and sizes";
   auto* preset = app.add_option("--preset", f.preset, "Model sizes. qwen: demo, tiny, tiny3, qwen2.5-0.5b ... qwen2.5-72b, qwen3-0.6b ... qwen3-32b. evoformer: demo, tiny, alphafold2. "
-                 "pairformer: demo, tiny, alphafold3")
+                 "pairformer: demo, tiny, alphafold3. af3: demo, tiny, af3")
       ->capture_default_str()->group(sizes);
   auto* config = app.add_option("--config", f.config, "qwen: a Hugging Face config.json, or a preset's name; wins over --preset")->group(sizes);
   app.add_option("--model", f.model, "qwen: a Hugging Face folder (config.json, *.safetensors, tokenizer): sizes and initial weights")
@@ -91,8 +96,24 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_option("--weights", f.weights, "evoformer, pairformer: safetensors file with the blocks under the names of OpenFold, Protenix or Boltz")->group(sizes);
   app.add_option("--weights-prefix", f.weights_prefix, "Path to the stack inside --weights, such as evoformer.blocks; needed when several fit")->group(sizes);
   app.add_option("--batch", f.batch, "Sequences per micro-batch (evoformer: crops); 0: the preset's")->group(sizes);
-  app.add_option("--seq", f.seq, "qwen: tokens per sequence; evoformer, pairformer: residues of the crop; 0: the preset's")->group(sizes);
-  app.add_option("--rows", f.rows, "evoformer: alignment rows of the crop; 0: the preset's")->group(sizes);
+  app.add_option("--seq,--tokens", f.seq, "qwen: tokens per sequence; evoformer, pairformer: residues of the crop; af3: tokens; 0: the preset's")->group(sizes);
+  app.add_option("--rows,--msa-rows", f.rows, "evoformer, af3: alignment rows of the crop; 0: the preset's")->group(sizes);
+
+  auto* step = "af3: what a training step does (0: the preset's)";
+  app.add_option("--atoms-per-token", f.af3.atoms_per_token, "Atoms of every token")->group(step);
+  app.add_option("--templates", f.af3.templates, "Templates; 0: none, -1: the preset's")->capture_default_str()->group(step);
+  app.add_option("--recycles", f.af3.recycles, "Passes through the trunk; all but the last are detached")->group(step);
+  app.add_option("--augmentations", f.af3.augmentations, "Noised copies of the structure")->group(step);
+  app.add_option("--chunk", f.af3.chunk, "Copies per call of the diffusion network")->group(step);
+  app.add_flag("--rollout", f.af3.rollout, "The confidence head judges a structure sampled without gradients (20 Heun steps: 39 calls)")->group(step);
+  app.add_flag("--no-confidence", f.no_confidence, "Leave out the confidence head")->group(step);
+  app.add_flag("--hoist-conditioner", f.af3.hoist_conditioner, "Pair conditioning once a step, not once per call of the diffusion network")->group(step);
+  app.add_flag("--backward-per-chunk", f.af3.backward_per_chunk,
+               "Gradients of each chunk and of the confidence head right after its forward pass: one chunk's memory instead of all")
+      ->group(step);
+  app.add_option("--diffusion-dtype", f.diffusion_dtype, "f32, bf16 or f16: products of the diffusion network (--dtype is the trunk's)")
+      ->capture_default_str()->group(step);
+  app.add_option("--head-dtype", f.head_dtype, "f32, bf16 or f16: products of the distogram and confidence heads")->capture_default_str()->group(step);
 
   auto* toggles = "Toggles (what changes memory)";
   app.add_option("--device", f.device, "cpu: run; meta: the same code without data, event for event")->capture_default_str()->group(toggles);
@@ -122,7 +143,7 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_option("--weight-decay", f.weight_decay, "Decoupled weight decay")->capture_default_str()->group(training);
   app.add_option("--clip", f.clip, "Largest gradient norm; 0: no clipping")->capture_default_str()->group(training);
   app.add_option("--seed", f.seed, "Seed of initial weights, data order and dropout")->capture_default_str()->group(training);
-  app.add_flag("--no-dropout", f.no_dropout, "evoformer, pairformer: train without dropout")->group(training);
+  app.add_flag("--no-dropout", f.no_dropout, "evoformer, pairformer, af3: train without dropout")->group(training);
   if (!with_data) return;
   auto* data = "Data";
   app.add_option("--data", f.data, "qwen: a text file or a folder of them; evoformer, pairformer: an alignment (a3m, Stockholm, aligned FASTA, one row per line; plain or .gz)")

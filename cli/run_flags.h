@@ -20,6 +20,9 @@ struct RunFlags {
   uint64_t seed = 1;
   int threads = 0;
   bool check_nan = false, no_dropout = false;
+  models::af3::StepOptions af3;
+  std::string diffusion_dtype = "f32", head_dtype = "f32";
+  bool no_confidence = false;
 
   // `default_steps` is used when --steps was not given.
   models::RunOptions resolve(int64_t default_steps) const;

@@ -88,6 +88,33 @@ void check_outputs_finite(const OpDef& op, const TensorList& outputs, std::span<
   }
 }
 
+// Names the call: op, attributes, and the values, layouts and types of what it reads. 0: not comparable.
+uint64_t signature_of(const OpDef& op, const Plan& plan, std::span<const Tensor> inputs, const Attrs* attrs) {
+  uint64_t h = 1;
+  if (attrs && op.fingerprint) {
+    h = op.fingerprint(*attrs);
+  } else if (attrs) {
+    // A view's attributes show in the layout of what it returns.
+    for (const OutputSpec& o : plan.outputs) {
+      if (o.alias_of < 0 || o.writes) return 0;
+      h = mix_hash(mix_hash(h, static_cast<uint64_t>(o.layout.offset)), static_cast<uint64_t>(o.layout.shape.rank()));
+      for (int i = 0; i < o.layout.shape.rank(); ++i)
+        h = mix_hash(mix_hash(h, static_cast<uint64_t>(o.layout.shape[i])), static_cast<uint64_t>(o.layout.strides[i]));
+    }
+  }
+  for (const char* c = op.name; *c; ++c) h = mix_hash(h, static_cast<unsigned char>(*c));
+  for (const Tensor& t : inputs) {
+    if (!t.defined()) {
+      h = mix_hash(h, 0);
+      continue;
+    }
+    h = mix_hash(mix_hash(h, t.storage()->value_name()), static_cast<uint64_t>(t.dtype()));
+    h = mix_hash(h, static_cast<uint64_t>(t.layout().offset));
+    for (int i = 0; i < t.rank(); ++i) h = mix_hash(mix_hash(h, static_cast<uint64_t>(t.shape()[i])), static_cast<uint64_t>(t.strides()[i]));
+  }
+  return h == 0 ? 1 : h;
+}
+
 void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorList& outputs,
                 std::span<std::byte* const> workspaces, const Attrs* attrs, Recorder& recorder) {
   InlineVector<TensorArg, 4> in_args;
@@ -136,7 +163,10 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
   const Context& c = context();
   Event begin{.kind = EventKind::op_begin, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step};
   device.emit(begin);
+  const uint64_t signature = signature_of(op, plan, inputs, attrs.get());
   TensorList outputs = make_outputs(plan, inputs, device);
+  for (size_t i = 0; i < outputs.size() && signature != 0; ++i)
+    if (plan.outputs[i].alias_of < 0) outputs[i].storage()->set_value_name(mix_hash(signature, i));
   {
     std::vector<std::unique_ptr<Storage>> workspaces;
     InlineVector<std::byte*, 4> addresses;
@@ -157,7 +187,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
     }
     while (!workspaces.empty()) workspaces.pop_back();
   }
-  Event end{.kind = EventKind::op_end, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step, .cost = plan.cost};
+  Event end{.kind = EventKind::op_end, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step, .cost = plan.cost, .signature = signature};
   device.emit(end);
   if (used) *used = std::move(plan);
   return outputs;

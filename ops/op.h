@@ -3,13 +3,16 @@
 // anything runs, and a real run that deviates from it is an error.
 #pragma once
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "ops/kernel_args.h"
+#include "runtime/core/hash.h"
 #include "runtime/core/inline_vector.h"
 #include "runtime/tensor.h"
 
@@ -130,8 +133,37 @@ struct OpCase {
   bool half_types = true;         // also run in bf16 and f16
 };
 
+// Names equal attributes equally, by the fields given; see OpDef::fingerprint.
+using FingerprintFn = uint64_t (*)(const Attrs&);
+
+namespace detail {
+template <class A, class Field>
+A owner_of(Field A::*);
+}
+
+template <auto First, auto... Rest>
+uint64_t fingerprint_by(const Attrs& attrs) {
+  const auto& a = static_cast<const decltype(detail::owner_of(First))&>(attrs);
+  uint64_t h = 1;
+  const auto add = [&](const auto& field) {
+    static_assert(std::has_unique_object_representations_v<std::remove_cvref_t<decltype(field)>> ||
+                  std::is_floating_point_v<std::remove_cvref_t<decltype(field)>>);
+    for (size_t i = 0; i < sizeof(field); i += sizeof(uint64_t)) {
+      uint64_t bits = 0;
+      std::memcpy(&bits, reinterpret_cast<const std::byte*>(&field) + i, std::min(sizeof(uint64_t), sizeof(field) - i));
+      h = mix_hash(h, bits);
+    }
+  };
+  add(a.*First);
+  (add(a.*Rest), ...);
+  return h;
+}
+
 struct OpDef {
   const char* name;
+  // Of the attributes; null where there are none, or where calls are not worth comparing (backward, optimizer): calls
+  // with attributes and without this are taken to differ. Views need none.
+  FingerprintFn fingerprint = nullptr;
   PlanFn plan;
   CpuKernel cpu;              // f32, bf16, f16 and integers
   KernelFn reference;         // the plain formula in f64; also what dtype f64 runs

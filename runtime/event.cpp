@@ -39,7 +39,7 @@ bool Event::same_as(const Event& o) const {
   return kind == o.kind && phase == o.phase && category == o.category && category_before == o.category_before &&
          launch == o.launch && op == o.op && module == o.module && label == o.label && step == o.step &&
          id == o.id && bytes == o.bytes && rounded == o.rounded && segment == o.segment && offset == o.offset &&
-         cost == o.cost;
+         cost == o.cost && signature == o.signature;
 }
 
 }  // namespace reckon

@@ -70,6 +70,9 @@ struct Event {
   int64_t segment = 0;
   int64_t offset = 0;
   Cost cost{};
+  // op_end: equal for calls of one op with equal attributes on equal values (same storages at the same version, or
+  // storages that equal calls made). 0: attributes that cannot be compared.
+  uint64_t signature = 0;
   int64_t t_ns = 0;  // steady clock; not part of equality
 
   // True when everything but the time agrees.

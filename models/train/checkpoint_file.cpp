@@ -13,7 +13,9 @@ namespace {
 // Settings that a continued run must share, or it would not be the run it continues. The others (device, checkpoint
 // policy, fusion) may change.
 const std::set<std::string> kMustAgree{"model", "preset", "dtype", "batch", "seq", "rows", "dropout", "accumulate", "optimizer",
-                                       "lora", "lr", "schedule", "warmup", "steps", "weight_decay", "clip", "seed"};
+                                       "lora", "lr", "schedule", "warmup", "steps", "weight_decay", "clip", "seed",
+                                       "diffusion_dtype", "head_dtype", "atoms_per_token", "templates", "recycles", "augmentations", "chunk",
+                                       "confidence", "rollout"};
 
 // Identifies the frozen weights under adapters without storing them: names, shapes and up to 64 elements of each.
 std::string base_fingerprint(const ParameterSet& parameters) {

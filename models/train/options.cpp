@@ -9,7 +9,7 @@ namespace reckon::models {
 Family family_from_name(std::string_view name) {
   for (Family f : kFamilies)
     if (name == name_of(f)) return f;
-  raise_error(fmt::format("unknown model '{}': expected qwen, evoformer or pairformer", name));
+  raise_error(fmt::format("unknown model '{}': expected qwen, evoformer, pairformer or af3", name));
 }
 
 std::string_view name_of(Family f) {
@@ -17,6 +17,7 @@ std::string_view name_of(Family f) {
     case Family::qwen: return "qwen";
     case Family::evoformer: return "evoformer";
     case Family::pairformer: return "pairformer";
+    case Family::af3: return "af3";
   }
   raise_error(fmt::format("family {} has no name", static_cast<int>(f)));
 }
@@ -43,6 +44,19 @@ void RunOptions::resolve() {
     open(seq, full_size ? int64_t{384} : (preset == "demo" ? int64_t{32} : int64_t{10}));
     open(steps, int64_t{40});
     open(lr, preset == "tiny" ? 1e-2 : 3e-3);
+  } else if (family == Family::af3) {
+    open(batch, int64_t{1});
+    RECKON_CHECK(batch == 1, "af3 trains one crop at a time, as public code does: --batch must be 1, got {} (use --accumulate)", batch);
+    RECKON_CHECK(!low_residual, "af3 keeps its residual streams in f32: leave out --residual low");
+    if (seq > 0) af3.tokens = seq;
+    if (rows > 0) af3.msa_rows = rows;
+    af3.resolve(af3::Config::preset(preset));
+    seq = af3.tokens;
+    rows = af3.msa_rows;
+    RECKON_CHECK(!af3.backward_per_chunk || (accumulate == 1 && dtype != DType::f16),
+                 "--backward-per-chunk makes gradients before the loss is scaled: it needs --accumulate 1 and no --dtype f16");
+    open(steps, int64_t{40});
+    open(lr, preset == "tiny" ? 5e-3 : preset == "demo" ? 2e-3 : 1e-4);
   } else {
     open(batch, int64_t{1});
     open(seq, full_size ? int64_t{256} : (preset == "demo" ? int64_t{32} : int64_t{10}));
@@ -57,8 +71,8 @@ void RunOptions::resolve() {
   };
   within("--batch", batch, 1, int64_t{1} << 24);
   within("--seq", seq, 1, int64_t{1} << 24);
-  if (family == Family::evoformer) within("--rows", rows, 1, int64_t{1} << 24);
-  else RECKON_CHECK(rows == 0, "--rows is for evoformer; the number of sequences of {} is --batch", name_of(family));
+  if (family == Family::evoformer || family == Family::af3) within("--rows", rows, 1, int64_t{1} << 24);
+  else RECKON_CHECK(rows == 0, "--rows is for evoformer and af3; the number of sequences of {} is --batch", name_of(family));
   within("--steps", steps, 1, int64_t{1} << 31);
   within("--accumulate", accumulate, 1, 1 << 20);
   within("--warmup", warmup, 0, int64_t{1} << 31);
@@ -77,7 +91,16 @@ std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
       {"device", std::string(reckon::name_of(device))}, {"dtype", std::string(reckon::name_of(dtype))},
       {"checkpoint", std::string(autograd::name_of(checkpoint))}, {"fuse", fuse.to_string()},
       {"batch", std::to_string(batch)}, {"seq", std::to_string(seq)}};
-  if (family == Family::evoformer) out.emplace_back("rows", std::to_string(rows));
+  if (family == Family::evoformer || family == Family::af3) out.emplace_back("rows", std::to_string(rows));
+  if (family == Family::af3) {
+    out.emplace_back("diffusion_dtype", std::string(reckon::name_of(af3.diffusion_dtype)));
+    out.emplace_back("head_dtype", std::string(reckon::name_of(af3.head_dtype)));
+    for (const auto& [k, v] : {std::pair{"atoms_per_token", af3.atoms_per_token}, {"templates", af3.templates}, {"recycles", af3.recycles},
+                               {"augmentations", af3.augmentations}, {"chunk", af3.chunk}})
+      out.emplace_back(k, std::to_string(v));
+    for (const auto& [k, v] : {std::pair{"confidence", af3.confidence}, {"rollout", af3.rollout}, {"hoist_conditioner", af3.hoist_conditioner}, {"backward_per_chunk", af3.backward_per_chunk}})
+      out.emplace_back(k, v ? "on" : "off");
+  }
   if (family != Family::qwen) out.emplace_back("dropout", dropout ? "on" : "off");
   if (lora) out.emplace_back("lora", lora->to_string());
   if (low_residual) out.emplace_back("residual", "low");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "autograd/grad_mode.h"
+#include "models/af3/config.h"
 #include "models/qwen/config.h"
 #include "models/qwen/lora.h"
 #include "models/toggles.h"
@@ -18,8 +19,8 @@
 
 namespace reckon::models {
 
-enum class Family : uint8_t { qwen, evoformer, pairformer };
-constexpr Family kFamilies[] = {Family::qwen, Family::evoformer, Family::pairformer};
+enum class Family : uint8_t { qwen, evoformer, pairformer, af3 };
+constexpr Family kFamilies[] = {Family::qwen, Family::evoformer, Family::pairformer, Family::af3};
 Family family_from_name(std::string_view name);
 std::string_view name_of(Family f);
 
@@ -46,6 +47,7 @@ struct RunOptions {
   Schedule::Kind schedule = Schedule::Kind::cosine;
   double lr = 0;                 // 0: the preset's
   OptimizerOptions optimizer;
+  af3::StepOptions af3;           // af3: what a step does
   uint64_t seed = 1;
   bool dropout = true;
 

@@ -100,6 +100,7 @@ std::unique_ptr<TrainTask> fresh_task(const RunOptions& o, Device& device, bool 
     case Family::qwen: return make_qwen_task(o, device, with_data, first_batch);
     case Family::evoformer: return make_evoformer_task(o, device, with_data, first_batch);
     case Family::pairformer: return make_pairformer_task(o, device, with_data, first_batch);
+    case Family::af3: return make_af3_task(o, device, with_data, first_batch);
   }
   raise_error(fmt::format("no training task for {}", name_of(o.family)));
 }

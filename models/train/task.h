@@ -17,6 +17,8 @@ class TrainTask {
   virtual const ParameterSet& parameters() const = 0;
   // Uploads batch number `batch` (phase data) and runs forward and loss on it.
   virtual Tensor loss(int64_t batch) = 0;
+  // Gradients of what `loss` returned, after the trainer scaled it.
+  virtual void backward(const Tensor& loss);
   virtual int64_t items_per_batch() const = 0;   // tokens, or residues
   virtual std::string item_name() const = 0;     // "tokens"
   // Writes the model as a Hugging Face folder; Error where the family has no such form.
@@ -31,5 +33,6 @@ std::unique_ptr<TrainTask> make_task(const RunOptions& options, Device& device, 
 std::unique_ptr<TrainTask> make_qwen_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
 std::unique_ptr<TrainTask> make_evoformer_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
 std::unique_ptr<TrainTask> make_pairformer_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
+std::unique_ptr<TrainTask> make_af3_task(const RunOptions& options, Device& device, bool with_data, int64_t first_batch);
 
 }  // namespace reckon::models

@@ -26,6 +26,8 @@ std::optional<double> read_scalar(const Tensor& t) {
   return t.dtype() == DType::f64 ? *t.data<double>() : static_cast<double>(*t.data<float>());
 }
 
+void TrainTask::backward(const Tensor& loss) { autograd::backward(loss); }
+
 Trainer::Trainer(const RunOptions& options, Device& device, bool with_data, int64_t first_step)
     : options_(options), device_(device), next_step_(first_step) {
   // Events carry the step; a run must not inherit the one before it on this thread.
@@ -77,7 +79,7 @@ StepReport Trainer::step() {
       if (options_.accumulate > 1) loss = ops::scale(loss, 1.0 / static_cast<double>(options_.accumulate));
       if (options_.optimizer.scale_loss) loss = ops::mul(loss, ops::reshape(optimizer_->loss_scale(), {}));
     }
-    autograd::backward(loss);
+    task_->backward(loss);
     report.items += task_->items_per_batch();
   }
   if (have_loss) report.loss = loss_sum / static_cast<double>(options_.accumulate);

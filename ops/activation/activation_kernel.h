@@ -13,7 +13,9 @@
   X(sqrt, true, 0, 1, 2, 0)           \
   X(silu, false, 3, 1, 7, 1)          \
   X(gelu, false, 4, 1, 9, 2)          \
-  X(gelu_tanh, false, 8, 1, 18, 1)
+  X(gelu_tanh, false, 8, 1, 18, 1)    \
+  X(abs, false, 1, 0, 0, 0)           \
+  X(cos, false, 0, 1, 1, 1)
 
 namespace reckon::ops::RECKON_ISA {
 namespace {
@@ -65,6 +67,15 @@ struct gelu_tanh_formula {
     const C slope = C(0.79788456080286536) * (C(1) + C(0.134145) * x * x);
     return g * (C(0.5) * (C(1) + t) + C(0.5) * x * (C(1) - t * t) * slope);
   }
+};
+
+struct abs_formula {
+  template <class C> static RECKON_INLINE C f(C x) { return k_max(x, -x); }
+  template <class C> static RECKON_INLINE C df(C g, C x) { return x > C(0) ? g : -g; }
+};
+struct cos_formula {
+  template <class C> static RECKON_INLINE C f(C x) { return k_cos(x); }
+  template <class C> static RECKON_INLINE C df(C g, C x) { return -(g * k_sin(x)); }
 };
 
 #define RECKON_ACTIVATION_KERNELS(name, ...)                                                            \

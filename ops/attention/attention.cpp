@@ -252,7 +252,7 @@ std::vector<OpCase> forward_cases() {
   return cases;
 }
 
-const OpDef attention_op{.name = "attention",
+const OpDef attention_op{.name = "attention", .fingerprint = fingerprint_by<&AttentionAttrs::scale, &AttentionAttrs::mask_value, &AttentionAttrs::causal>,
                          .plan = plan_attention,
                          .cpu = RECKON_CPU_KERNEL(attention_cpu),
                          .reference = RECKON_ISA::attention_kernel<double>,

@@ -92,7 +92,7 @@ const OpDef div_op{.name = "div",
                    .counted = RECKON_ISA::div_kernel<Counted>, .gradient = Gradient::differentiable,
                    .backward = div_backward, .recompute = Recompute::cheap, .cases = broadcasting_cases};
 
-const OpDef affine_op{.name = "affine",
+const OpDef affine_op{.name = "affine", .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
                       .plan = [](const PlanContext& c) { return elementwise_plan(c, "affine", c.in[0].dtype(), 2, 0); },
                       .cpu = RECKON_CPU_KERNEL(affine_cpu), .reference = RECKON_ISA::affine_kernel<double>,
                       .counted = RECKON_ISA::affine_kernel<Counted>, .gradient = Gradient::differentiable,
@@ -105,7 +105,7 @@ const OpDef affine_op{.name = "affine",
                                                     .attrs = std::make_shared<AffineAttrs>(1.5, -0.5)}};
                       }};
 
-const OpDef scale_op{.name = "scale",
+const OpDef scale_op{.name = "scale", .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
                      .plan = [](const PlanContext& c) { return elementwise_plan(c, "scale", c.in[0].dtype(), 1, 0); },
                      .cpu = RECKON_CPU_KERNEL(scale_cpu), .reference = RECKON_ISA::scale_kernel<double>,
                      .counted = RECKON_ISA::scale_kernel<Counted>, .gradient = Gradient::differentiable,

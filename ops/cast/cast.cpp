@@ -78,7 +78,7 @@ Plan plan_cast(const PlanContext& c) {
 }
 
 const OpDef cast_op{
-    .name = "cast",
+    .name = "cast", .fingerprint = fingerprint_by<&CastAttrs::to>,
     .plan = plan_cast,
     .cpu = {{cast_v1, cast_v3, cast_v4}},
     .reference = cast_f64,

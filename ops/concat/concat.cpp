@@ -45,7 +45,7 @@ TensorList concat_backward(BackwardContext& c) {
 }
 
 const OpDef concat_op{
-    .name = "concat",
+    .name = "concat", .fingerprint = fingerprint_by<&ConcatAttrs::axis>,
     .plan = plan_concat,
     .cpu = RECKON_CPU_KERNEL(concat_cpu),
     .reference = RECKON_ISA::concat_kernel,

@@ -111,7 +111,7 @@ const OpDef cross_entropy_backward_op{
 // Reads 16-bit logits itself and computes in f32, so autocast need not make an f32 copy of the largest tensor
 // of a language model: the values are those of a cast, bit for bit.
 const OpDef cross_entropy_op{
-    .name = "cross_entropy",
+    .name = "cross_entropy", .fingerprint = fingerprint_by<&CrossEntropyAttrs::reduction, &CrossEntropyAttrs::ignore_index>,
     .plan = plan_cross_entropy,
     .cpu = {{checked<isa_v1::cross_entropy_cpu, 0>, checked<isa_v3::cross_entropy_cpu, 0>,
              checked<isa_v4::cross_entropy_cpu, 0>}},

@@ -88,7 +88,7 @@ const OpDef dropout_backward_op{
         }};
 
 const OpDef dropout_op{
-    .name = "dropout",
+    .name = "dropout", .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key, &DropoutAttrs::shared>,
     .plan = plan_dropout,
     .cpu = RECKON_CPU_KERNEL(dropout_cpu),
     .reference = RECKON_ISA::dropout_kernel<double>,
@@ -110,7 +110,7 @@ const OpDef dropout_redraw_op{
     .gradient_note = "second derivatives are not offered",
     .cases = one_input_cases};
 
-const OpDef dropout_add_op{.name = "dropout_add",
+const OpDef dropout_add_op{.name = "dropout_add", .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key, &DropoutAttrs::shared>,
                            .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_add", 1, 2); },
                            .cpu = RECKON_CPU_KERNEL(dropout_add_cpu),
                            .reference = RECKON_ISA::dropout_redraw_kernel<double, true>,

@@ -91,7 +91,7 @@ Plan plan_scatter_add(const PlanContext& c) {
 TensorList index_select_backward(BackwardContext& c);
 
 const OpDef scatter_add_op{
-    .name = "scatter_add",
+    .name = "scatter_add", .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_scatter_add,
     .cpu = {{checked<isa_v1::scatter_add_cpu, 1>, checked<isa_v3::scatter_add_cpu, 1>,
              checked<isa_v4::scatter_add_cpu, 1>}},
@@ -119,7 +119,7 @@ const OpDef scatter_add_op{
         }};
 
 const OpDef index_select_op{
-    .name = "index_select",
+    .name = "index_select", .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_index_select,
     .cpu = {{checked<isa_v1::index_select_cpu, 1>, checked<isa_v3::index_select_cpu, 1>,
              checked<isa_v4::index_select_cpu, 1>}},
@@ -145,7 +145,7 @@ TensorList index_select_backward(BackwardContext& c) {
 }
 
 const OpDef one_hot_op{
-    .name = "one_hot",
+    .name = "one_hot", .fingerprint = fingerprint_by<&OneHotAttrs::n_classes, &OneHotAttrs::dtype>,
     .plan =
         [](const PlanContext& c) {
           const auto& a = c.as<OneHotAttrs>();

@@ -118,7 +118,7 @@ TensorList layer_norm_backward(BackwardContext& c) {
 }
 
 const OpDef layer_norm_op{
-    .name = "layer_norm",
+    .name = "layer_norm", .fingerprint = fingerprint_by<&LayerNormAttrs::eps>,
     .plan = plan_layer_norm,
     .cpu = RECKON_CPU_KERNEL(layer_norm_cpu),
     .reference = RECKON_ISA::layer_norm_kernel<double>,

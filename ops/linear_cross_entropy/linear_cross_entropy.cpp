@@ -187,7 +187,7 @@ TensorList linear_cross_entropy_backward(BackwardContext& c) {
 }
 
 const OpDef linear_cross_entropy_op{
-    .name = "linear_cross_entropy",
+    .name = "linear_cross_entropy", .fingerprint = fingerprint_by<&LinearCrossEntropyAttrs::reduction, &LinearCrossEntropyAttrs::ignore_index>,
     .plan = plan_linear_cross_entropy,
     .cpu = {{checked<isa_v1::linear_cross_entropy_cpu, 1>, checked<isa_v3::linear_cross_entropy_cpu, 1>,
              checked<isa_v4::linear_cross_entropy_cpu, 1>}},

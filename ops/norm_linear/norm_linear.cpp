@@ -180,7 +180,7 @@ TensorList norm_linear_backward(BackwardContext& c) {
 }
 
 const OpDef norm_linear_op{
-    .name = "norm_linear",
+    .name = "norm_linear", .fingerprint = fingerprint_by<&NormLinearAttrs::kind, &NormLinearAttrs::eps>,
     .plan = plan_norm_linear,
     .cpu = RECKON_CPU_KERNEL(norm_linear_cpu),
     .reference = RECKON_ISA::norm_linear_kernel<double>,

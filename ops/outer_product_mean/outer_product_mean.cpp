@@ -171,7 +171,7 @@ TensorList backward(BackwardContext& c) {
 }
 
 const OpDef forward_op{
-    .name = "outer_product_mean",
+    .name = "outer_product_mean", .fingerprint = fingerprint_by<&OuterProductMeanAttrs::normalize, &OuterProductMeanAttrs::eps>,
     .plan = plan_forward,
     .cpu = RECKON_CPU_KERNEL(outer_product_mean_cpu),
     .reference = RECKON_ISA::outer_product_mean_kernel<double>,

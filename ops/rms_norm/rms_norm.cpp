@@ -53,7 +53,7 @@ const OpDef rms_norm_backward_op{.name = "rms_norm_backward", .plan = plan_rms_n
                                    return std::vector<OpCase>{{.name = "rows", .inputs = {normal({4, 70}), normal({4, 70}), normal({70}), r}}};
                                  }};
 
-const OpDef rms_norm_op{.name = "rms_norm", .plan = plan_rms_norm, .cpu = RECKON_CPU_KERNEL(rms_norm_cpu),
+const OpDef rms_norm_op{.name = "rms_norm", .fingerprint = fingerprint_by<&RmsNormAttrs::eps>, .plan = plan_rms_norm, .cpu = RECKON_CPU_KERNEL(rms_norm_cpu),
                         .reference = RECKON_ISA::rms_norm_kernel<double>, .counted = RECKON_ISA::rms_norm_kernel<Counted>,
                         .gradient = Gradient::differentiable,
                         .backward = [](BackwardContext& c) -> TensorList {

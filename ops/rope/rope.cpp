@@ -46,7 +46,7 @@ TensorList rope_backward(BackwardContext& c) {
 }
 
 const OpDef rope_op{
-    .name = "rope",
+    .name = "rope", .fingerprint = fingerprint_by<&RopeAttrs::log_theta, &RopeAttrs::inverse>,
     .plan = plan_rope,
     .cpu = RECKON_CPU_KERNEL(rope_cpu),
     .reference = RECKON_ISA::rope_kernel<double>,

@@ -41,7 +41,7 @@ uint32_t mask_of(const Dims& axes, int rank) {
   return mask;
 }
 
-const OpDef sum_op{.name = "sum", .plan = plan_sum, .cpu = RECKON_CPU_KERNEL(sum_cpu), .reference = RECKON_ISA::sum_kernel<double>,
+const OpDef sum_op{.name = "sum", .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes>, .plan = plan_sum, .cpu = RECKON_CPU_KERNEL(sum_cpu), .reference = RECKON_ISA::sum_kernel<double>,
                    .counted = RECKON_ISA::sum_kernel<Counted>, .gradient = Gradient::differentiable, .backward = sum_backward,
                    .precision = Precision::fp32,
                    .cases = [] {

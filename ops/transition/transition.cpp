@@ -292,7 +292,7 @@ TensorList swiglu_backward(BackwardContext& c) {
                   c.needs_grad, 6);
 }
 
-const OpDef relu_op{.name = "relu_transition",
+const OpDef relu_op{.name = "relu_transition", .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
                     .plan = plan_relu,
                     .cpu = RECKON_CPU_KERNEL(relu_transition_cpu),
                     .reference = RECKON_ISA::relu_transition_kernel<double>,
@@ -319,7 +319,7 @@ const OpDef relu_op{.name = "relu_transition",
                     }};
 
 const OpDef swiglu_op{
-    .name = "swiglu_transition",
+    .name = "swiglu_transition", .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
     .plan = plan_swiglu,
     .cpu = RECKON_CPU_KERNEL(swiglu_transition_cpu),
     .reference = RECKON_ISA::swiglu_transition_kernel<double>,

@@ -280,7 +280,7 @@ TensorList backward(BackwardContext& c) {
 }
 
 const OpDef forward_op{
-    .name = "triangle_multiply",
+    .name = "triangle_multiply", .fingerprint = fingerprint_by<&TriangleMultiplyAttrs::outgoing, &TriangleMultiplyAttrs::eps>,
     .plan = plan_forward,
     .cpu = RECKON_CPU_KERNEL(triangle_multiply_cpu),
     .reference = RECKON_ISA::triangle_multiply_kernel<double>,

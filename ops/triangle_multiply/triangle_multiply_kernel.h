@@ -1,60 +1,11 @@
 #pragma once
 
 #include "ops/kernel/norm_rows.h"
+#include "ops/triangle_multiply/channel_blocks.h"
 #include "ops/triangle_multiply/triangle_multiply_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {
-
-// Copies channels [ch0, ch0 + nb) of `positions` rows into block[channel][position], gating on the way:
-// sigmoid(gate) * value * mask. Without `gate` they are copied as they are.
-template <class C>
-inline void gather_channels(const KernelArgs& args, int64_t positions, int64_t ch0, int64_t nb, Matrix value,
-                            const Matrix* gate, const TensorArg& mask, int64_t mask_row, std::byte* block,
-                            DType block_type) {
-  constexpr int64_t kRows = 64;
-  parallel_ranges(args, (positions + kRows - 1) / kRows, kRows * nb * 8, [&](int64_t first, int64_t last) {
-    alignas(64) C vb[kTriangleChannels], gb[kTriangleChannels], columns[kTriangleChannels][kRows];
-    for (int64_t piece = first; piece < last; ++piece) {
-      const int64_t r0 = piece * kRows, rows = positions - r0 < kRows ? positions - r0 : kRows;
-      for (int64_t r = 0; r < rows; ++r) {
-        const C* v = load_tile<C>(value.data, value.dtype, (r0 + r) * value.ld + ch0, 1, nb, vb);
-        if (gate) {
-          const C* g = load_tile<C>(gate->data, gate->dtype, (r0 + r) * gate->ld + ch0, 1, nb, gb);
-#pragma omp simd
-          for (int64_t k = 0; k < nb; ++k) vb[k] = k_sigmoid(g[k]) * v[k];
-          v = vb;
-          if (mask.defined()) {
-            C cell;
-            const C m = *load_tile<C>(mask.data, mask.dtype, mask_row + r0 + r, 1, 1, &cell);
-            for (int64_t k = 0; k < nb; ++k) vb[k] = vb[k] * m;
-          }
-        }
-        for (int64_t k = 0; k < nb; ++k) columns[k][r] = v[k];
-      }
-      for (int64_t k = 0; k < nb; ++k) store_tile<C>(block, block_type, k * positions + r0, rows, columns[k]);
-    }
-  });
-}
-
-// The way back: block[channel][position] into channels [ch0, ch0 + nb) of the rows.
-template <class C>
-inline void scatter_channels(const KernelArgs& args, int64_t positions, int64_t ch0, int64_t nb,
-                             std::byte* block, DType block_type, Matrix to) {
-  constexpr int64_t kRows = 64;
-  parallel_ranges(args, (positions + kRows - 1) / kRows, kRows * nb * 2, [&](int64_t first, int64_t last) {
-    alignas(64) C buffer[kRows], rows_of_block[kRows][kTriangleChannels];
-    for (int64_t piece = first; piece < last; ++piece) {
-      const int64_t r0 = piece * kRows, rows = positions - r0 < kRows ? positions - r0 : kRows;
-      for (int64_t k = 0; k < nb; ++k) {
-        const C* v = load_tile<C>(block, block_type, k * positions + r0, 1, rows, buffer);
-        for (int64_t r = 0; r < rows; ++r) rows_of_block[r][k] = v[r];
-      }
-      for (int64_t r = 0; r < rows; ++r)
-        store_tile<C>(to.data, to.dtype, (r0 + r) * to.ld + ch0, nb, rows_of_block[r]);
-    }
-  });
-}
 
 // An R x R matrix per channel of a block.
 struct ChannelMatrix {

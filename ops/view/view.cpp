@@ -80,7 +80,7 @@ const OpDef slice_op{.name = "slice",
                                                    .attrs = std::make_shared<SliceAttrs>(1, 1, 4)}};
                      }};
 
-const OpDef pad_op{.name = "pad_with_zeros",
+const OpDef pad_op{.name = "pad_with_zeros", .fingerprint = fingerprint_by<&SliceAttrs::axis, &SliceAttrs::first, &SliceAttrs::last>,
                    .plan = [](const PlanContext& c) {
                      const auto& a = c.as<SliceAttrs>();
                      const Tensor& x = c.in[0];

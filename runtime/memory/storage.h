@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "runtime/core/hash.h"
 #include "runtime/device.h"
 
 namespace reckon {
@@ -28,14 +29,22 @@ class Storage {
   void set_category(Category category);
 
   // Counts writes after birth, so that a saved tensor that was overwritten is noticed.
-  void bump_version() { ++version_; }
+  void bump_version() {
+    ++version_;
+    value_ = 0;
+  }
   uint32_t version() const { return version_; }
+
+  // Names what is stored without looking at it: the call that made it, or the block and its version. Equal names, equal values.
+  uint64_t value_name() const { return value_ != 0 ? value_ : mix_hash(static_cast<uint64_t>(id()), version_); }
+  void set_value_name(uint64_t name) { value_ = name; }
 
  private:
   Device& device_;
   Block block_;
   int savers_ = 0;
   uint32_t version_ = 0;
+  uint64_t value_ = 0;
 };
 
 }  // namespace reckon

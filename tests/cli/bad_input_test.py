@@ -66,6 +66,16 @@ with tempfile.TemporaryDirectory() as folder:
 
     expect_error("missing data", ["train", "qwen", *tiny, "--data", "nowhere.txt"], "nowhere.txt")
     expect_error("no data", ["train", "qwen", *tiny], "--data")
+    af3 = ["train", "af3", *tiny]
+    expect_error("af3: batch", [*af3, "--batch", "2"], "--batch must be 1", "--accumulate")
+    expect_error("af3: too few tokens", [*af3, "--tokens", "2"], "--tokens", "3", "got 2")
+    expect_error("af3: negative chunk", [*af3, "--chunk", "-2"], "--chunk", "got -2")
+    expect_error("af3: data", [*af3, "--data", "text.txt"], "--data", "makes up")
+    expect_error("af3: preset", ["plan", "af3", "--preset", "large"], "large", "af3, demo, tiny")
+    expect_error("af3: rollout without its reader", [*af3, "--rollout", "--no-confidence"], "--rollout", "--no-confidence")
+    expect_error("af3: early gradients of a scaled loss", [*af3, "--backward-per-chunk", "--accumulate", "2"], "--backward-per-chunk", "--accumulate 1")
+    expect_error("af3: residual type", [*af3, "--dtype", "bf16", "--residual", "low"], "--residual low")
+    expect_error("af3: part type", [*af3, "--diffusion-dtype", "int3"], "int3")
     expect_error("empty text", ["train", "qwen", *tiny, "--data", "empty.txt"], "empty.txt")
     expect_error("sequence longer than data", ["train", "qwen", *tiny, "--data", "short.txt", "--seq", "4096"], "4096", "--seq")
     expect_error("ragged alignment", ["train", "evoformer", *tiny, "--data", "ragged.aln"], "ragged.aln", "8", "5")

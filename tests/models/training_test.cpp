@@ -47,7 +47,7 @@ RunOptions options(Family family, autograd::CheckpointPolicy policy, DType dtype
   RunOptions o;
   o.family = family;
   o.preset = "tiny";
-  o.data = (data().dir() / (family == Family::qwen ? "text.txt" : "rows.aln")).string();
+  if (family != Family::af3) o.data = (data().dir() / (family == Family::qwen ? "text.txt" : "rows.aln")).string();
   o.cache_dir = (data().dir() / "cache").string();
   o.checkpoint = policy;
   o.dtype = dtype;
@@ -134,7 +134,9 @@ INSTANTIATE_TEST_SUITE_P(All, EverySetting,
                                            Setting{Family::pairformer, DType::f16, false}, Setting{Family::pairformer, DType::f16, true},
                                            Setting{Family::qwen, DType::bf16, false, true}, Setting{Family::qwen, DType::bf16, true, true},
                                            Setting{Family::evoformer, DType::bf16, false, true}, Setting{Family::evoformer, DType::bf16, true, true},
-                                           Setting{Family::pairformer, DType::bf16, false, true}, Setting{Family::pairformer, DType::bf16, true, true}),
+                                           Setting{Family::pairformer, DType::bf16, false, true}, Setting{Family::pairformer, DType::bf16, true, true},
+                                           Setting{Family::af3, DType::f32, false}, Setting{Family::af3, DType::f32, true},
+                                           Setting{Family::af3, DType::bf16, false}, Setting{Family::af3, DType::bf16, true}),
                          [](const auto& info) {
                            return fmt::format("{}_{}_{}{}", name_of(info.param.family), name_of(info.param.dtype), info.param.fused ? "fused" : "eager",
                                               info.param.low_residual ? "_low_residual" : "");
