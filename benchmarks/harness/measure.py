@@ -34,8 +34,13 @@ def reckon_command(options, path, policy, dtype, optimizer, json_path, *more):
             "--threads", options.threads, "--json", json_path, *more]
 
 
-def policies_of(options, dtype):
-    return [p for p in options.policies if dtype == "bf16" or not p.endswith("-low")]
+def policies_of(options, case, dtype):
+    low_too = dtype == "bf16" and case.family in ("evoformer", "pair")
+    return [p for p in options.policies if low_too or not p.endswith("-low")]
+
+
+def torch_variants_of(options, case):
+    return [v for v in options.torch_variants if v != "compile" or case.compiled or options.compile_all]
 
 
 def torch_books(options, case, path, work):
@@ -55,12 +60,12 @@ def torch_books(options, case, path, work):
 
 def start_workers(options, case, path, work, dtype):
     workers = {}
-    for variant in options.torch_variants:
+    for variant in torch_variants_of(options, case):
         out = work / f"time-{variant}-{dtype}.json"
         if variant == "compile":
             say("  PyTorch compile: compiling, up to a few minutes the first time")
         workers["PyTorch " + variant] = Worker(variant, torch_command(options, path, variant, dtype, case.optimizer, out), out, ENVIRONMENT, options.patience)
-    for policy in policies_of(options, dtype):
+    for policy in policies_of(options, case, dtype):
         out = work / f"reckon-{policy}-{dtype}.json"
         grads = work / f"reckon-{policy}-{dtype}.safetensors"
         command = reckon_command(options, path, policy, dtype, case.optimizer, out, "--on-request", "--grads", grads, "--warmup", 2)
@@ -106,7 +111,7 @@ def measure_case(options, case, work):
             row = rows.get("PyTorch " + variant)
             if row is not None and PROBLEM not in row:
                 row |= {k: v for k, v in books[variant, dtype].items() if k not in row}
-        for policy in policies_of(options, dtype):
+        for policy in policies_of(options, case, dtype):
             row = rows["reckon " + policy]
             if PROBLEM in row or PROBLEM in truth:
                 continue

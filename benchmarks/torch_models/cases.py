@@ -17,6 +17,7 @@ class Case:
     config: dict
     batch: dict
     optimizer: str = "none"  # qwen: the update belongs to the step
+    compiled: bool = True  # torch.compile too; each family has it at its smallest and largest size (--compile-all: everywhere)
 
 
 QWEN = dict(hidden_size=896, num_attention_heads=14, num_key_value_heads=2, head_dim=64, intermediate_size=4864, num_hidden_layers=4,
@@ -29,7 +30,7 @@ OUTER = dict(c_m=64, c_hidden=64, c_z=64)
 
 
 def _qwen(b, s):
-    return Case(f"qwen_{b}x{s}", "qwen", f"Qwen2.5-0.5B widths, 4 layers, batch {b}, {s} tokens", QWEN, dict(batch=b, seq=s), "adamw")
+    return Case(f"qwen_{b}x{s}", "qwen", f"Qwen2.5-0.5B widths, 4 layers, batch {b}, {s} tokens", QWEN, dict(batch=b, seq=s), "adamw", compiled=b == 1)
 
 
 def _evoformer(s, r):
@@ -38,7 +39,7 @@ def _evoformer(s, r):
 
 
 def _pair(n):
-    return Case(f"pair_{n}", "pair", f"Pairformer pair stack, AlphaFold 3 widths, 2 blocks, N = {n}", PAIR, dict(n_res=n))
+    return Case(f"pair_{n}", "pair", f"Pairformer pair stack, AlphaFold 3 widths, 2 blocks, N = {n}", PAIR, dict(n_res=n), compiled=n != 192)
 
 
 CASES = {c.name: c for c in [
