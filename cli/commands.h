@@ -11,6 +11,7 @@ void add_plan(CLI::App& app);
 void add_audit(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_parity(CLI::App& app);
+void add_figures(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_flops(CLI::App& app);

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   reckon::cli::add_audit(app);
   reckon::cli::add_compare(app);
   reckon::cli::add_parity(app);
+  reckon::cli::add_figures(app);
   reckon::cli::add_bench(app);
   reckon::cli::add_flops(app);
   reckon::cli::add_explain(app);
