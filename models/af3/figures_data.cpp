@@ -7,7 +7,6 @@ RunOptions baseline(int64_t tokens) {
   RunOptions o;
   o.family = Family::af3;
   o.preset = "af3";
-  o.device = DeviceKind::meta;
   o.dtype = DType::bf16;  // of the trunk; diffusion and heads stay f32
   o.steps = 1;
   o.seq = tokens;

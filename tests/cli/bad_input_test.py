@@ -84,7 +84,7 @@ with tempfile.TemporaryDirectory() as folder:
     expect_error("binary alignment", ["train", "evoformer", *tiny, "--data", "binary.aln"], "binary.aln")
     expect_error("truncated gzip", ["train", "evoformer", *tiny, "--data", "cut.aln.gz"], "cut.aln.gz")
     expect_error("crop larger than alignment", ["train", "evoformer", *tiny, "--data", "good.aln", "--seq", "400"], "400", "20")
-    expect_error("unknown model", ["train", "gpt5", "--data", "text.txt"], "gpt5", "qwen, evoformer or pairformer")
+    expect_error("unknown model", ["train", "gpt5", "--data", "text.txt"], "gpt5", "qwen, evoformer, pairformer or af3")
     expect_error("unknown Pairformer preset", ["plan", "pairformer", "--preset", "huge"], "huge", "alphafold3")
     expect_error("an alignment of one row has no profile", ["train", "pairformer", *tiny, "--data", "one.aln"], "1 row", "at least two")
     expect_error("pairformer crop larger than alignment", ["train", "pairformer", *tiny, "--data", "good.aln", "--seq", "400"], "400", "20")
