@@ -26,8 +26,10 @@ void run(const FiguresFlags& f) {
     for (const NamedSheet& s : chosen) names.push_back("'" + s.name + "'");
     std::vector<NamedSheet> some;
     for (const std::string& name : f.only) {
-      const auto it = std::find_if(chosen.begin(), chosen.end(), [&](const NamedSheet& s) { return s.name == name; });
-      RECKON_CHECK(it != chosen.end(), "there is no figure '{}': expected some of {}", name, fmt::join(names, ", "));
+      const auto it =
+          std::find_if(chosen.begin(), chosen.end(), [&](const NamedSheet& s) { return s.name == name; });
+      RECKON_CHECK(it != chosen.end(), "there is no figure '{}': expected some of {}", name,
+                   fmt::join(names, ", "));
       some.push_back(*it);
     }
     chosen = std::move(some);
@@ -44,9 +46,10 @@ void run(const FiguresFlags& f) {
     Sheet s = named.make();
     write(s, f.folder);
     const double worst = s.worst_deviation();
-    table.row({s.title + (s.estimate ? " (estimate)" : ""), s.id + (s.svg.empty() ? ".csv .json" : ".csv .json .svg"),
-               worst < 0 ? "-" : fmt::format("{:.1f} %", worst),
-               format_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count())});
+    table.row(
+        {s.title + (s.estimate ? " (estimate)" : ""), s.id + (s.svg.empty() ? ".csv .json" : ".csv .json .svg"),
+         worst < 0 ? "-" : fmt::format("{:.1f} %", worst),
+         format_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count())});
     sheets.push_back(std::move(s));
   }
   write_page(sheets, f.folder);
@@ -59,7 +62,8 @@ void run(const FiguresFlags& f) {
 
 void add_figures(CLI::App& app) {
   auto f = std::make_shared<FiguresFlags>();
-  CLI::App* c = app.add_subcommand("figures", "The published figures of AF3-style training from dry runs, with deviations: CSV, JSON, SVG");
+  CLI::App* c = app.add_subcommand(
+      "figures", "The published figures of AF3-style training from dry runs, with deviations: CSV, JSON, SVG");
   c->add_option("DIR", f->folder, "Folder for the files; made when missing")->required();
   c->add_option("--only", f->only, "Names of figures, such as 'operator events'; default: all");
   c->callback([f] { run(*f); });

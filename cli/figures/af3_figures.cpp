@@ -36,17 +36,25 @@ std::vector<Af3ActivationBar> af3_activation_bars(std::span<const int64_t> token
 }
 
 std::vector<Af3PeakPoint> af3_checkpointed_peaks(std::span<const int64_t> tokens) {
-  const auto peak = [](RunOptions o, bool hoisted) {
+  const auto peak = [](RunOptions o, bool hoisted, std::vector<profiler::WorkCell>* work = nullptr) {
     o.af3.hoist_conditioner = hoisted;
-    return dry_run(o).books().for_memory().peak_bytes;
+    const profiler::Ledger ledger = dry_run(o);
+    if (work) *work = ledger.books().last->work;
+    return ledger.books().for_memory().peak_bytes;
   };
   const FusionSet fused = FusionSet::parse("attention,norm-linear,transition");
   std::vector<Af3PeakPoint> points;
   for (int64_t n : tokens) {
     const RunOptions eager = af3::checkpointed_step(n, FusionSet::none()),
                      with_kernels = af3::checkpointed_step(n, fused);
-    points.push_back({n, peak(eager, false), peak(with_kernels, false), peak(eager, true),
-                      peak(with_kernels, true), peak(af3::smallest_step(n), true)});
+    Af3PeakPoint p;
+    p.tokens = n;
+    p.eager = peak(eager, false, &p.eager_work);
+    p.fused = peak(with_kernels, false, &p.fused_work);
+    p.eager_hoisted = peak(eager, true);
+    p.fused_hoisted = peak(with_kernels, true);
+    p.smallest = peak(af3::smallest_step(n), true);
+    points.push_back(std::move(p));
   }
   return points;
 }

@@ -31,7 +31,8 @@ std::vector<Af3ActivationBar> af3_activation_bars(std::span<const int64_t> token
 // and one or both of these with the conditioner hoisted.
 struct Af3PeakPoint {
   int64_t tokens = 0, eager = 0, fused = 0, eager_hoisted = 0, fused_hoisted = 0;
-  int64_t smallest = 0;  // everything on (af3::smallest_step)
+  int64_t smallest = 0;                                    // everything on (af3::smallest_step)
+  std::vector<profiler::WorkCell> eager_work, fused_work;  // of the second step
 };
 std::vector<Af3PeakPoint> af3_checkpointed_peaks(std::span<const int64_t> tokens);
 

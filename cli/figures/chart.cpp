@@ -11,16 +11,19 @@ namespace {
 
 constexpr double kWidth = 900, kHeight = 480, kLeft = 80, kRight = 240, kTop = 50, kBottom = 60;
 constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
-constexpr std::array<const char*, 8> kColours{"#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#9c755f", "#edc948"};
+constexpr std::array<const char*, 8> kColours{"#4e79a7", "#f28e2b", "#59a14f", "#e15759",
+                                              "#b07aa1", "#76b7b2", "#9c755f", "#edc948"};
 
 std::string escaped(const std::string& text) {
   std::string out;
-  for (char c : text) c == '&' ? out += "&amp;" : c == '<' ? out += "&lt;" : c == '>' ? out += "&gt;" : out += c;
+  for (char c : text)
+    c == '&' ? out += "&amp;" : c == '<' ? out += "&lt;" : c == '>' ? out += "&gt;" : out += c;
   return out;
 }
 
 std::string label(double x, double y, const std::string& text, const char* anchor = "middle", int size = 13) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\">{}</text>\n", x, y, anchor, size, escaped(text));
+  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\">{}</text>\n", x, y,
+                     anchor, size, escaped(text));
 }
 
 // A step of 1, 2 or 5 times a power of ten that divides `top` into about five.
@@ -33,24 +36,29 @@ double tick_step(double top) {
 
 std::string frame(const std::string& title, const std::string& y_label, double top) {
   std::string s = fmt::format(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" fill=\"#222\">\n"
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" "
+      "fill=\"#222\">\n"
       "<rect width=\"{0}\" height=\"{1}\" fill=\"#fff\"/>\n",
       kWidth, kHeight);
   s += label(kLeft + kPlotWidth / 2, 28, title, "middle", 16);
   const double step = tick_step(top);
   for (double v = 0; v <= top * 1.0001; v += step) {
     const double y = kTop + kPlotHeight * (1 - v / top);
-    s += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#ddd\"/>\n", kLeft, kLeft + kPlotWidth, y, y);
+    s += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#ddd\"/>\n", kLeft,
+                     kLeft + kPlotWidth, y, y);
     s += label(kLeft - 8, y + 4, fmt::format("{:g}", v), "end");
   }
-  s += fmt::format("<text transform=\"translate(22 {:.1f}) rotate(-90)\" text-anchor=\"middle\" font-size=\"13\">{}</text>\n", kTop + kPlotHeight / 2,
-                   escaped(y_label));
+  s += fmt::format(
+      "<text transform=\"translate(22 {:.1f}) rotate(-90)\" text-anchor=\"middle\" "
+      "font-size=\"13\">{}</text>\n",
+      kTop + kPlotHeight / 2, escaped(y_label));
   return s;
 }
 
 std::string legend(size_t row, const std::string& mark, const std::string& name) {
   const double y = kTop + 14 + 20 * static_cast<double>(row);
-  return fmt::format("<g transform=\"translate({} {})\">{}</g>\n", kLeft + kPlotWidth + 14, y, mark) + label(kLeft + kPlotWidth + 46, y + 4, name, "start", 12);
+  return fmt::format("<g transform=\"translate({} {})\">{}</g>\n", kLeft + kPlotWidth + 14, y, mark) +
+         label(kLeft + kPlotWidth + 46, y + 4, name, "start", 12);
 }
 
 }  // namespace
@@ -74,14 +82,19 @@ std::string to_svg(const LineChart& c) {
     for (size_t i = 0; i < c.x.size() && i < l.values.size(); ++i) {
       if (!l.values[i]) continue;
       points += fmt::format("{:.1f},{:.1f} ", px(c.x[i]), py(*l.values[i]));
-      s += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", px(c.x[i]), py(*l.values[i]), colour);
+      s += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\" fill=\"{}\"/>\n", px(c.x[i]),
+                       py(*l.values[i]), colour);
     }
-    s += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"{}/>\n", points, colour, dash);
-    s += legend(row++, fmt::format("<line x1=\"0\" x2=\"26\" stroke=\"{}\" stroke-width=\"2\"{}/>", colour, dash), l.name);
+    s += fmt::format("<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\"{}/>\n", points,
+                     colour, dash);
+    s += legend(row++,
+                fmt::format("<line x1=\"0\" x2=\"26\" stroke=\"{}\" stroke-width=\"2\"{}/>", colour, dash),
+                l.name);
   }
   if (c.limit) {
-    s += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#c00\" stroke-width=\"1.5\"/>\n", kLeft, kLeft + kPlotWidth, py(*c.limit),
-                     py(*c.limit));
+    s += fmt::format(
+        "<line x1=\"{}\" x2=\"{}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"#c00\" stroke-width=\"1.5\"/>\n", kLeft,
+        kLeft + kPlotWidth, py(*c.limit), py(*c.limit));
     s += legend(row, "<line x1=\"0\" x2=\"26\" stroke=\"#c00\" stroke-width=\"1.5\"/>", c.limit_name);
   }
   return s + "</svg>\n";
@@ -108,16 +121,22 @@ std::string to_svg(const StackedBars& c) {
     for (size_t k = 0; k < b.pieces.size(); ++k) {
       const double h = kPlotHeight * b.pieces[k] / top;
       below += h;
-      s += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"><title>{} {} {}: {:g}</title></rect>\n", x,
-                       kTop + kPlotHeight - below, slot * 0.9, h, kColours[k % kColours.size()], escaped(b.group), escaped(b.name),
-                       k < c.pieces.size() ? escaped(c.pieces[k]) : "", b.pieces[k]);
+      s += fmt::format(
+          "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"><title>{} {} {}: "
+          "{:g}</title></rect>\n",
+          x, kTop + kPlotHeight - below, slot * 0.9, h, kColours[k % kColours.size()], escaped(b.group),
+          escaped(b.name), k < c.pieces.size() ? escaped(c.pieces[k]) : "", b.pieces[k]);
     }
     s += label(x + slot * 0.45, kTop + kPlotHeight + 16, b.name, "middle", 10);
-    if (i == 0 || b.group != c.bars[i - 1].group) s += label(x + slot * 0.9, kTop + kPlotHeight + 34, b.group, "middle", 12);
+    if (i == 0 || b.group != c.bars[i - 1].group)
+      s += label(x + slot * 0.9, kTop + kPlotHeight + 34, b.group, "middle", 12);
     x += slot;
   }
   for (size_t k = 0; k < c.pieces.size(); ++k)
-    s += legend(k, fmt::format("<rect y=\"-8\" width=\"26\" height=\"12\" fill=\"{}\"/>", kColours[k % kColours.size()]), c.pieces[k]);
+    s += legend(
+        k,
+        fmt::format("<rect y=\"-8\" width=\"26\" height=\"12\" fill=\"{}\"/>", kColours[k % kColours.size()]),
+        c.pieces[k]);
   return s + "</svg>\n";
 }
 

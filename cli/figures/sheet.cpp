@@ -36,7 +36,8 @@ std::string quoted(const std::string& text) {
 
 std::string escaped(const std::string& text) {
   std::string out;
-  for (char c : text) c == '&' ? out += "&amp;" : c == '<' ? out += "&lt;" : c == '>' ? out += "&gt;" : out += c;
+  for (char c : text)
+    c == '&' ? out += "&amp;" : c == '<' ? out += "&lt;" : c == '>' ? out += "&gt;" : out += c;
   return out;
 }
 
@@ -66,7 +67,8 @@ std::string to_csv(const Sheet& s) {
 }
 
 std::string to_json(const Sheet& s) {
-  Json j{{"reckon_figure_schema", 1}, {"id", s.id}, {"title", s.title}, {"estimate", s.estimate}, {"how", s.how}, {"columns", s.columns}};
+  Json j{{"reckon_figure_schema", 1}, {"id", s.id},   {"title", s.title},
+         {"estimate", s.estimate},    {"how", s.how}, {"columns", s.columns}};
   j["rows"] = Json::array();
   for (const auto& row : s.rows) {
     Json cells = Json::array();
@@ -86,10 +88,13 @@ void write(const Sheet& s, const std::filesystem::path& folder) {
 
 void write_page(const std::vector<Sheet>& sheets, const std::filesystem::path& folder) {
   std::string page =
-      "<!doctype html>\n<meta charset=\"utf-8\"><title>Figures</title>\n<style>body{font:15px sans-serif;max-width:1000px;margin:2em auto}"
-      "table{border-collapse:collapse}td,th{padding:2px 10px;text-align:right;border-bottom:1px solid #ddd}img{width:100%}</style>\n";
+      "<!doctype html>\n<meta charset=\"utf-8\"><title>Figures</title>\n<style>body{font:15px "
+      "sans-serif;max-width:1000px;margin:2em auto}"
+      "table{border-collapse:collapse}td,th{padding:2px 10px;text-align:right;border-bottom:1px solid "
+      "#ddd}img{width:100%}</style>\n";
   for (const Sheet& s : sheets) {
-    page += fmt::format("<h2>{}{}</h2>\n<p>{}</p>\n", escaped(s.title), s.estimate ? " (estimate)" : "", escaped(s.how));
+    page += fmt::format("<h2>{}{}</h2>\n<p>{}</p>\n", escaped(s.title), s.estimate ? " (estimate)" : "",
+                        escaped(s.how));
     if (!s.svg.empty()) page += fmt::format("<img src=\"{}.svg\" alt=\"{}\">\n", s.id, escaped(s.title));
     page += "<table><tr>";
     for (const std::string& c : s.columns) page += "<th>" + escaped(c) + "</th>";

@@ -1,4 +1,5 @@
-// One figure as files: a table (CSV, JSON) and a picture (SVG), published values beside ours with the deviation.
+// One figure as files: a table (CSV, JSON) and a picture (SVG), published values beside ours with the
+// deviation.
 #pragma once
 
 #include <filesystem>
@@ -11,14 +12,14 @@ namespace reckon::cli {
 using Cell = std::variant<std::monostate, int64_t, double, std::string>;  // monostate: no value
 
 struct Sheet {
-  std::string id;     // file name without suffix
+  std::string id;  // file name without suffix
   std::string title;
-  std::string how;    // the configuration or the constants behind our values, one paragraph
+  std::string how;  // the configuration or the constants behind our values, one paragraph
   bool estimate = false;
   std::vector<std::string> columns;  // with units
   std::vector<std::vector<Cell>> rows;
-  std::string svg;                     // may be empty
-  std::vector<std::string> notes;      // what stays unexplained, and findings
+  std::string svg;                 // may be empty
+  std::vector<std::string> notes;  // what stays unexplained, and findings
 
   // Largest absolute deviation in percent of the columns that end in "deviation %", or -1 when there is none.
   double worst_deviation() const;
