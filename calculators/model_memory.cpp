@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/af3/config.h"
 #include "models/evoformer/config.h"
 #include "models/pairformer/config.h"
 #include "models/qwen/decoder.h"
@@ -236,6 +237,8 @@ ModelMemory explain_model(const ModelMemoryQuestion& q, const DeviceSpec& spec) 
     activations = qwen_saved_bytes(c, o);
   } else if (o.family == Family::pairformer) {
     m.parameters_formula = models::PairformerConfig::preset(o.preset).n_parameters();
+  } else if (o.family == Family::af3) {
+    m.parameters_formula = models::af3::Config::preset(o.preset).n_parameters();
   } else {
     m.parameters_formula =
         run.n_parameters;  // the blocks' closed form has its own test; the embeddings have none

@@ -22,7 +22,7 @@ using models::RunOptions;
 
 constexpr const char* kModels =
     "qwen2.5-0.5b ... qwen2.5-72b, qwen3-0.6b ... qwen3-32b, alphafold2 (or evoformer), alphafold3 (or "
-    "pairformer)";
+    "pairformer), af3";
 
 struct ModelFlags {
   std::string model, preset, dtype = "f32", checkpoint = "none", fuse = "none", json;
@@ -36,7 +36,7 @@ void add_model_flags(CLI::App& c, ModelFlags& f) {
       ->capture_default_str();
   c.add_option("--batch", f.batch, "Sequences per step; 0: the preset's")->capture_default_str();
   c.add_option("--seq", f.seq, "Tokens, or residues; 0: the preset's")->capture_default_str();
-  c.add_option("--rows", f.rows, "evoformer, extra-msa: alignment rows; 0: the preset's")
+  c.add_option("--rows", f.rows, "evoformer, af3, extra-msa: alignment rows; 0: the preset's")
       ->capture_default_str();
   c.add_option("--checkpoint", f.checkpoint, "none, selective, sublayer or block")->capture_default_str();
   c.add_option("--fuse", f.fuse, "none, all, or a list of: " + models::FusionSet::names())
@@ -49,17 +49,19 @@ RunOptions resolve(const ModelFlags& f) {
   RunOptions o;
   const auto names = models::QwenConfig::preset_names();
   const auto is_family = [&](std::string_view name) {
-    return name == "qwen" || name == "evoformer" || name == "pairformer";
+    return name == "qwen" || name == "evoformer" || name == "pairformer" || name == "af3";
   };
   if (is_family(f.model)) {
     o.family = models::family_from_name(f.model);
     o.preset = !f.preset.empty()               ? f.preset
                : o.family == Family::qwen      ? "qwen2.5-0.5b"
                : o.family == Family::evoformer ? "alphafold2"
+               : o.family == Family::af3       ? "af3"
                                                : "alphafold3";
   } else {
     RECKON_CHECK(f.preset.empty(),
-                 "--preset belongs to a family (qwen, evoformer, pairformer), not to the model '{}'", f.model);
+                 "--preset belongs to a family (qwen, evoformer, pairformer, af3), not to the model '{}'",
+                 f.model);
     if (f.model == "alphafold2")
       o.family = Family::evoformer;
     else if (f.model == "alphafold3")
@@ -67,7 +69,7 @@ RunOptions resolve(const ModelFlags& f) {
     else
       RECKON_CHECK(std::find(names.begin(), names.end(), f.model) != names.end(),
                    "unknown model '{}': expected one of {}, alphafold2, alphafold3, or qwen, evoformer, "
-                   "pairformer with --preset",
+                   "pairformer, af3 with --preset",
                    f.model, fmt::join(names, ", "));
     o.preset = f.model;
   }
