@@ -231,6 +231,7 @@ ModelMemory explain_model(const ModelMemoryQuestion& q, const DeviceSpec& spec) 
   m.peak_bytes = run.books.for_memory().peak_bytes;
   std::optional<Exact> activations;
   Exact unreached = 0;  // parameters that no gradient reaches
+  bool reach_has_formula = true;
   if (o.family == Family::qwen) {
     const QwenConfig c = config_of(o);
     m.parameters_formula = c.n_parameters();
@@ -239,6 +240,10 @@ ModelMemory explain_model(const ModelMemoryQuestion& q, const DeviceSpec& spec) 
     m.parameters_formula = models::PairformerConfig::preset(o.preset).n_parameters();
   } else if (o.family == Family::af3) {
     m.parameters_formula = models::af3::Config::preset(o.preset).n_parameters();
+    reach_has_formula = false;
+    unreached = m.parameters_counted - Exact(maximum(run.books, Category::gradient)) / 4;
+    m.notes.push_back(fmt::format("{} parameters got no gradient in the dry run: nothing reads what they make",
+                                  format_count(unreached)));
   } else {
     m.parameters_formula =
         run.n_parameters;  // the blocks' closed form has its own test; the embeddings have none
@@ -257,9 +262,10 @@ ModelMemory explain_model(const ModelMemoryQuestion& q, const DeviceSpec& spec) 
   };
   const bool adam = o.optimizer.kind == models::OptimizerKind::adamw;
   add("weights", "4 x parameters", 4 * P, maximum(run.books, Category::parameter));
-  add("gradients", "4 x trained parameters", 4 * trained, maximum(run.books, Category::gradient));
+  add("gradients", "4 x trained parameters", reach_has_formula ? std::optional(4 * trained) : std::nullopt,
+      maximum(run.books, Category::gradient));
   add("optimizer state", "8 x trained parameters (two f32 moments)",
-      adam && o.dtype != DType::f16 ? std::optional(8 * trained) : std::nullopt,
+      adam && reach_has_formula && o.dtype != DType::f16 ? std::optional(8 * trained) : std::nullopt,
       maximum(run.books, Category::optimizer));
   add("master weights", "none beside them: the f32 weights are the master weights", Exact(0), std::nullopt);
   add("low-precision copies",
