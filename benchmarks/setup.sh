@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the virtual environment that benchmarks/vs_pytorch.py runs in: torch, safetensors, numpy.
 # The folder is the first argument, or $RECKON_BENCH_VENV, or benchmarks/.venv. TORCH_VERSION pins a version.
-# On Linux the ordinary wheel brings CUDA libraries along (about 6 GB on disk); with pip pointed at an index of CPU
-# builds (pip's own PIP_INDEX_URL) it is 1 GB. Only the CPU is used either way.
+# On Linux the ordinary wheel brings CUDA libraries along (about 6 GB on disk); a CPU build, installed into the folder beforehand, is
+# 1 GB and is kept. Only the CPU is used either way.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 venv=${1:-${RECKON_BENCH_VENV:-$here/.venv}}
