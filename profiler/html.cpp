@@ -15,21 +15,7 @@
 #include "runtime/core/format.h"
 
 namespace reckon::profiler {
-namespace {
 
-constexpr std::array<std::string_view, kCategories> kCategoryColour{"#4e79a7", "#f28e2b", "#59a14f", "#e15759",
-                                                                    "#b07aa1", "#76b7b2", "#9c755f", "#bab0ac",
-                                                                    "#edc948"};
-constexpr std::array<std::string_view, kPhases> kPhaseColour{"#bab0ac", "#9c755f", "#4e79a7", "#edc948",
-                                                             "#f28e2b", "#e15759", "#59a14f", "#b07aa1"};
-// Long-lived bytes at the bottom.
-constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,
-                                                   Category::kv_cache,  Category::input,     Category::cast,      Category::saved,
-                                                   Category::workspace, Category::transient};
-constexpr double kWidth = 1100;
-constexpr int64_t kCurvePoints = 1000;
-
-// Names come from programs and files: none of them may become markup.
 std::string escaped(std::string_view text) {
   std::string out;
   for (char c : text) switch (c) {
@@ -53,6 +39,20 @@ std::string escaped(std::string_view text) {
     }
   return out;
 }
+
+namespace {
+
+constexpr std::array<std::string_view, kCategories> kCategoryColour{"#4e79a7", "#f28e2b", "#59a14f", "#e15759",
+                                                                    "#b07aa1", "#76b7b2", "#9c755f", "#bab0ac",
+                                                                    "#edc948"};
+constexpr std::array<std::string_view, kPhases> kPhaseColour{"#bab0ac", "#9c755f", "#4e79a7", "#edc948",
+                                                             "#f28e2b", "#e15759", "#59a14f", "#b07aa1"};
+// Long-lived bytes at the bottom.
+constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,
+                                                   Category::kv_cache,  Category::input,     Category::cast,      Category::saved,
+                                                   Category::workspace, Category::transient};
+constexpr double kWidth = 1100;
+constexpr int64_t kCurvePoints = 1000;
 
 std::string bytes_text(int64_t n) { return format_bytes(static_cast<double>(n)); }
 

@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "profiler/books.h"
 
@@ -13,5 +14,8 @@ namespace reckon::profiler {
 // the books.
 std::string to_html(const RunRecord& run, std::span<const Event> events);
 void write_html(const std::string& path, const RunRecord& run, std::span<const Event> events);
+
+// Names come from programs and files: none of them may become markup, in text or in an attribute.
+std::string escaped(std::string_view text);
 
 }  // namespace reckon::profiler

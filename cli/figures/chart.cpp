@@ -6,20 +6,17 @@
 #include <array>
 #include <cmath>
 
+#include "profiler/html.h"
+
 namespace reckon::cli {
 namespace {
+
+using profiler::escaped;
 
 constexpr double kWidth = 900, kHeight = 480, kLeft = 80, kRight = 240, kTop = 50, kBottom = 60;
 constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
 constexpr std::array<const char*, 8> kColours{"#4e79a7", "#f28e2b", "#59a14f", "#e15759",
                                               "#b07aa1", "#76b7b2", "#9c755f", "#edc948"};
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (char c : text)
-    c == '&' ? out += "&amp;" : c == '<' ? out += "&lt;" : c == '>' ? out += "&gt;" : out += c;
-  return out;
-}
 
 std::string label(double x, double y, const std::string& text, const char* anchor = "middle", int size = 13) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\">{}</text>\n", x, y,

@@ -7,9 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "profiler/file.h"
+#include "profiler/html.h"
 
 namespace reckon::cli {
 namespace {
+
+using profiler::escaped;
 
 using Json = nlohmann::ordered_json;
 
@@ -32,13 +35,6 @@ std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (char c : text) c == '"' ? out += "\"\"" : out += c;
   return out + "\"";
-}
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (char c : text)
-    c == '&' ? out += "&amp;" : c == '<' ? out += "&lt;" : c == '>' ? out += "&gt;" : out += c;
-  return out;
 }
 
 }  // namespace
