@@ -15,7 +15,6 @@
 #include "profiler/ledger.h"
 #include "profiler/report.h"
 #include "runtime/core/format.h"
-#include "runtime/scope.h"
 
 namespace reckon::cli {
 namespace {

@@ -8,7 +8,7 @@
 namespace reckon::models {
 
 KvCache::KvCache(Device& device, const QwenConfig& c, int64_t batch, int64_t capacity, DType dtype)
-    : batch_(batch), capacity_(capacity) {
+    : capacity_(capacity) {
   RECKON_CHECK(batch >= 1 && capacity >= 1,
                "a key/value cache needs room for at least one token of one sequence, got {} of {}", capacity,
                batch);

@@ -16,7 +16,6 @@ class KvCache {
   // layer.
   KvCache(Device& device, const QwenConfig& config, int64_t batch, int64_t capacity, DType dtype);
 
-  int64_t batch() const { return batch_; }
   int64_t length() const { return length_; }  // tokens held
   int64_t capacity() const { return capacity_; }
   // 2 x layers x batch x kv_heads x head_dim x tokens x bytes per element (2 L B K S D b).
@@ -34,7 +33,7 @@ class KvCache {
  private:
   Tensor held(const Tensor& of, int64_t tokens) const { return of.sliced(2, 0, tokens); }
 
-  int64_t batch_, capacity_, length_ = 0;
+  int64_t capacity_, length_ = 0;
   std::vector<Tensor> keys_, values_;
 };
 
