@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/devices.h"
 #include "cli/run_flags.h"
 #include "models/train/trainer.h"
 #include "profiler/audit.h"
@@ -15,8 +16,8 @@ struct AuditFlags : RunFlags {
   bool all = false;
 };
 
-std::vector<Event> events_of(const RunFlags& f, const models::RunOptions& options, DeviceKind kind) {
-  const auto device = f.make_device(kind);
+std::vector<Event> events_of(const RunFlags& f, const models::RunOptions& options, DeviceKind kind, DeviceSpec spec) {
+  const auto device = open_device(kind, std::move(spec), {parse_bytes(f.memory_limit, "--memory-limit"), f.check_nan});
   profiler::Ledger ledger;
   ledger.keep_events(true);
   device->add_sink(&ledger);
@@ -30,8 +31,11 @@ std::vector<Event> events_of(const RunFlags& f, const models::RunOptions& option
 }
 
 bool audit_one(const RunFlags& f, const models::RunOptions& options) {
-  const std::vector<Event> executed = events_of(f, options, DeviceKind::cpu);
-  const std::vector<Event> predicted = events_of(f, options, DeviceKind::meta);
+  // The dry run gets the very spec of the hardware that runs.
+  const DeviceKind kind = options.device == DeviceKind::cuda ? DeviceKind::cuda : DeviceKind::cpu;
+  const DeviceSpec spec = kind == DeviceKind::cuda ? open_device(kind, {})->spec() : f.device_spec();
+  const std::vector<Event> executed = events_of(f, options, kind, spec);
+  const std::vector<Event> predicted = events_of(f, options, DeviceKind::meta, spec);
   const profiler::AuditResult result = profiler::audit(predicted, executed);
   const profiler::BooksCheck books = profiler::check_books(executed);
   fmt::print("{:<10} dtype {:<4} checkpoint {:<9} fuse {:<5} {}{}\n", models::name_of(options.family), name_of(options.dtype),
@@ -68,7 +72,7 @@ void run(const AuditFlags& f) {
 
 void add_audit(CLI::App& app) {
   auto f = std::make_shared<AuditFlags>();
-  CLI::App* c = app.add_subcommand("audit", "Run on cpu and on meta and compare every event; check that the books close at every event");
+  CLI::App* c = app.add_subcommand("audit", "Run on cpu (or --device cuda) and on meta and compare every event; check that the books close at every event");
   add_run_flags(*c, *f, true);
   c->add_flag("--all", f->all, "Every dtype, checkpoint policy and fusion none/all");
   c->callback([f] { run(*f); });

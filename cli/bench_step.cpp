@@ -13,6 +13,7 @@
 #include "autograd/hook.h"
 #include "autograd/node.h"
 #include "cli/bench.h"
+#include "cli/devices.h"
 #include "models/data/safetensors.h"
 #include "models/parity/step.h"
 #include "models/train/optimizer.h"
@@ -72,7 +73,7 @@ bool reset_peak_rss() {
 class StepBench {
  public:
   explicit StepBench(const StepFlags& f)
-      : flags_(f), device_(device_kind_from_name(f.device), DeviceSpec::this_machine()) {
+      : flags_(f), owned_(open_device(device_kind_from_name(f.device), DeviceSpec::this_machine())), device_(*owned_) {
     autograd::install_hook();
     if (f.ledger == "on") device_.add_sink(&ledger_);
     settings_ = {dtype_from_name(f.dtype), device_kind_from_name(f.device),
@@ -234,7 +235,8 @@ class StepBench {
   }
 
   StepFlags flags_;
-  Device device_;
+  std::unique_ptr<Device> owned_;
+  Device& device_;
   profiler::Ledger ledger_;
   parity::Settings settings_;
   parity::Report report_;
@@ -336,7 +338,7 @@ void add_bench_step(CLI::App& bench) {
       ->capture_default_str();
   c->add_option("--residual", f->residual, "With --dtype bf16: residual streams in f32, or low: in bf16 too")
       ->capture_default_str();
-  c->add_option("--device", f->device, "cpu, or meta for the books alone")->capture_default_str();
+  c->add_option("--device", f->device, "cpu, cuda, or meta for the books alone")->capture_default_str();
   c->add_option("--checkpoint", f->checkpoint, "none, selective, sublayer or block")->capture_default_str();
   c->add_option("--fuse", f->fuse, "none, all, or a list of: " + models::FusionSet::names())
       ->capture_default_str();

@@ -16,6 +16,7 @@ void add_generate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_flops(CLI::App& app);
 void add_explain(CLI::App& app);
+void add_devices(CLI::App& app);
 // plan training-time, plan inference-cost: under the plan command.
 void add_estimates(CLI::App& plan);
 

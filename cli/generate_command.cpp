@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "cli/commands.h"
+#include "cli/devices.h"
 #include "cli/run_flags.h"
 #include "models/data/files.h"
 #include "models/qwen/decoder.h"
@@ -181,7 +182,8 @@ void check_flags(const GenerateFlags& f) {
   RECKON_CHECK(probe.good(), "cannot write '{}': its folder must exist and be writable", f.json);
 }
 
-void run(const GenerateFlags& f) {
+void run(GenerateFlags f) {
+  fall_back_to_cpu(f.device);
   check_flags(f);
   const DeviceKind kind = device_kind_from_name(f.device);
   const DType dtype = dtype_from_name(f.dtype);

@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   reckon::cli::add_bench(app);
   reckon::cli::add_flops(app);
   reckon::cli::add_explain(app);
+  reckon::cli::add_devices(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

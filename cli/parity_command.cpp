@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/devices.h"
 #include "models/parity/cases.h"
 
 namespace reckon::cli {
@@ -86,7 +87,7 @@ void add_parity(CLI::App& app) {
   c->add_option("--dtype", f->dtype, "f64, f32 or bf16 (matrix products in bf16, the rest in f32)")
       ->capture_default_str()
       ->check(CLI::IsMember({"f64", "f32", "bf16"}));
-  c->add_option("--device", f->device, "Where to run")->capture_default_str();
+  c->add_option("--device", f->device, "Where to run: cpu, cuda or meta")->capture_default_str();
   c->add_option("--checkpoint", f->checkpoint, "none, selective, sublayer or block")->capture_default_str();
   c->add_option("--fuse", f->fuse, "none, all, or names: " + models::FusionSet::names())->capture_default_str();
   c->add_option("--json", f->json, "Also write every comparison to this file");
@@ -95,6 +96,7 @@ void add_parity(CLI::App& app) {
     parity::Settings settings;
     settings.dtype = dtype_from_name(f->dtype);
     settings.device = device_kind_from_name(f->device);
+    settings.open_device = [kind = settings.device] { return open_device(kind, DeviceSpec::this_machine()); };
     settings.checkpoint = autograd::checkpoint_policy_from_name(f->checkpoint);
     settings.fuse = models::FusionSet::parse(f->fuse);
     const std::vector<fs::path> files = collect(f->paths);

@@ -1,9 +1,12 @@
 // reckon plan: peak, launches and FLOPs of a training step from a dry run, without data and without weights.
+#include <fmt/ranges.h>
+
 #include <chrono>
 #include <iostream>
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/devices.h"
 #include "cli/run_flags.h"
 #include "models/af3/config.h"
 #include "models/evoformer/config.h"
@@ -14,6 +17,8 @@
 #include "profiler/ledger.h"
 #include "profiler/report.h"
 #include "runtime/core/format.h"
+#include "runtime/cpu/threads.h"
+#include "runtime/cuda_plugin.h"
 
 namespace reckon::cli {
 namespace {
@@ -44,12 +49,29 @@ std::string parameter_formula(const models::RunOptions& o, int64_t counted) {
                      format_count(c.blocks * c.n_parameters_per_block()), format_count(c.n_parameters_per_block()));
 }
 
+// What the plan is for: the hardware of --spec, else this machine's CPU, or with --device cuda its GPU.
+DeviceSpec spec_of(const PlanFlags& f) {
+  if (f.threads != 0) set_cpu_threads(f.threads);
+  const DeviceKind kind = device_kind_from_name(f.device);
+  if (!f.spec.empty()) {
+    DeviceSpec spec = DeviceSpec::named_or_file(f.spec);
+    RECKON_CHECK(kind != DeviceKind::cuda || spec.kind == kind, "--device cuda and --spec {} do not agree: that is a {}", f.spec, name_of(spec.kind));
+    return spec;
+  }
+  if (kind != DeviceKind::cuda) return DeviceSpec::this_machine();
+  const CudaResult cuda = open_cuda();
+  RECKON_CHECK(cuda.backend, "plan --device cuda needs --spec here ({}, or a JSON file): {}", fmt::join(DeviceSpec::names_of_shipped(), ", "),
+               cuda.why);
+  return cuda.backend->spec();
+}
+
 void run(PlanFlags f) {
   RECKON_CHECK(f.report == "full" || f.report == "summary", "--report must be full or summary, got '{}'", f.report);
+  const DeviceSpec spec = spec_of(f);
   f.device = "meta";
   const models::RunOptions options = f.resolve(2);
   const auto begin = std::chrono::steady_clock::now();
-  const auto device = f.make_device(DeviceKind::meta);
+  const auto device = open_device(DeviceKind::meta, spec, {parse_bytes(f.memory_limit, "--memory-limit")});
   profiler::Ledger ledger;
   device->add_sink(&ledger);
   std::string parameters;

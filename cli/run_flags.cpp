@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "cli/devices.h"
 #include "runtime/cpu/isa.h"
 #include "runtime/cpu/threads.h"
 
@@ -73,13 +74,11 @@ models::RunOptions RunFlags::resolve(int64_t default_steps) const {
 
 DeviceSpec RunFlags::device_spec() const {
   if (threads != 0) set_cpu_threads(threads);
-  if (spec.empty()) return DeviceSpec::this_machine();
-  RECKON_CHECK(device == "meta", "--spec describes hardware to imitate and needs --device meta, got --device {}", device);
-  return DeviceSpec::from_json_file(spec);
+  return spec_from_flags(spec, device);
 }
 
 std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind) const {
-  return std::make_unique<Device>(kind, device_spec(), DeviceOptions{parse_bytes(memory_limit, "--memory-limit"), check_nan});
+  return open_device(kind, device_spec(), {parse_bytes(memory_limit, "--memory-limit"), check_nan});
 }
 
 void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
@@ -116,7 +115,7 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
   app.add_option("--head-dtype", f.head_dtype, "f32, bf16 or f16: products of the distogram and confidence heads")->capture_default_str()->group(step);
 
   auto* toggles = "Toggles (what changes memory)";
-  app.add_option("--device", f.device, "cpu: run; meta: the same code without data, event for event")->capture_default_str()->group(toggles);
+  app.add_option("--device", f.device, "cpu: run; cuda: run on an NVIDIA GPU; meta: the same code without data, event for event")->capture_default_str()->group(toggles);
   app.add_option("--dtype", f.dtype, "f32; bf16 or f16: matrix products in that type, parameters and norms in f32 (f16 with loss scaling)")
       ->capture_default_str()->group(toggles);
   app.add_option("--residual", f.residual, "With --dtype bf16 or f16: residual streams in f32, or low: in that type (half the bytes between blocks, one rounding per branch)")
@@ -126,7 +125,7 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
                  "sublayer: each residual branch; block: each block")
       ->capture_default_str()->group(toggles);
   app.add_option("--fuse", f.fuse, "none, all, or a list of: " + models::FusionSet::names())->capture_default_str()->group(toggles);
-  app.add_option("--spec", f.spec, "meta only: JSON file with the hardware to imitate (threads, granularity, segments, peak FLOP/s)")->group(toggles);
+  app.add_option("--spec", f.spec, spec_help())->group(toggles);
   app.add_option("--memory-limit", f.memory_limit, "Bytes the arena may reserve, such as 512MiB; 0: no limit")->capture_default_str()->group(toggles);
   app.add_flag("--check-nan", f.check_nan, "Stop at the first op that makes NaN or infinity and name it (reads every output)")->group(toggles);
   app.add_option("--threads", f.threads, "CPU threads; 0: all this process may use")->capture_default_str()->group(toggles);

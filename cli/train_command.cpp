@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/devices.h"
 #include "cli/machine.h"
 #include "cli/run_flags.h"
 #include "models/train/checkpoint_file.h"
@@ -75,7 +76,8 @@ void check_writable(const std::string& path) {
                "cannot write '{}': its folder must exist and be writable, and it must not be a folder itself", path);
 }
 
-void run(const TrainFlags& f) {
+void run(TrainFlags f) {
+  fall_back_to_cpu(f.device);
   RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
   RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none", "--report must be full, summary or none, got '{}'", f.report);
   RECKON_CHECK(f.save_every >= 0, "--save-every must not be negative, got {}", f.save_every);
@@ -89,7 +91,7 @@ void run(const TrainFlags& f) {
                f.export_dtype);
   if (!f.export_to.empty()) {
     RECKON_CHECK(options.family == models::Family::qwen, "--export writes a Hugging Face folder, which {} has no form for: use --out", f.family);
-    RECKON_CHECK(options.device == DeviceKind::cpu, "--export needs values, and --device {} has none", f.device);
+    RECKON_CHECK(options.device != DeviceKind::meta, "--export needs values, and --device {} has none", f.device);
     std::error_code ec;
     std::filesystem::create_directories(f.export_to, ec);
     RECKON_CHECK(!ec && access(f.export_to.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.export_to);

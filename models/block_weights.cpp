@@ -157,7 +157,7 @@ LoadedBlocks load_block_weights(const BlockWeightsOptions& o, const ParameterSet
   const Fit& fit = fits[0];
   for (const NamedParameter& p : parameters.all()) {
     const auto source = fit.sources.find(p.name);
-    if (source == fit.sources.end() || !p.tensor.device().arena().source().readable_by_host()) continue;
+    if (source == fit.sources.end() || !p.tensor.device().executes()) continue;
     fill_parameter(*source->second.view, source->second.first, p.tensor);
   }
   return {fit.code, fit.prefix, fit.n_tensors};

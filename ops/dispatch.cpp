@@ -13,6 +13,8 @@ struct Recorder {
   const OpDef& op;
   const Plan& plan;
   size_t made = 0;
+
+  static void note(void* recorder, int index);
 };
 
 thread_local CallHook hook = nullptr;
@@ -75,12 +77,13 @@ void check_outputs_finite(const OpDef& op, const TensorList& outputs, std::span<
     const Tensor& t = outputs[i];
     if (!is_compute_type(t.dtype()) || !t.contiguous()) continue;
     const int64_t n = t.numel();
+    const std::vector<std::byte> host = t.to_host();
     bool good = true;
     switch (t.dtype()) {
-      case DType::f32: good = all_finite(t.data<float>(), n, [](float v) { return v; }); break;
-      case DType::f64: good = all_finite(t.data<double>(), n, [](double v) { return v; }); break;
-      case DType::bf16: good = all_finite(t.data<bf16>(), n, [](bf16 v) { return to_f32(v); }); break;
-      default: good = all_finite(t.data<f16>(), n, [](f16 v) { return to_f32(v); });
+      case DType::f32: good = all_finite(reinterpret_cast<const float*>(host.data()), n, [](float v) { return v; }); break;
+      case DType::f64: good = all_finite(reinterpret_cast<const double*>(host.data()), n, [](double v) { return v; }); break;
+      case DType::bf16: good = all_finite(reinterpret_cast<const bf16*>(host.data()), n, [](bf16 v) { return to_f32(v); }); break;
+      default: good = all_finite(reinterpret_cast<const f16*>(host.data()), n, [](f16 v) { return to_f32(v); });
     }
     RECKON_CHECK(good, "op '{}' in module '{}' (phase {}, step {}) made NaN or infinity in output {} {}; its inputs were {}",
                  op.name, name_of(context().module), name_of(context().phase), context().step, i, describe(t),
@@ -129,21 +132,55 @@ void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorLis
     f64 |= t.dtype() == DType::f64;
   }
   const DeviceSpec& spec = recorder.device.spec();
-  KernelArgs args{in_args.data(), static_cast<int>(in_args.size()), out_args.data(), static_cast<int>(out_args.size()),
-                  workspaces.data(), attrs, spec.threads, spec.isa_level, &recorder};
+  Backend* backend = recorder.device.backend();
+  KernelArgs args{.in = in_args.data(), .n_in = static_cast<int>(in_args.size()), .out = out_args.data(),
+                  .n_out = static_cast<int>(out_args.size()), .workspace = workspaces.data(), .attrs = attrs,
+                  .threads = spec.threads, .isa_level = spec.isa_level, .stream = backend ? backend->stream() : nullptr,
+                  .context = backend ? backend->context() : nullptr, .recorder = &recorder, .note_launch = Recorder::note};
+  if (backend) {
+    const DeviceKernel kernel = backend->kernel(op.name);
+    RECKON_CHECK(kernel, "op '{}' has no kernel on {} for ({})", op.name, backend->name(), describe_inputs(inputs));
+    backend->begin_op(recorder.device.next_call(), op.name, name_of(context().module));
+    try {
+      kernel(args);
+    } catch (const std::exception& e) {
+      backend->end_op();
+      throw Error(fmt::format("{}\n  in op '{}' of module '{}' (phase {}) on {} with inputs ({})", e.what(), op.name,
+                              name_of(context().module), name_of(context().phase), backend->name(), describe_inputs(inputs)));
+    }
+    backend->end_op();
+    return;
+  }
   const KernelFn kernel = f64 ? op.reference : op.cpu.level[std::min(spec.isa_level, 2)];
   RECKON_CHECK(kernel, "op '{}' has no {} kernel for ({})", op.name, f64 ? "f64" : "cpu", describe_inputs(inputs));
   kernel(args);
 }
 
-}  // namespace
-
-void KernelArgs::launch(int index) {
+void Recorder::note(void* recorder, int index) {
   auto& r = *static_cast<Recorder*>(recorder);
   RECKON_CHECK(r.made == static_cast<size_t>(index) && r.made < r.plan.launches.size(),
                "op '{}' made launch {} as number {}, but its plan has {} launches", r.op.name, index, r.made, r.plan.launches.size());
   const LaunchSpec& planned = r.plan.launches[r.made++];
   r.device.note_launch(planned.kind, intern(planned.name));
+}
+
+// A GPU computes in f32, bf16 and f16: f64 is for references.
+void check_gpu_types(const OpDef& op, std::span<const Tensor> inputs) {
+  for (const Tensor& t : inputs)
+    RECKON_CHECK(!t.defined() || t.dtype() != DType::f64, "op '{}' on a GPU got {}: expected f32, bf16 or f16 (f64 runs on the cpu)",
+                 op.name, describe(t));
+}
+
+}  // namespace
+
+Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec, uint32_t needs_grad) {
+  const PlanContext c{inputs, attrs.get(), spec, needs_grad};
+  Plan plan = op.plan(c);
+  if (spec.kind == DeviceKind::cuda) {
+    check_gpu_types(op, inputs);
+    if (op.gpu_plan) op.gpu_plan(c, plan);
+  }
+  return plan;
 }
 
 TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, uint32_t needs_grad, Plan* used) {
@@ -152,7 +189,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
   context().op = intern(op.name);
   Plan plan;
   try {
-    plan = op.plan({inputs, attrs.get(), device.spec(), needs_grad});
+    plan = plan_of(op, inputs, attrs, device.spec(), needs_grad);
   } catch (const OutOfMemory&) {
     throw;
   } catch (const Error& e) {
@@ -199,10 +236,6 @@ TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr&
 
 void set_call_hook(CallHook h) { hook = h; }
 CallHook call_hook() { return hook; }
-
-Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec, uint32_t needs_grad) {
-  return op.plan({inputs, attrs.get(), spec, needs_grad});
-}
 
 const OpDef& op_by_name(std::string_view name) {
   for (const OpDef* op : all_ops())

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "runtime/core/dtype.h"
-#include "runtime/core/shape.h"
+#include "runtime/core/rank.h"
 
 namespace reckon::ops {
 
@@ -45,10 +45,13 @@ struct KernelArgs {
   const Attrs* attrs = nullptr;
   int threads = 1;
   int isa_level = 0;
-  void* recorder = nullptr;  // dispatch's; only `launch` uses it
+  void* stream = nullptr;    // of a GPU: where the work is queued
+  void* context = nullptr;   // of a GPU: what library calls need (handles)
+  void* recorder = nullptr;  // dispatch's; only `launch` uses these two
+  void (*note_launch)(void* recorder, int index) = nullptr;
 
   // The launch door, as seen from a kernel.
-  void launch(int index);
+  void launch(int index) const { note_launch(recorder, index); }
   template <class A>
   RECKON_INLINE const A& as() const {
     return static_cast<const A&>(*attrs);

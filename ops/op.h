@@ -86,6 +86,8 @@ struct BackwardContext {
 using PlanFn = Plan (*)(const PlanContext&);
 using BackwardFn = TensorList (*)(BackwardContext&);  // one per input, undefined where not needed
 using KernelFn = void (*)(KernelArgs&);
+// Rewrites the launches and workspaces of a plan for a GPU. Outputs, saves and cost are the op's and stay.
+using GpuPlanFn = void (*)(const PlanContext&, Plan&);
 
 // The same kernel compiled for x86-64, -v3 and -v4; see RECKON_CPU_KERNEL in ops/kernel_args.h.
 struct CpuKernel {
@@ -175,6 +177,7 @@ struct OpDef {
   uint32_t low_inputs = ~0u;
   Recompute recompute = Recompute::dear;
   std::vector<OpCase> (*cases)() = nullptr;
+  GpuPlanFn gpu_plan = nullptr;  // null: launches and workspaces as on the CPU. The kernels lie in the folder's .cu
 };
 
 // All registered ops, in the order of ops/CMakeLists.txt. Generated: nothing registers itself.
@@ -196,7 +199,7 @@ using CallHook = TensorList (*)(const OpDef&, std::span<const Tensor>, const Att
 void set_call_hook(CallHook hook);  // of this thread; null removes it
 CallHook call_hook();
 
-// The plan dispatch would use; for tests and for autograd.
+// The plan dispatch uses, for the kind of device that `spec` describes; for tests and for autograd.
 Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec, uint32_t needs_grad);
 
 }  // namespace reckon::ops

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 
 #include "runtime/core/error.h"
 #include "runtime/scope.h"
@@ -9,20 +10,42 @@
 namespace reckon {
 namespace {
 
-std::unique_ptr<MemorySource> source_for(DeviceKind kind) {
-  RECKON_CHECK(kind != DeviceKind::cuda, "device cuda is not part of this build: expected cpu or meta");
+std::unique_ptr<MemorySource> source_for(DeviceKind kind, Backend* backend) {
+  if (backend) return backend->make_source();
   return kind == DeviceKind::meta ? make_fake_source() : make_host_source();
 }
 
 }  // namespace
 
-Device::Device(DeviceKind kind, DeviceSpec spec, DeviceOptions options)
-    : kind_(kind), spec_(std::move(spec)), options_(options) {
-  arena_ = std::make_unique<Arena>(source_for(kind), spec_.memory, [this](Event& e) { emit(e); });
+Device::Device(DeviceKind kind, DeviceSpec spec, DeviceOptions options, std::unique_ptr<Backend> backend)
+    : kind_(kind), spec_(std::move(spec)), options_(options), backend_(std::move(backend)) {
+  RECKON_CHECK((kind == DeviceKind::cuda) == (backend_ != nullptr), "a device of kind {} {} a backend", name_of(kind),
+               backend_ ? "takes no" : "needs");
+  RECKON_CHECK(kind != DeviceKind::cuda || spec_.kind == DeviceKind::cuda, "a cuda device needs a spec of kind cuda, got '{}' of kind {}",
+               spec_.name, name_of(spec_.kind));
+  arena_ = std::make_unique<Arena>(source_for(kind, backend_.get()), spec_.memory, [this](Event& e) { emit(e); });
   arena_->set_limit(options_.memory_limit_bytes);
 }
 
 Device::~Device() = default;
+
+void Device::copy_from_host(std::byte* to, const void* from, size_t bytes) {
+  RECKON_CHECK(executes(), "a meta device has no memory to write to");
+  if (bytes == 0) return;
+  if (backend_) backend_->copy_from_host(to, from, bytes);
+  else std::memcpy(to, from, bytes);
+}
+
+void Device::copy_to_host(void* to, const std::byte* from, size_t bytes) {
+  RECKON_CHECK(executes(), "a meta device has no memory to read from: a dry run must not depend on values");
+  if (bytes == 0) return;
+  if (backend_) backend_->copy_to_host(to, from, bytes);
+  else std::memcpy(to, from, bytes);
+}
+
+void Device::synchronize() {
+  if (backend_) backend_->synchronize();
+}
 
 void Device::add_sink(EventSink* sink) { sinks_.push_back(sink); }
 void Device::remove_sink(EventSink* sink) { std::erase(sinks_, sink); }

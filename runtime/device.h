@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "runtime/backend.h"
 #include "runtime/device_spec.h"
 #include "runtime/event.h"
 #include "runtime/memory/arena.h"
@@ -18,7 +19,8 @@ struct DeviceOptions {
 
 class Device {
  public:
-  Device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {});
+  // cuda needs a backend; cpu and meta have none.
+  Device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {}, std::unique_ptr<Backend> backend = nullptr);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -27,8 +29,14 @@ class Device {
   bool executes() const { return kind_ != DeviceKind::meta; }
   const DeviceSpec& spec() const { return spec_; }
   const DeviceOptions& options() const { return options_; }
+  Backend* backend() { return backend_.get(); }  // null on cpu and meta
   Arena& arena() { return *arena_; }
   const Arena& arena() const { return *arena_; }
+
+  // Copies between the host and this device's memory; Error on meta, which has no data.
+  void copy_from_host(std::byte* to, const void* from, size_t bytes);
+  void copy_to_host(void* to, const std::byte* from, size_t bytes);
+  void synchronize();  // waits for the work queued so far
 
   // Sinks see every event from then on, in order. A sink must stay alive until removed.
   void add_sink(EventSink* sink);
@@ -43,14 +51,16 @@ class Device {
   void begin_step(int64_t step);
   void end_step();
   int64_t n_launches() const { return n_launches_; }
+  int64_t next_call() { return ++n_calls_; }  // numbers the op calls of this device from 1
 
  private:
   DeviceKind kind_;
   DeviceSpec spec_;
   DeviceOptions options_;
   std::vector<EventSink*> sinks_;
+  std::unique_ptr<Backend> backend_;
   std::unique_ptr<Arena> arena_;
-  int64_t n_launches_ = 0;
+  int64_t n_launches_ = 0, n_calls_ = 0;
 };
 
 }  // namespace reckon

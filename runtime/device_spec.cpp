@@ -11,6 +11,7 @@
 #include "runtime/core/error.h"
 #include "runtime/cpu/isa.h"
 #include "runtime/cpu/threads.h"
+#include "runtime/shipped_specs.h"
 
 namespace reckon {
 namespace {
@@ -59,8 +60,8 @@ std::string_view name_of(DeviceKind k) {
 DeviceKind device_kind_from_name(std::string_view name) {
   if (name == "cpu") return DeviceKind::cpu;
   if (name == "meta") return DeviceKind::meta;
-  RECKON_CHECK(name != "cuda", "device cuda is not part of this build: expected cpu or meta");
-  raise_error(fmt::format("unknown device '{}': expected cpu or meta", name));
+  if (name == "cuda") return DeviceKind::cuda;
+  raise_error(fmt::format("unknown device '{}': expected cpu, cuda or meta", name));
 }
 
 DeviceSpec DeviceSpec::this_machine() {
@@ -70,6 +71,30 @@ DeviceSpec DeviceSpec::this_machine() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   spec.memory_bytes = pages > 0 && page > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page) : 0;
   return spec;
+}
+
+DeviceSpec DeviceSpec::gpu() {
+  DeviceSpec spec;
+  spec.kind = DeviceKind::cuda;
+  spec.name = "cuda";
+  spec.memory.granularity = 512;
+  spec.library_workspace_bytes = size_t{32} << 20;
+  return spec;
+}
+
+std::vector<std::string> DeviceSpec::names_of_shipped() {
+  std::vector<std::string> names;
+  for (const ShippedSpec& s : shipped_specs()) names.emplace_back(s.name);
+  return names;
+}
+
+DeviceSpec DeviceSpec::named_or_file(const std::string& text) {
+  for (const ShippedSpec& s : shipped_specs())
+    if (text == s.name) return from_json_text(std::string(s.json), text);
+  std::ifstream in(text);
+  RECKON_CHECK(in.good(), "no hardware spec is called '{}' and no such file can be read: expected {} or a JSON file", text,
+               fmt::join(names_of_shipped(), ", "));
+  return from_json_file(text);
 }
 
 DeviceSpec DeviceSpec::from_json_file(const std::string& path) {
@@ -88,16 +113,28 @@ DeviceSpec DeviceSpec::from_json_text(const std::string& text, const std::string
     raise_error(fmt::format("{} is not JSON: {}", path, e.what()));
   }
   RECKON_CHECK(j.is_object(), "{}: expected a JSON object with the fields of a hardware spec", path);
-  static const std::set<std::string> known{"name",        "kind",          "threads",       "isa_level",     "granularity",
-                                           "small_limit", "small_segment", "large_segment", "segment_round", "memory_bytes",
-                                           "bytes_per_second", "peak_flops", "peak_source"};
+  static const std::set<std::string> known{
+      "name",          "kind",          "threads",       "isa_level",    "compute_capability", "multiprocessors", "shared_bytes_per_block",
+      "library_workspace_bytes", "granularity", "small_limit", "small_segment", "large_segment", "segment_round", "memory_bytes",
+      "bytes_per_second", "peak_flops", "peak_source"};
   for (const auto& [key, value] : j.items())
     RECKON_CHECK(known.count(key), "{}: unknown field '{}'; known fields: {}", path, key, fmt::join(known, ", "));
 
-  DeviceSpec spec = this_machine();
-  spec.name = field<std::string>(j, path, "name", path);
   const auto kind = field<std::string>(j, path, "kind", "cpu");
-  RECKON_CHECK(kind == "cpu", "{}: kind '{}' cannot be imitated by this build: expected cpu", path, kind);
+  RECKON_CHECK(kind == "cpu" || kind == "cuda", "{}: kind '{}' cannot be imitated: expected cpu or cuda", path, kind);
+  DeviceSpec spec = kind == "cuda" ? gpu() : this_machine();
+  spec.name = field<std::string>(j, path, "name", path);
+  if (kind == "cuda") {
+    for (const char* name : {"compute_capability", "multiprocessors", "shared_bytes_per_block"})
+      RECKON_CHECK(j.contains(name), "{}: a spec of kind cuda needs the field '{}'", path, name);
+    spec.compute_capability = field<int>(j, path, "compute_capability", 0);
+    spec.multiprocessors = field<int>(j, path, "multiprocessors", 0);
+    spec.shared_bytes_per_block = field<size_t>(j, path, "shared_bytes_per_block", 0);
+    spec.library_workspace_bytes = field<size_t>(j, path, "library_workspace_bytes", spec.library_workspace_bytes);
+    RECKON_CHECK(spec.compute_capability >= 80 && spec.multiprocessors >= 1 && spec.shared_bytes_per_block >= 48 * 1024,
+                 "{}: expected compute_capability >= 80 (bf16 tensor cores), multiprocessors >= 1 and shared_bytes_per_block >= 49152, got {}, {} and {}",
+                 path, spec.compute_capability, spec.multiprocessors, spec.shared_bytes_per_block);
+  }
   spec.threads = field<int>(j, path, "threads", spec.threads);
   spec.isa_level = field<int>(j, path, "isa_level", spec.isa_level);
   RECKON_CHECK(spec.threads >= 1 && spec.threads <= 4096, "{}: threads must be 1 to 4096, got {}", path, spec.threads);
@@ -130,6 +167,10 @@ std::string DeviceSpec::to_json() const {
               {"kind", std::string(name_of(kind))},
               {"threads", threads},
               {"isa_level", isa_level},
+              {"compute_capability", compute_capability},
+              {"multiprocessors", multiprocessors},
+              {"shared_bytes_per_block", shared_bytes_per_block},
+              {"library_workspace_bytes", library_workspace_bytes},
               {"granularity", memory.granularity},
               {"small_limit", memory.small_limit},
               {"small_segment", memory.small_segment},

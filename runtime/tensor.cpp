@@ -113,7 +113,7 @@ Tensor Tensor::from_host(Device& device, const Shape& shape, DType dtype, const 
   Tensor t = empty(device, shape, dtype, category, label);
   RECKON_CHECK(bytes == t.bytes(), "host data for {} has {} bytes, expected {}", describe(t), bytes, t.bytes());
   device.note_launch(LaunchKind::copy, intern("host_to_device"));
-  if (t.storage()->device().arena().source().readable_by_host()) std::memcpy(t.raw(), data, bytes);
+  if (device.executes()) device.copy_from_host(t.address(), data, bytes);
   return t;
 }
 
@@ -127,15 +127,35 @@ Tensor Tensor::reshaped(const Shape& shape) const {
 std::byte* Tensor::raw() const {
   RECKON_CHECK(defined(), "read of an undefined tensor in module '{}'", name_of(context().module));
   RECKON_CHECK(device().arena().source().readable_by_host(),
-               "tensor {} lives on {} and has no data to read (op '{}', module '{}'): a dry run must not depend on values",
-               describe(*this), name_of(device().kind()), name_of(context().op), name_of(context().module));
+               "tensor {} lives on {} and {} (op '{}', module '{}')", describe(*this), name_of(device().kind()),
+               device().executes() ? "the host cannot follow its address: copy it first"
+                                   : "has no data to read: a dry run must not depend on values",
+               name_of(context().op), name_of(context().module));
   return address();
 }
 
 void Tensor::copy_to_host(void* out, size_t bytes) const {
   RECKON_CHECK(contiguous() && bytes == this->bytes(), "copy to host needs a contiguous tensor of {} bytes, got {}", bytes,
                describe(*this));
-  std::memcpy(out, raw(), bytes);
+  device().copy_to_host(out, address(), bytes);
+}
+
+void Tensor::copy_from_host(const void* data, size_t bytes) const {
+  RECKON_CHECK(contiguous() && bytes == this->bytes(), "copy from the host needs a contiguous tensor of {} bytes, got {}", bytes,
+               describe(*this));
+  device().copy_from_host(address(), data, bytes);
+}
+
+std::span<const std::byte> Tensor::host_bytes(std::vector<std::byte>& copy) const {
+  if (contiguous() && device().arena().source().readable_by_host()) return {address(), bytes()};
+  copy = to_host();
+  return copy;
+}
+
+std::vector<std::byte> Tensor::to_host() const {
+  std::vector<std::byte> out(bytes());
+  copy_to_host(out.data(), out.size());
+  return out;
 }
 
 std::string describe(const Tensor& t) {

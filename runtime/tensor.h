@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "runtime/core/dtype.h"
 #include "runtime/core/shape.h"
@@ -68,7 +69,7 @@ class Tensor {
   Tensor expanded(const Shape& shape) const { return with_layout(layout_.expanded(shape)); }
   Tensor reshaped(const Shape& shape) const;  // Error when it needs a copy
 
-  // First element, for the host. Error on meta ("there is no data").
+  // First element, for the host. Error where the host cannot read: on meta ("there is no data") and on a GPU.
   std::byte* raw() const;
   template <class T>
   T* data() const {
@@ -76,7 +77,12 @@ class Tensor {
   }
   // First element's address without the right to follow it.
   std::byte* address() const { return storage_->data() + layout_.offset * static_cast<int64_t>(size_of(dtype_)); }
-  void copy_to_host(void* out, size_t bytes) const;  // contiguous tensors
+  // Whole contiguous tensors, on any device that has data.
+  void copy_to_host(void* out, size_t bytes) const;
+  void copy_from_host(const void* data, size_t bytes) const;
+  std::vector<std::byte> to_host() const;
+  // Its bytes for reading: where they lie when the host can follow the address, else copied into `copy`.
+  std::span<const std::byte> host_bytes(std::vector<std::byte>& copy) const;
 
   const std::shared_ptr<GradMeta>& grad_meta() const { return grad_; }
   void set_grad_meta(std::shared_ptr<GradMeta> meta) { grad_ = std::move(meta); }

@@ -52,17 +52,16 @@ void fill_parameter(const data::TensorView& from, int64_t first, const Tensor& t
   const size_t width = data::size_of(from.dtype), n = static_cast<size_t>(to.numel());
   const std::byte* bytes = from.bytes.data() + width * static_cast<size_t>(first);
   if (data::stored_type(to.dtype()) == from.dtype) {
-    std::memcpy(to.raw(), bytes, width * n);
-  } else if (to.dtype() == DType::f32) {
-    float* out = to.data<float>();
-    for (size_t i = 0; i < n; ++i) out[i] = value_at(bytes + width * i, from.dtype);
+    to.copy_from_host(bytes, width * n);
   } else {
-    constexpr size_t kPiece = 4096;
-    float piece[kPiece];
-    for (size_t at = 0; at < n; at += kPiece) {
-      const size_t m = std::min(kPiece, n - at);
-      for (size_t i = 0; i < m; ++i) piece[i] = value_at(bytes + width * (at + i), from.dtype);
-      narrow(piece, to.dtype(), {to.raw() + 2 * at, 2 * m});
+    std::vector<float> values(n);
+    for (size_t i = 0; i < n; ++i) values[i] = value_at(bytes + width * i, from.dtype);
+    if (to.dtype() == DType::f32) {
+      to.copy_from_host(values.data(), n * sizeof(float));
+    } else {
+      std::vector<std::byte> narrowed(2 * n);
+      narrow(values.data(), to.dtype(), narrowed);
+      to.copy_from_host(narrowed.data(), narrowed.size());
     }
   }
   to.storage()->bump_version();

@@ -3,6 +3,7 @@
 // anything else is a problem. Called by the runners of this room.
 #pragma once
 
+#include <functional>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,8 @@ struct Settings {
   DeviceKind device = DeviceKind::cpu;
   autograd::CheckpointPolicy checkpoint = autograd::CheckpointPolicy::none;
   models::FusionSet fuse;
+  // Opens the device of each case; null: cpu or meta of this machine.
+  std::function<std::unique_ptr<Device>()> open_device;
 };
 
 // How far two tensors are apart.

@@ -59,7 +59,7 @@ void ModuleRun::load_parameters() {
     RECKON_CHECK(t->shape() == file.shape(full), "{} is {} in the file, {} here", full,
                  to_string(file.shape(full)), to_string(t->shape()));
     const Tensor values = file.upload(full, storage);
-    if (file.executes()) std::memcpy(t->raw(), values.raw(), t->bytes());
+    if (file.executes()) t->copy_from_host(values.to_host().data(), t->bytes());
   }
   for (const auto& p : parameters.all())
     RECKON_CHECK(theirs_.count(p.name), "the file has no parameter for '{}'", p.name);

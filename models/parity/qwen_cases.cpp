@@ -82,7 +82,7 @@ struct ModelRun {
       RECKON_CHECK(c.shape(name) == p.tensor.shape(), "{} is {} in the file, {} here", name,
                    to_string(c.shape(name)), to_string(p.tensor.shape()));
       const Tensor values = c.upload(name, storage);
-      if (c.executes()) std::memcpy(p.tensor.raw(), values.raw(), p.tensor.bytes());
+      if (c.executes()) p.tensor.copy_from_host(values.to_host().data(), p.tensor.bytes());
     }
   }
 };

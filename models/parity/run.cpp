@@ -20,8 +20,9 @@ Report run_file(const std::filesystem::path& path, const Settings& settings) {
       run_json_case(path, settings, report);
       return report;
     }
-    Device device(settings.device, DeviceSpec::this_machine());
-    Case c(path, settings, device, report);
+    const std::unique_ptr<Device> device =
+        settings.open_device ? settings.open_device() : std::make_unique<Device>(settings.device, DeviceSpec::this_machine());
+    Case c(path, settings, *device, report);
     run_case(c);
     c.finish();
   } catch (const Error& e) {

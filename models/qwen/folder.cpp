@@ -25,7 +25,7 @@ constexpr const char* kTokenizerFiles[] = {
 std::vector<int64_t> shape_of(const Tensor& t) { return {t.shape().begin(), t.shape().end()}; }
 
 bool readable(const Qwen& model) {
-  return model.parameters().all().at(0).tensor.device().arena().source().readable_by_host();
+  return model.parameters().all().at(0).tensor.device().executes();
 }
 
 bool has_weights(const fs::path& folder) {
@@ -172,17 +172,22 @@ void export_folder(const fs::path& folder, const Qwen& model, const ExportOption
   data::SafetensorsWriter writer;
   writer.set_metadata("format", "pt");
   Tensor current;  // one merged weight at a time
+  std::vector<std::byte> copy;
+  std::span<const std::byte> bytes;
   for (const NamedParameter& p : model.parameters().all()) {
     if (model.is_adapter(p.name)) continue;
     RECKON_CHECK(p.tensor.dtype() == DType::f32, "only f32 parameters are exported, '{}' is {}", p.name,
                  describe(p.tensor));
     writer.add(theirs(p.name), data::stored_type(options.dtype), shape_of(p.tensor),
                [&, &p = p](uint64_t offset, std::span<std::byte> out) {
-                 if (offset == 0) current = model.merged(p);
+                 if (offset == 0) {
+                   current = model.merged(p);
+                   bytes = current.host_bytes(copy);
+                 }
                  if (options.dtype == DType::f32)
-                   std::memcpy(out.data(), current.raw() + offset, out.size());
+                   std::memcpy(out.data(), bytes.data() + offset, out.size());
                  else
-                   narrow(current.data<float>() + offset / 2, options.dtype, out);
+                   narrow(reinterpret_cast<const float*>(bytes.data()) + offset / 2, options.dtype, out);
                });
   }
   // A stale index would win over the new file for other readers; shards of an earlier export are refused

@@ -24,8 +24,10 @@ std::string base_fingerprint(const ParameterSet& parameters) {
     if (p.tensor.requires_grad()) continue;
     hash = data::fnv1a(p.name + reckon::describe(p.tensor), hash);
     const size_t size = size_of(p.tensor.dtype()), n = p.tensor.bytes() / size, stride = std::max<size_t>(1, n / 64);
+    std::vector<std::byte> copy;
+    const std::span<const std::byte> host = p.tensor.host_bytes(copy);
     for (size_t i = 0; i < n; i += stride)
-      hash = data::fnv1a(std::string_view(reinterpret_cast<const char*>(p.tensor.raw()) + i * size, size), hash);
+      hash = data::fnv1a(std::string_view(reinterpret_cast<const char*>(host.data()) + i * size, size), hash);
   }
   return fmt::format("{:016x}", hash);
 }
@@ -42,7 +44,7 @@ void fill_from(const data::SafetensorsFile& file, const std::string& name, const
   RECKON_CHECK(v.shape == shape_of(t) && data::runtime_type(v.dtype) == t.dtype(),
                "{}: tensor '{}' is {} [{}], this run needs {}", file.file_name(), name, data::name_of(v.dtype),
                fmt::join(v.shape, ", "), reckon::describe(t));
-  std::memcpy(t.raw(), v.bytes.data(), v.bytes.size());
+  t.copy_from_host(v.bytes.data(), v.bytes.size());
   t.storage()->bump_version();
 }
 
@@ -67,7 +69,11 @@ void save_checkpoint(const std::filesystem::path& path, const RunOptions& option
   for (const auto& [key, value] : options.describe())
     if (kMustAgree.count(key)) writer.set_metadata("run." + key, value);
   const auto add = [&](const std::string& name, const Tensor& t) {
-    writer.add(name, data::stored_type(t.dtype()), shape_of(t), std::span<const std::byte>(t.raw(), t.bytes()));
+    writer.add(name, data::stored_type(t.dtype()), shape_of(t), [t, copy = std::vector<std::byte>()](uint64_t offset, std::span<std::byte> out) mutable {
+      const std::span<const std::byte> bytes = offset > 0 && !copy.empty() ? std::span<const std::byte>(copy) : t.host_bytes(copy);
+      std::memcpy(out.data(), bytes.data() + offset, out.size());
+      if (offset + out.size() == bytes.size()) copy = {};
+    });
   };
   if (has_frozen(parameters)) writer.set_metadata("base", base_fingerprint(parameters));
   for (const NamedParameter& p : parameters.all())

@@ -21,9 +21,10 @@ constexpr uint64_t kStreamsPerBatch = uint64_t{1} << 20;
 }  // namespace
 
 std::optional<double> read_scalar(const Tensor& t) {
-  if (!t.defined() || !t.device().arena().source().readable_by_host()) return std::nullopt;
+  if (!t.defined() || !t.device().executes()) return std::nullopt;
   RECKON_CHECK(t.dtype() == DType::f32 || t.dtype() == DType::f64, "only f32 and f64 scalars are read, got {}", describe(t));
-  return t.dtype() == DType::f64 ? *t.data<double>() : static_cast<double>(*t.data<float>());
+  const std::vector<std::byte> host = t.to_host();
+  return t.dtype() == DType::f64 ? *reinterpret_cast<const double*>(host.data()) : static_cast<double>(*reinterpret_cast<const float*>(host.data()));
 }
 
 void TrainTask::backward(const Tensor& loss) { autograd::backward(loss); }
@@ -45,7 +46,7 @@ void Trainer::resume(const std::string& checkpoint) {
 }
 
 void Trainer::save(const std::string& checkpoint) {
-  if (!device_.arena().source().readable_by_host()) return;
+  if (!device_.executes()) return;
   save_checkpoint(checkpoint, options_, task_->parameters(), *optimizer_, next_step_);
 }
 

@@ -71,6 +71,12 @@ Plan plan_layer_norm_backward(const PlanContext& c) {
   return p;
 }
 
+void plan_layer_norm_backward_gpu(const PlanContext& c, Plan& p) {
+  const auto& a = c.as<LayerNormBackwardAttrs>();
+  const int64_t n_sums = a.dweight + a.dbias, pieces = std::max<int64_t>(layer_norm_gpu_pieces(rows_of(c.in[1])), 1);
+  if (n_sums > 0) p.workspaces = {{"sums of row pieces", static_cast<size_t>(pieces * n_sums * c.in[1].size(-1)) * sizeof(float)}};
+}
+
 const OpDef layer_norm_backward_op{
     .name = "layer_norm_backward",
     .plan = plan_layer_norm_backward,
@@ -97,7 +103,8 @@ const OpDef layer_norm_backward_op{
           {.name = "no weight", .inputs = inputs(3, 33, false), .attrs = asked(true, false, false)},
           {.name = "parameters only", .inputs = inputs(40, 9, true), .attrs = asked(false, true, true)},
           {.name = "input and bias", .inputs = inputs(4, 6, true), .attrs = asked(true, false, true)}};
-    }};
+    },
+    .gpu_plan = plan_layer_norm_backward_gpu};
 
 TensorList layer_norm_backward(BackwardContext& c) {
   TensorList out(3);

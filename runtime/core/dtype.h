@@ -8,7 +8,11 @@
 #include <string_view>
 
 // Kernels are compiled for several instruction sets; what they share must never become a symbol of its own.
+#if defined(__CUDACC__)
+#define RECKON_INLINE __host__ __device__ __forceinline__
+#else
 #define RECKON_INLINE __attribute__((always_inline)) inline
+#endif
 
 namespace reckon {
 

@@ -7,10 +7,9 @@
 #include <string>
 
 #include "runtime/core/error.h"
+#include "runtime/core/rank.h"
 
 namespace reckon {
-
-inline constexpr int kMaxRank = 8;
 
 // a * b, or an Error naming what overflowed; sizes in this project never wrap.
 int64_t checked_multiply(int64_t a, int64_t b, const char* what);

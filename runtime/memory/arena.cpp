@@ -17,12 +17,12 @@ namespace {
 // kernel that writes past its tensor is caught although the segment is one mapping.
 void forbid([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p, [[maybe_unused]] size_t n) {
 #if defined(__SANITIZE_ADDRESS__)
-  if (source.readable_by_host()) ASAN_POISON_MEMORY_REGION(p, n);
+  if (source.poisonable()) ASAN_POISON_MEMORY_REGION(p, n);
 #endif
 }
 void allow([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p, [[maybe_unused]] size_t n) {
 #if defined(__SANITIZE_ADDRESS__)
-  if (source.readable_by_host()) ASAN_UNPOISON_MEMORY_REGION(p, n);
+  if (source.poisonable()) ASAN_UNPOISON_MEMORY_REGION(p, n);
 #endif
 }
 

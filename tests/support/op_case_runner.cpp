@@ -67,25 +67,26 @@ TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64
 std::vector<double> to_doubles(const Tensor& t) {
   const Tensor c = ops::contiguous(t);
   std::vector<double> out(static_cast<size_t>(c.numel()));
+  const std::vector<std::byte> host = c.to_host();
   for (size_t i = 0; i < out.size(); ++i) {
     switch (c.dtype()) {
       case DType::f64:
-        out[i] = c.data<double>()[i];
+        out[i] = reinterpret_cast<const double*>(host.data())[i];
         break;
       case DType::f32:
-        out[i] = c.data<float>()[i];
+        out[i] = reinterpret_cast<const float*>(host.data())[i];
         break;
       case DType::bf16:
-        out[i] = to_f32(c.data<bf16>()[i]);
+        out[i] = to_f32(reinterpret_cast<const bf16*>(host.data())[i]);
         break;
       case DType::f16:
-        out[i] = to_f32(c.data<f16>()[i]);
+        out[i] = to_f32(reinterpret_cast<const f16*>(host.data())[i]);
         break;
       case DType::i64:
-        out[i] = static_cast<double>(c.data<int64_t>()[i]);
+        out[i] = static_cast<double>(reinterpret_cast<const int64_t*>(host.data())[i]);
         break;
       default:
-        out[i] = c.data<uint8_t>()[i];
+        out[i] = reinterpret_cast<const uint8_t*>(host.data())[i];
     }
   }
   return out;

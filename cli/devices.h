@@ -1,0 +1,23 @@
+// Where commands get their device from, and `reckon devices`.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/device.h"
+
+namespace reckon::cli {
+
+// cuda: opens the plugin; Error with the reason when it cannot. cpu and meta take `spec` as it is.
+std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {});
+
+// Where "cuda" cannot be had: says why in one line on stderr and puts "cpu" in its place. For commands whose result does
+// not depend on where it was computed.
+void fall_back_to_cpu(std::string& device);
+
+// What `--spec TEXT` stands for: this machine's CPU when empty. Error unless `device` is meta.
+DeviceSpec spec_from_flags(const std::string& spec, const std::string& device);
+
+std::string spec_help();
+
+}  // namespace reckon::cli

@@ -1,0 +1,16 @@
+// A device of kind cuda whose kernels run on the host, thread by thread, and whose matrix products are the CPU's. It lets
+// a machine without a GPU run whole models through the GPU's plans and kernels: for tests, far too slow for use.
+#pragma once
+
+#include <memory>
+
+#include "runtime/backend.h"
+
+namespace simt {
+
+std::unique_ptr<reckon::Backend> make_backend();
+
+// The hardware it claims to be: a small Hopper.
+reckon::DeviceSpec spec();
+
+}  // namespace simt

@@ -1,0 +1,97 @@
+// Every declared case of every op that has a GPU kernel: against the CPU's f64 reference, with the plan's events, and
+// twice for equal bits.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "ops/cast/cast.h"
+#include "ops/kernel/gpu_kernels.h"
+#include "ops/op.h"
+#include "simt/backend.h"
+#include "tests/support/event_log.h"
+#include "tests/support/op_case_runner.h"
+
+namespace reckon::testing {
+namespace {
+
+std::unique_ptr<Device> gpu() { return std::make_unique<Device>(DeviceKind::cuda, simt::spec(), DeviceOptions{}, simt::make_backend()); }
+std::unique_ptr<Device> meta() { return std::make_unique<Device>(DeviceKind::meta, simt::spec()); }
+
+struct Ran {
+  TensorList outputs;
+  std::vector<std::vector<std::byte>> bits;
+};
+
+Ran run(Device& device, const ops::OpDef& op, const ops::OpCase& c, DType t) {
+  Ran r;
+  const TensorList inputs = make_inputs(device, c, t, 17);
+  r.outputs = ops::dispatch(op, inputs, c.attrs, ~0u);
+  if (!device.executes()) return r;
+  for (const Tensor& out : r.outputs) r.bits.push_back(out.contiguous() ? out.to_host() : std::vector<std::byte>{});
+  return r;
+}
+
+// What a device holds, as doubles, without running an op of that device.
+std::vector<double> host_values(const Tensor& t, Device& cpu) {
+  const std::vector<std::byte> bytes = t.to_host();
+  return to_doubles(Tensor::from_host(cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
+}
+
+class EveryKernel : public ::testing::TestWithParam<const ops::OpDef*> {};
+
+TEST_P(EveryKernel, AgreesWithTheReference) {
+  const ops::OpDef& op = *GetParam();
+  for (const ops::OpCase& c : op.cases())
+    for (DType t : {DType::f32, DType::bf16, DType::f16}) {
+      if (t != DType::f32 && !c.half_types) continue;
+      SCOPED_TRACE(fmt::format("{} '{}' {}", op.name, c.name, name_of(t)));
+      const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+      const Ran got = run(*device, op, c, t);
+      const TensorList reference = run(*cpu, op, c, op.reference ? DType::f64 : t).outputs;
+      ASSERT_EQ(got.outputs.size(), reference.size());
+      for (size_t i = 0; i < reference.size(); ++i) {
+        ASSERT_TRUE(got.outputs[i].contiguous()) << "output " << i;
+        EXPECT_LE(relative_error(host_values(got.outputs[i], *cpu), to_doubles(reference[i])), tolerance(t) * c.tolerance_scale) << "output " << i;
+      }
+    }
+}
+
+TEST_P(EveryKernel, RepeatsItsBits) {
+  const ops::OpDef& op = *GetParam();
+  for (const ops::OpCase& c : op.cases()) {
+    const auto device = gpu();
+    EXPECT_EQ(run(*device, op, c, DType::f32).bits, run(*device, op, c, DType::f32).bits) << c.name;
+  }
+}
+
+TEST_P(EveryKernel, MakesTheEventsOfTheDryRun) {
+  const ops::OpDef& op = *GetParam();
+  for (const ops::OpCase& c : op.cases())
+    for (DType t : {DType::f32, DType::bf16}) {
+      if (t != DType::f32 && !c.half_types) continue;
+      EventLog executed, predicted;
+      {
+        const auto device = gpu();
+        device->add_sink(&executed);
+        run(*device, op, c, t);
+      }
+      {
+        const auto device = meta();
+        device->add_sink(&predicted);
+        run(*device, op, c, t);
+      }
+      EXPECT_EQ(first_difference(predicted.events, executed.events), "") << c.name;
+    }
+}
+
+std::vector<const ops::OpDef*> ops_with_kernels() {
+  std::vector<const ops::OpDef*> out;
+  for (const ops::gpu::NamedKernel& k : ops::gpu::all_kernels()) out.push_back(&ops::op_by_name(k.op));
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, EveryKernel, ::testing::ValuesIn(ops_with_kernels()),
+                         [](const auto& p) { return std::string(p.param->name); });
+
+}  // namespace
+}  // namespace reckon::testing
