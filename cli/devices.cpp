@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include "cli/commands.h"
+#include "runtime/core/error.h"
 #include "runtime/core/format.h"
 #include "runtime/cpu/isa.h"
 #include "runtime/cuda_plugin.h"
