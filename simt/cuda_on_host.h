@@ -3,6 +3,12 @@
 // by ops/kernel/device.cuh in builds without nvcc, and by nothing else.
 #pragma once
 
+#include <vector_types.h>
+
+// The toolkit's own header has meanings for these that only nvcc can give.
+#undef __global__
+#undef __shared__
+#undef __launch_bounds__
 #define __global__
 #define __shared__ static  // one block at a time; a static array also gets red zones from AddressSanitizer
 #define __launch_bounds__(...)
