@@ -124,7 +124,7 @@ TEST(SimtMachine, CountsWhatRan) {
 
 __global__ void barrier_in_branches(float* out) {
   if (threadIdx.x < 32) {
-    out[0] = 1;
+    out[threadIdx.x] = 1;
     __syncthreads();
   } else {
     __syncthreads();
@@ -132,8 +132,8 @@ __global__ void barrier_in_branches(float* out) {
 }
 
 TEST(SimtMachine, ReportsADivergentBarrier) {
-  float out = 0;
-  EXPECT_NE(failure_of([&] { simt::launch(barrier_in_branches, 1, 64, 0, &out); }).find("divergent barrier"), std::string::npos);
+  std::vector<float> out(64);
+  EXPECT_NE(failure_of([&] { simt::launch(barrier_in_branches, 1, 64, 0, out.data()); }).find("divergent barrier"), std::string::npos);
 }
 
 __global__ void half_a_warp(float* out) {
@@ -165,8 +165,8 @@ TEST(SimtMachine, RefusesWhatNoDeviceLaunches) {
 }
 
 TEST(SimtMachine, GoesOnAfterAFailure) {
-  float out = 0;
-  EXPECT_NE(failure_of([&] { simt::launch(barrier_in_branches, 1, 64, 0, &out); }), "");
+  std::vector<float> out(64);
+  EXPECT_NE(failure_of([&] { simt::launch(barrier_in_branches, 1, 64, 0, out.data()); }), "");
   std::vector<int> x(100, 0);
   simt::launch(add_one, 1, 128, 0, x.data(), 100);
   EXPECT_EQ(x, std::vector<int>(100, 1));
@@ -174,17 +174,17 @@ TEST(SimtMachine, GoesOnAfterAFailure) {
 
 // ---- faults that need a sanitizer
 
-__global__ void overruns_static_shared(float* out) {
+[[maybe_unused]] __global__ void overruns_static_shared(float* out) {
   __shared__ float s[48];
   s[threadIdx.x] = 1;
   __syncthreads();
   out[threadIdx.x] = s[threadIdx.x];
 }
 
-__global__ void overruns_global(float* out) { out[threadIdx.x] = 1; }
+[[maybe_unused]] __global__ void overruns_global(float* out) { out[threadIdx.x] = 1; }
 
 // No barrier between writing and reading a neighbour's cell.
-__global__ void forgets_a_barrier(float* out) {
+[[maybe_unused]] __global__ void forgets_a_barrier(float* out) {
   __shared__ float s[64];
   s[threadIdx.x] = static_cast<float>(threadIdx.x);
   out[threadIdx.x] = s[63 - threadIdx.x];
@@ -221,9 +221,6 @@ TEST(SimtMachine, FaultsThatOnlySanitizersSeeRunThrough) {
   std::vector<float> out(64);
   simt::launch(forgets_a_warp_barrier, 1, 32, 0, out.data(), true);
   EXPECT_EQ(out[0], 1);
-  EXPECT_NE(&overruns_static_shared, nullptr);
-  EXPECT_NE(&overruns_global, nullptr);
-  EXPECT_NE(&forgets_a_barrier, nullptr);
 }
 #endif
 
