@@ -141,7 +141,7 @@ void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorLis
   if (backend) {
     const DeviceKernel kernel = backend->kernel(op.name);
     RECKON_CHECK(kernel, "op '{}' has no kernel on {} for ({})", op.name, backend->name(), describe_inputs(inputs));
-    backend->begin_op(recorder.device.next_call(), op.name, name_of(context().module));
+    backend->begin_op(recorder.device.next_call(), op.name, name_of(context().module), name_of(context().phase));
     try {
       kernel(args);
     } catch (const std::exception& e) {

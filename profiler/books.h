@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "profiler/device_books.h"
 #include "runtime/event.h"
 
 namespace reckon::profiler {
@@ -186,6 +187,7 @@ struct RunRecord {
   RunBooks books;
   std::vector<double> losses;  // per step; empty when there was no data
   std::optional<ProcessBooks> process;
+  std::optional<DeviceBooks> device;  // where the hardware was watched
 };
 
 }  // namespace reckon::profiler

@@ -7,6 +7,7 @@
 #include <map>
 #include <sstream>
 
+#include "profiler/device_report.h"
 #include "profiler/file.h"
 #include "profiler/replay.h"
 #include "profiler/report.h"
@@ -362,6 +363,7 @@ std::string to_html(const RunRecord& run, std::span<const Event> events) {
   out += section("Work by op", [&](auto& o) { write_work(o, work, options); });
   if (!run.books.series.empty()) out += section("Steps", [&](auto& o) { write_series(o, run.books, options); });
   if (run.process) out += section("Arena and process", [&](auto& o) { write_process(o, *run.process); });
+  if (run.device) out += section("Seen on the device", [&](auto& o) { write_device(o, *run.device, work, options); });
   return out + "</body></html>\n";
 }
 

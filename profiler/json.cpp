@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "profiler/device_json.h"
 #include "profiler/file.h"
 #include "profiler/json_fields.h"
 #include "runtime/core/error.h"
@@ -335,6 +336,7 @@ std::string to_json(const RunRecord& run) {
   for (double loss : run.losses) losses.push_back(loss_json(loss));
   j["losses"] = losses;
   j["process"] = run.process ? to_json(*run.process) : Json(nullptr);
+  j["device"] = run.device ? to_json(*run.device) : Json(nullptr);
   j["books"] = to_json(run.books);
   return to_text(j);
 }
@@ -356,6 +358,7 @@ RunRecord run_from_json(std::string_view text, std::string_view origin) {
   const Field losses = f.at("losses");
   for (size_t i = 0; i < losses.size(); ++i) run.losses.push_back(loss_of(losses.item(i)));
   if (!f.at("process").json().is_null()) run.process = process_of(f.at("process"));
+  if (f.has("device")) run.device = device_of(f.at("device"));  // older files have none
   run.books = books_in(f.at("books"));
   return run;
 }

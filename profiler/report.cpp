@@ -6,6 +6,7 @@
 #include <map>
 #include <tuple>
 
+#include "profiler/device_report.h"
 #include "profiler/table.h"
 #include "runtime/core/format.h"
 
@@ -368,6 +369,10 @@ void write_report(std::ostream& out, const RunRecord& run, const ReportOptions& 
   if (run.process) {
     out << '\n';
     write_process(out, *run.process);
+  }
+  if (run.device) {
+    out << '\n';
+    write_device(out, *run.device, run.books.for_work(), options);
   }
 }
 

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 
+#include "runtime/device_observer.h"
 #include "runtime/device_spec.h"
 #include "runtime/memory/source.h"
 
@@ -35,8 +37,16 @@ class Backend {
 
   // Around the work of one op call. `call` numbers the calls of this device from 1; a profiler that watches the
   // hardware files what it sees under it.
-  virtual void begin_op(int64_t call, std::string_view op, std::string_view module) { (void)call, (void)op, (void)module; }
+  virtual void begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) {
+    (void)call, (void)op, (void)module, (void)phase;
+  }
   virtual void end_op() {}
+
+  // Null, with one line in *why, where the hardware cannot be watched (or nobody asked for it when the backend was opened).
+  virtual DeviceTracer* tracer(std::string* why) {
+    *why = "this backend has no tracer";
+    return nullptr;
+  }
 };
 
 }  // namespace reckon

@@ -26,7 +26,7 @@ std::vector<fs::path> candidates() {
 
 const char* cuda_plugin_build() { return RECKON_BUILD; }
 
-CudaResult open_cuda(int device) {
+CudaResult open_cuda(int device, bool trace) {
   fs::path file;
   std::error_code ec;
   for (const fs::path& p : candidates())
@@ -48,7 +48,7 @@ CudaResult open_cuda(int device) {
     return {nullptr, fmt::format("the CUDA plugin comes from another build ({}, this program is {}): build both again", theirs, cuda_plugin_build())};
   }
   const char* why = "";
-  std::unique_ptr<Backend> backend(plugin->open(device, &why));
+  std::unique_ptr<Backend> backend(plugin->open(device, trace, &why));
   if (backend) return {std::move(backend), ""};
   return {nullptr, why};
 }

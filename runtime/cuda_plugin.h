@@ -12,8 +12,9 @@ namespace reckon {
 // What the plugin's one exported function, reckon_cuda_plugin(), returns. `build` must equal the program's own.
 struct CudaPlugin {
   const char* build;
-  // A backend, or null with one line in *why (driver, device or architecture missing).
-  Backend* (*open)(int device, const char** why);
+  // A backend, or null with one line in *why (driver, device or architecture missing). `trace`: make ready to watch the
+  // hardware, which must happen before the device's context exists (Backend::tracer).
+  Backend* (*open)(int device, bool trace, const char** why);
 };
 
 // Says which build made program and plugin: both must come from one.
@@ -25,6 +26,6 @@ struct CudaResult {
 };
 
 // Searched: the file RECKON_CUDA_PLUGIN names, else libreckon_cuda.so beside the program or in ../lib. Never throws.
-CudaResult open_cuda(int device = 0);
+CudaResult open_cuda(int device = 0, bool trace = false);
 
 }  // namespace reckon

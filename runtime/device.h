@@ -52,6 +52,7 @@ class Device {
   void end_step();
   int64_t n_launches() const { return n_launches_; }
   int64_t next_call() { return ++n_calls_; }  // numbers the op calls of this device from 1
+  int64_t n_calls() const { return n_calls_; }  // while an op runs: its number
 
  private:
   DeviceKind kind_;
