@@ -6,7 +6,9 @@
 #include <cstdlib>
 
 #include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/library_context.cuh"
 #include "runtime/cuda/check.h"
+#include "runtime/cuda/marks.h"
 #include "runtime/cuda/staging.h"
 
 namespace reckon::cuda {
@@ -32,15 +34,19 @@ class Source : public MemorySource {
 
 class CudaBackend : public Backend {
  public:
-  explicit CudaBackend(int device, const cudaDeviceProp& properties) : properties_(properties) {
+  CudaBackend(int device, const cudaDeviceProp& properties, std::unique_ptr<DeviceTracer> tracer, std::string why_no_tracer)
+      : properties_(properties), tracer_(std::move(tracer)), why_no_tracer_(std::move(why_no_tracer)) {
     int driver = 0;
     cudaDriverGetVersion(&driver);
     name_ = fmt::format("{} (device {}, driver for CUDA {}.{})", properties.name, device, driver / 1000, driver % 1000 / 10);
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+    if (tracer_) tracer_->context_made();
     staging_ = std::make_unique<Staging>(stream_);
+    libraries_ = std::make_unique<ops::gpu::LibraryContext>();
   }
   ~CudaBackend() override {
     cudaStreamSynchronize(stream_);
+    libraries_.reset();
     staging_.reset();
     cudaStreamDestroy(stream_);
   }
@@ -61,12 +67,30 @@ class CudaBackend : public Backend {
   void copy_to_host(void* to, const std::byte* from, size_t bytes) override { staging_->to_host(to, from, bytes); }
   void synchronize() override { check(cudaStreamSynchronize(stream_), "waiting for the device"); }
   void* stream() const override { return stream_; }
+  void* context() override { return libraries_.get(); }
+
+  void begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) override {
+    marks_.push(range_name(module, op, phase));
+    if (tracer_) tracer_->begin_op(call, op, module, phase);
+  }
+  void end_op() override {
+    if (tracer_) tracer_->end_op();
+    marks_.pop();
+  }
+  DeviceTracer* tracer(std::string* why) override {
+    if (!tracer_) *why = why_no_tracer_;
+    return tracer_.get();
+  }
 
  private:
   cudaDeviceProp properties_;
   std::string name_;
   cudaStream_t stream_ = nullptr;
+  std::unique_ptr<DeviceTracer> tracer_;
+  std::string why_no_tracer_;
+  Marks marks_;
   std::unique_ptr<Staging> staging_;
+  std::unique_ptr<ops::gpu::LibraryContext> libraries_;
 };
 
 // What cudaGetDeviceCount says where there is nothing to run on.
@@ -84,7 +108,7 @@ std::string reason_of(cudaError_t status) {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_backend(int device, std::string* why) {
+std::unique_ptr<Backend> open_backend(int device, bool trace, std::string* why) {
   // All modules at once: else device memory grows with the first call of each kernel, in the middle of a step.
   setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   int n = 0;  // left untouched on failure
@@ -103,8 +127,11 @@ std::unique_ptr<Backend> open_backend(int device, std::string* why) {
                        properties.major, properties.minor);
     return nullptr;
   }
+  // Before the context exists: what watches the hardware must be told where to keep its buffers.
+  std::string why_no_tracer = "tracing was not asked for when the GPU was opened";
+  std::unique_ptr<DeviceTracer> tracer = trace ? make_tracer(device, &why_no_tracer) : nullptr;
   check(cudaSetDevice(device), "choosing the GPU");
-  return std::make_unique<CudaBackend>(device, properties);
+  return std::make_unique<CudaBackend>(device, properties, std::move(tracer), std::move(why_no_tracer));
 }
 
 }  // namespace reckon::cuda

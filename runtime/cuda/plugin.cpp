@@ -5,10 +5,10 @@
 
 namespace {
 
-reckon::Backend* open(int device, const char** why) {
+reckon::Backend* open(int device, bool trace, const char** why) {
   static std::string reason;  // outlives the call, as the caller copies it
   try {
-    auto backend = reckon::cuda::open_backend(device, &reason);
+    auto backend = reckon::cuda::open_backend(device, trace, &reason);
     *why = reason.c_str();
     return backend.release();
   } catch (const std::exception& e) {

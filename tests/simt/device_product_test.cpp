@@ -1,84 +1,23 @@
 // What a GPU's products do about operands that a library does not take: against the CPU, and as planned.
-#include <gtest/gtest.h>
-
-#include <functional>
-
 #include "ops/kernel/device_product.h"
-#include "ops/linear/linear.h"
-#include "ops/matmul/matmul.h"
-#include "ops/op.h"
-#include "simt/backend.h"
-#include "tests/support/event_log.h"
-#include "tests/support/op_case_runner.h"
+
+#include <array>
+
+#include "tests/simt/two_devices.h"
 
 namespace reckon::testing {
 namespace {
 
-std::unique_ptr<Device> gpu() { return std::make_unique<Device>(DeviceKind::cuda, simt::spec(), DeviceOptions{}, simt::make_backend()); }
-std::unique_ptr<Device> meta() { return std::make_unique<Device>(DeviceKind::meta, simt::spec()); }
-
 using View = std::function<Tensor(const Tensor&)>;
 
-struct Input {
-  Shape shape;
-  DType dtype = DType::f32;
-  View view = [](const Tensor& t) { return t; };
-};
-
-Tensor make(Device& device, const Input& in, uint64_t seed) {
-  const size_t n = static_cast<size_t>(numel(in.shape));
-  std::vector<std::byte> bytes(n * size_of(in.dtype));
-  uint64_t state = seed;
-  for (size_t i = 0; i < n; ++i) {
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    const float v = static_cast<float>(static_cast<double>(state >> 33) / 4294967296.0 - 0.5);
-    if (in.dtype == DType::f32) {
-      std::memcpy(&bytes[i * 4], &v, 4);
-    } else {
-      const uint16_t bits = in.dtype == DType::bf16 ? f32_to_bf16(v) : f32_to_f16(v);
-      std::memcpy(&bytes[i * 2], &bits, 2);
-    }
-  }
-  return in.view(Tensor::from_host(device, in.shape, in.dtype, bytes.data(), bytes.size(), Category::input, "x"));
-}
-
-std::vector<double> host_values(const Tensor& t, Device& cpu) {
-  const std::vector<std::byte> bytes = t.to_host();
-  return to_doubles(Tensor::from_host(cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
-}
-
-struct Work {
-  int64_t kernels = 0, library_calls = 0;
-};
-
-// The op on the emulated GPU gives what the CPU gives, with the events of its dry run.
 Work agrees(const char* op_name, const std::vector<Input>& inputs) {
-  const ops::OpDef& op = ops::op_by_name(op_name);
-  const auto on_gpu = gpu(), cpu = make_device(DeviceKind::cpu), dry = meta();
-  const auto run = [&](Device& device) {
+  const auto make_all = [&](Device& device) {
     TensorList list;
     for (size_t i = 0; i < inputs.size(); ++i) list.push_back(make(device, inputs[i], 11 + i));
-    if (list.size() < 3 && op.name == std::string("linear")) list.push_back({});
-    return ops::dispatch(op, list)[0];
+    if (list.size() < 3 && op_name == std::string("linear")) list.push_back({});
+    return list;
   };
-  EventLog executed, predicted;
-  on_gpu->add_sink(&executed);
-  dry->add_sink(&predicted);
-  const Tensor got = run(*on_gpu), expected = run(*cpu);
-  const Tensor kept = run(*dry);
-  EXPECT_EQ(first_difference(predicted.events, executed.events), "");
-  EXPECT_EQ(got.dtype(), expected.dtype());
-  EXPECT_EQ(got.shape(), expected.shape());
-  if (got.numel() > 0) {
-    EXPECT_LE(relative_error(host_values(got, *cpu), to_doubles(expected)), tolerance(got.dtype()));
-  }
-  Work w;
-  for (const Event& e : executed.events) {
-    if (e.kind != EventKind::launched) continue;
-    w.kernels += e.launch == LaunchKind::kernel;
-    w.library_calls += e.launch == LaunchKind::library;
-  }
-  return w;
+  return expect_agreement(ops::op_by_name(op_name), make_all);
 }
 
 View permuted(Dims axes) {
