@@ -136,7 +136,8 @@ void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorLis
   KernelArgs args{.in = in_args.data(), .n_in = static_cast<int>(in_args.size()), .out = out_args.data(),
                   .n_out = static_cast<int>(out_args.size()), .workspace = workspaces.data(), .attrs = attrs,
                   .threads = spec.threads, .isa_level = spec.isa_level, .stream = backend ? backend->stream() : nullptr,
-                  .context = backend ? backend->context() : nullptr, .recorder = &recorder, .note_launch = Recorder::note};
+                  .context = backend ? backend->context() : nullptr,
+                  .library_workspace_bytes = spec.library_workspace_bytes, .recorder = &recorder, .note_launch = Recorder::note};
   if (backend) {
     const DeviceKernel kernel = backend->kernel(op.name);
     RECKON_CHECK(kernel, "op '{}' has no kernel on {} for ({})", op.name, backend->name(), describe_inputs(inputs));
