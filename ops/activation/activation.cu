@@ -3,14 +3,12 @@
 #include "ops/kernel/angle.cuh"
 #include "ops/kernel/elementwise.cuh"
 #include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/logistic.cuh"
 
 namespace reckon::ops::gpu {
 namespace {
 
 constexpr float kRootHalf = 0.70710678118654752f, kRootTwoOverPi = 0.79788456080286536f, kDensity = 0.39894228040143268f;
-
-// Large -x gives 1 / infinity = 0.
-__device__ __forceinline__ float logistic(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); }
 
 struct relu_formula {  // NaN gives 0, as a > b ? a : b does
   static __device__ float f(float x) { return x > 0.0f ? x : 0.0f; }

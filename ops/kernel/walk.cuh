@@ -25,6 +25,8 @@ struct Divisor {
   __device__ __forceinline__ uint64_t divide_wide(uint64_t n) const { return (__umul64hi(n, factor) + n) >> shift; }
 };
 
+inline constexpr int kMostAxes = kMaxRank + 1;  // a copy in bytes has one more
+
 // Axis 0 is the innermost. `count` numbers are walked.
 template <int N>
 struct Walk {
@@ -32,9 +34,9 @@ struct Walk {
   int axes = 1;
   bool narrow = true;  // count < 2^31
   int64_t outer_stride[N] = {};  // of the outermost axis, whose digit needs no division
-  int64_t extent[kMaxRank] = {1};
-  int64_t stride[N][kMaxRank] = {};
-  Divisor divisor[kMaxRank];
+  int64_t extent[kMostAxes] = {1};
+  int64_t stride[N][kMostAxes] = {};
+  Divisor divisor[kMostAxes];
 
   // After extents and strides are set.
   void finish() {
