@@ -71,6 +71,11 @@ struct RowTile {
     const int columns = static_cast<int>(c - start < kWidth ? c - start : kWidth), lane = static_cast<int>(threadIdx.x);
     return {row, start, c, 0, 1, places(columns, lane, fours), lane, fours};
   }
+  // The same rows from column `from` on.
+  __device__ __forceinline__ RowTile from_column(int64_t from) const {
+    const int columns = static_cast<int>(c - from < kWidth ? c - from : kWidth);
+    return {row, from, c, step, rows, places(columns, lane, fours), lane, fours};
+  }
   // The one row of a parameter, in the columns that this tile's threads hold.
   __device__ __forceinline__ RowTile<kLanes, kGroups, 1> parameter() const { return {0, start, c, 0, 1, held, lane, fours}; }
 
