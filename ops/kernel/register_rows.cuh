@@ -5,8 +5,7 @@
 // into the same registers.
 #pragma once
 
-#include "ops/kernel/elements.cuh"
-#include "ops/kernel/mma.cuh"
+#include "ops/kernel/fours.cuh"
 #include "ops/kernel/reduce.cuh"
 
 namespace reckon::ops::gpu {
@@ -39,18 +38,12 @@ __device__ __forceinline__ float lanes_max(float v, float* cells) {
   }
 }
 
-__device__ __forceinline__ void store_four(float* to, const float (&v)[4]) { *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]); }
-template <class T>  // of 16 bits
-__device__ __forceinline__ void store_four(T* to, const float (&v)[4]) {
-  *reinterpret_cast<uint2*>(to) = make_uint2(pack_pair<T>(v[0], v[1]), pack_pair<T>(v[2], v[3]));
-}
-
 template <int kLanesPerRow, int kGroupsPerLane, int kRowsPerLane>
 struct RowTile {
   static constexpr int kLanes = kLanesPerRow, kGroups = kGroupsPerLane, kRows = kRowsPerLane;
   static constexpr int kWidth = kLanes * kGroups * 4;  // columns it can hold
   using Values = float[kRows][kGroups][4];
-  using Raw = unsigned[kRows][kGroups][4];  // as loaded: 32 bits each; 16-bit types in fours fill the first two words
+  using Raw = RawFour[kRows][kGroups];  // as loaded; one by one they take a word each, whatever their type
 
   static constexpr int kRowsPerBlock = kRowThreads / kLanes * kRows;
 
@@ -78,6 +71,11 @@ struct RowTile {
     const int columns = static_cast<int>(c - start < kWidth ? c - start : kWidth), lane = static_cast<int>(threadIdx.x);
     return {row, start, c, 0, 1, places(columns, lane, fours), lane, fours};
   }
+  // The same rows from column `from` on.
+  __device__ __forceinline__ RowTile from_column(int64_t from) const {
+    const int columns = static_cast<int>(c - from < kWidth ? c - from : kWidth);
+    return {row, from, c, step, rows, places(columns, lane, fours), lane, fours};
+  }
   // The one row of a parameter, in the columns that this tile's threads hold.
   __device__ __forceinline__ RowTile<kLanes, kGroups, 1> parameter() const { return {0, start, c, 0, 1, held, lane, fours}; }
 
@@ -91,25 +89,18 @@ struct RowTile {
   __device__ __forceinline__ int64_t at(int r, int k, int i) const { return (row + r * step) * c + start + column(k, i); }
 
   __device__ __forceinline__ void issue(const Elements& e, Raw& raw) const {
-    each([&](int r, int k, int i) { raw[r][k][i] = 0; });
-    if (fours) {
-      if (e.dtype == DType::f32) issue_fours(static_cast<const float*>(e.data), raw);
-      else issue_fours(static_cast<const unsigned short*>(e.data), raw);
-    } else {
-      if (e.dtype == DType::f32) issue_singly(static_cast<const unsigned*>(e.data), raw);
-      else issue_singly(static_cast<const unsigned short*>(e.data), raw);
-    }
+    if (e.dtype == DType::f32) issue_as(static_cast<const unsigned*>(e.data), static_cast<const float*>(e.data), raw);
+    else issue_as(static_cast<const unsigned short*>(e.data), static_cast<const unsigned short*>(e.data), raw);
   }
 
   // What was loaded, as f32; `otherwise` where the tile holds nothing.
   __device__ __forceinline__ void values(const Raw& raw, DType t, float otherwise, Values& v) const {
-    if (t == DType::f32) {
-      each([&](int r, int k, int i) { v[r][k][i] = __uint_as_float(raw[r][k][i]); });
-    } else if (t == DType::bf16) {
-      each([&](int r, int k, int i) { v[r][k][i] = __uint_as_float(half_word(raw[r][k], i) << 16); });
+    if (fours || t == DType::f32) {
+      each_four([&](int r, int k) { four_values(raw[r][k], t, v[r][k]); });
     } else {
       each([&](int r, int k, int i) {
-        v[r][k][i] = __half2float(__ushort_as_half(static_cast<unsigned short>(half_word(raw[r][k], i))));
+        const unsigned word = raw[r][k].words[i];
+        v[r][k][i] = t == DType::bf16 ? bf16_bits_to_float(word) : half_bits_to_float(word);
       });
     }
     if (otherwise == 0) return;  // as all bits 0 are in every type
@@ -154,23 +145,13 @@ struct RowTile {
   }
 
  private:
-  __device__ __forceinline__ unsigned half_word(const unsigned (&words)[4], int i) const {
-    return fours ? (i % 2 ? words[i / 2] >> 16 : words[i / 2] & 0xffffu) : words[i];
-  }
-  __device__ __forceinline__ void issue_fours(const float* data, Raw& raw) const {
-    each_four([&](int r, int k) {
-      if (!holds(r, k, 0)) return;
-      const float4 x = *reinterpret_cast<const float4*>(data + at(r, k, 0));
-      raw[r][k][0] = __float_as_uint(x.x), raw[r][k][1] = __float_as_uint(x.y);
-      raw[r][k][2] = __float_as_uint(x.z), raw[r][k][3] = __float_as_uint(x.w);
-    });
-  }
-  __device__ __forceinline__ void issue_fours(const unsigned short* data, Raw& raw) const {
-    each_four([&](int r, int k) {
-      if (!holds(r, k, 0)) return;
-      const uint2 x = *reinterpret_cast<const uint2*>(data + at(r, k, 0));
-      raw[r][k][0] = x.x, raw[r][k][1] = x.y;
-    });
+  template <class Word, class T>
+  __device__ __forceinline__ void issue_as(const Word* words, const T* data, Raw& raw) const {
+    if (fours) {
+      each_four([&](int r, int k) { raw[r][k] = holds(r, k, 0) ? issue_four(data, at(r, k, 0)) : RawFour{}; });
+    } else {
+      each([&](int r, int k, int i) { raw[r][k].words[i] = holds(r, k, i) ? words[at(r, k, i)] : 0; });
+    }
   }
   template <class T>
   __device__ __forceinline__ void store_as(T* data, const Values& v) const {
@@ -183,12 +164,6 @@ struct RowTile {
         if (holds(r, k, i)) data[at(r, k, i)] = from_float<T>(v[r][k][i]);
       });
     }
-  }
-  template <class Word>
-  __device__ __forceinline__ void issue_singly(const Word* data, Raw& raw) const {
-    each([&](int r, int k, int i) {
-      if (holds(r, k, i)) raw[r][k][i] = data[at(r, k, i)];
-    });
   }
 };
 
