@@ -8,14 +8,14 @@ namespace reckon::ops::gpu {
 
 struct Turned {
   double rest;   // in [-pi/4, pi/4]
-  int quadrant;  // the angle is rest + quadrant pi/2; only its last two bits matter
+  int quadrant;  // the angle is rest + quadrant pi/2, up to whole turns; only the last two bits matter
 };
 
 // |angle| < 2^27: the nearest multiple of pi/2 comes off in two pieces.
 __device__ __forceinline__ Turned turned(double angle) {
   const double turns = floor(angle * 0.63661977236758134308 + 0.5);
   const double near = fma(turns, -1.57079632679489661923, angle);
-  return {fma(turns, -6.12323399573676603587e-17, near), static_cast<int>(turns)};
+  return {fma(turns, -6.12323399573676603587e-17, near), static_cast<int>(static_cast<long long>(turns) & 3)};
 }
 
 // Any finite x of at least 2^27. With x = m 2^e, m of 24 bits, only the 96 bits of 2/pi from bit e - 2 on matter: higher

@@ -44,6 +44,9 @@ __device__ __forceinline__ float load(const Elements& e, int64_t i) {
   }
 }
 
+// Whether an optional flag of one element is there and not zero.
+__device__ __forceinline__ bool is_set(const Elements& flag) { return flag && !(load(flag, 0) == 0.0f); }
+
 __device__ __forceinline__ void store(const Elements& e, int64_t i, float v) {
   switch (e.dtype) {
     case DType::f32: static_cast<float*>(e.data)[i] = v; break;

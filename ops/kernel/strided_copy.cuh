@@ -5,32 +5,15 @@
 
 #include "ops/kernel/launch.cuh"
 #include "ops/kernel/walk.cuh"
+#include "ops/kernel/words.cuh"
 
 namespace reckon::ops::gpu {
-
-inline constexpr int kCopyThreads = 256, kWordsPerThread = 4;
 
 struct StridedCopy {
   const std::byte* from = nullptr;
   std::byte* to = nullptr;
   Walk<2> walk;  // of `from` and `to`, in words; the innermost axis has the smallest step in `to`
 };
-
-// body(W{}) with an unsigned type of 1, 2, 4, 8 or 16 bytes.
-template <class F>
-void with_word(int64_t bytes, F&& body) {
-  switch (bytes) {
-    case 16: body(uint4{}); break;
-    case 8: body(uint2{}); break;
-    case 4: body(static_cast<unsigned>(0)); break;
-    case 2: body(static_cast<unsigned short>(0)); break;
-    default: body(static_cast<unsigned char>(0)); break;
-  }
-}
-
-// The largest power of two up to 16 that divides x.
-inline int64_t word_of(int64_t x) { return x == 0 ? 16 : (x & -x) < 16 ? x & -x : 16; }
-inline int64_t word_of(const void* address) { return word_of(static_cast<int64_t>(reinterpret_cast<uintptr_t>(address) % 16)); }
 
 // A copy in bytes: strides of `from` and `to` in elements of `element` bytes.
 inline StridedCopy copy_in_bytes(int rank, const int64_t* shape, int64_t element, const std::byte* from, const int64_t* from_strides,

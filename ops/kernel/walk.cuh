@@ -25,6 +25,24 @@ struct Divisor {
   __device__ __forceinline__ uint64_t divide_wide(uint64_t n) const { return (__umul64hi(n, factor) + n) >> shift; }
 };
 
+// A number below `limit` as `quotient * by + rest`.
+struct Split {
+  int64_t by = 1;
+  Divisor divisor;
+  bool narrow = true;
+
+  Split() = default;
+  Split(int64_t by_, int64_t limit) : by(by_ > 0 ? by_ : 1), narrow(limit <= int64_t{1} << 31 && by_ < int64_t{1} << 31) {
+    divisor = Divisor(by, narrow);
+  }
+  __device__ __forceinline__ int64_t operator()(int64_t i, int64_t* rest) const {
+    const int64_t quotient = narrow ? static_cast<int64_t>(divisor.divide_narrow(static_cast<uint32_t>(i)))
+                                    : static_cast<int64_t>(divisor.divide_wide(static_cast<uint64_t>(i)));
+    *rest = i - quotient * by;
+    return quotient;
+  }
+};
+
 inline constexpr int kMostAxes = kMaxRank + 1;  // a copy in bytes has one more
 
 // Axis 0 is the innermost. `count` numbers are walked.
