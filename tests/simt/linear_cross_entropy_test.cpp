@@ -48,7 +48,13 @@ TEST(LinearCrossEntropyOnAGpu, AgreesAcrossTiles) {
   EXPECT_GT(s.tiles.row_tiles(), 1);
   EXPECT_GT(s.tiles.class_tiles(), 1);
   const int64_t tiles = s.tiles.row_tiles() * s.tiles.class_tiles();
-  for (auto [x, w] : {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::bf16}, {DType::f16, DType::f16}, {DType::bf16, DType::f32}, {DType::f32, DType::f16}}) {
+#ifdef RECKON_SMALLEST_SHAPES
+  const std::vector<std::pair<DType, DType>> types{{DType::bf16, DType::bf16}};
+#else
+  const std::vector<std::pair<DType, DType>> types{
+      {DType::f32, DType::f32}, {DType::bf16, DType::bf16}, {DType::f16, DType::f16}, {DType::bf16, DType::f32}, {DType::f32, DType::f16}};
+#endif
+  for (auto [x, w] : types) {
     SCOPED_TRACE(fmt::format("{} {}", name_of(x), name_of(w)));
     Head h = kTiled;
     h.x = x, h.weight = w;
