@@ -9,8 +9,12 @@
 namespace reckon::ops {
 
 inline constexpr int kTileRows = 128;     // rows of one tile
-inline constexpr int kTileColumns = 256;  // the widest row that the fused kernels hold; wider ones go through the library
+inline constexpr int kTileColumns = 256;  // the widest row of a tile
 inline constexpr int kWeightTile = 128;   // rows and columns of a weight's gradient that a block sums
+
+// Whether rows of c elements of the weights' type are held by the fused kernels: tiles of more than 512 bytes a row would
+// leave no room for weights. Wider rows go through the library.
+RECKON_INLINE constexpr bool fits_tiles(int64_t c, DType weights) { return c * static_cast<int64_t>(size_of(weights)) <= 512; }
 
 // Consecutive tiles a block goes through, leaving one partial sum.
 struct RowPieces {

@@ -40,7 +40,8 @@ __device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, i
     const int outer = lane / 16 * 8 + lane % 8, inner = lane / 8 % 2 * 8;
     const T* at = kA == Along::k ? a + lane % 16 * row_of_a + lane / 16 * 8 : a + outer * row_of_a + inner;
     const T* bt = kB == Along::k ? b + outer * row_of_b + inner : b + lane % 16 * row_of_b + lane / 16 * 8;
-#pragma unroll 4
+    constexpr int kUnrolled = MT * NT >= 32 ? 1 : 2;
+#pragma unroll kUnrolled
     for (int k0 = 0; k0 < k; k0 += 16) {
       unsigned x[MT][4];
 #pragma unroll
@@ -284,13 +285,30 @@ __device__ __forceinline__ float2 load_pair(const Elements& e, int64_t i, bool p
   memcpy(static_cast<void*>(&both), &bits, 4);
   return __half22float2(both);
 }
+
+// The same of a known type, in two steps: two elements as they lie in memory, and as f32.
 template <class T>
-__device__ __forceinline__ float2 load_pair(const T* from, bool pairs, bool second = true) {
-  if (!pairs) return make_float2(to_float(from[0]), second ? to_float(from[1]) : 0.0f);
+struct PairBits {
+  using Type = unsigned;
+};
+template <>
+struct PairBits<float> {
+  using Type = float2;
+};
+template <class T>
+__device__ __forceinline__ typename PairBits<T>::Type load_pair_bits(const T* from, bool pairs, bool second) {
+  using Bits = typename PairBits<T>::Type;
+  if (pairs) return *reinterpret_cast<const Bits*>(from);
+  const T both[2] = {from[0], second ? from[1] : from_float<T>(0.0f)};
+  Bits bits;
+  memcpy(&bits, both, sizeof(bits));
+  return bits;
+}
+template <class T>
+__device__ __forceinline__ float2 pair_of(const typename PairBits<T>::Type& bits) {
   if constexpr (sizeof(T) == 4) {
-    return *reinterpret_cast<const float2*>(from);
+    return bits;
   } else {
-    const unsigned bits = *reinterpret_cast<const unsigned*>(from);
     T both[2];
     memcpy(static_cast<void*>(both), &bits, 4);
     return make_float2(to_float(both[0]), to_float(both[1]));

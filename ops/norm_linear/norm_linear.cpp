@@ -126,7 +126,7 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
 }
 
 void plan_norm_linear_gpu(const PlanContext& c, Plan& p) {
-  if (norm_linear_fused(c.in[0].size(-1))) p.workspaces = {};
+  if (fits_tiles(c.in[0].size(-1), c.in[3].dtype())) p.workspaces = {};
 }
 
 void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
@@ -137,7 +137,7 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
     RECKON_CHECK(!c.in[6 + 2 * i].defined() || c.in[6 + 2 * i].dtype() == c.in[5 + 2 * i].dtype(),
                  "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}", describe(c.in[6 + 2 * i]),
                  describe(c.in[5 + 2 * i]));
-  if (!norm_linear_fused(width)) return;
+  if (!fits_tiles(width, c.in[5].dtype())) return;
   const NormLinearSums sums(needs, n_linears, width, [&](int i) { return c.in[5 + 2 * i].size(0); });
   p.workspaces = {};
   p.launches = {};

@@ -1,4 +1,4 @@
-// norm_linear for rows of up to kTileColumns columns. A block normalises 128 rows into shared memory, where they stay while
+// norm_linear for rows that fit tiles. A block normalises 128 rows into shared memory, where they stay while
 // the weights stream past; 16-bit types multiply on tensor cores. See norm_linear_gpu.h.
 #include <algorithm>
 
@@ -98,7 +98,7 @@ void forward(KernelArgs& a, const NormInput& n) {
 }
 
 void norm_linear_gpu(KernelArgs& a) {
-  if (!norm_linear_fused(a.in[0].last())) return norm_linear_through_library(a);
+  if (!fits_tiles(a.in[0].last(), a.in[3].dtype)) return norm_linear_through_library(a);
   const auto& attrs = a.as<NormLinearAttrs>();
   const int n_linears = (a.n_in - 3) / 2;
   const bool layer = attrs.kind == NormKind::layer;

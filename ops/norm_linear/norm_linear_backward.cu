@@ -1,4 +1,4 @@
-// The gradients of norm_linear for rows of up to kTileColumns columns, in three launches: dx and the norm's parameters tile
+// The gradients of norm_linear for rows that fit tiles, in three launches: dx and the norm's parameters tile
 // by tile of rows, the linears' parameters by pieces of the rows, and the sums of the pieces.
 #include "ops/kernel/gradient_sums.cuh"
 #include "ops/kernel/launch.cuh"
@@ -176,7 +176,7 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
              dx && takes_fours(*dx, n.c));
     };
     if (n.c <= 128) run(norm_linear_rows<T, 2, 16>, 128, RowsSpace<T, 2, 16>(n.c).bytes());
-    else run(norm_linear_rows<T, 1, 32>, 256, RowsSpace<T, 1, 32>(n.c).bytes());
+    else if constexpr (sizeof(T) == 2) run(norm_linear_rows<T, 1, 32>, 256, RowsSpace<T, 1, 32>(n.c).bytes());
   }
   if (where.floats > 0) {
     const WeightPieces pieces = where.pieces(n.rows);
@@ -193,7 +193,7 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
 }  // namespace
 
 void norm_linear_backward_gpu(KernelArgs& a) {
-  if (!norm_linear_fused(a.in[0].last())) return norm_linear_backward_through_library(a);
+  if (!fits_tiles(a.in[0].last(), a.in[5].dtype)) return norm_linear_backward_through_library(a);
   const auto& attrs = a.as<NormLinearAttrs>();
   const NormInput n = norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps, a.in[3].as<float>(), a.in[4].as<float>());
   with_type(a.in[5].dtype, [&](auto t) { backward<decltype(t)>(a, n, attrs.needs, (a.n_in - 5) / 2); });

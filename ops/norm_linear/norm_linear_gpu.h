@@ -1,6 +1,6 @@
-// How norm_linear runs on a GPU: the same pure rules serve the plan and the kernels. Rows of up to kTileColumns columns are
-// normalised into shared memory by the kernel that multiplies them, so that no normalised row reaches memory; wider ones
-// are made by a kernel of their own and multiplied by the library.
+// How norm_linear runs on a GPU: the same pure rules serve the plan and the kernels. Rows that fit
+// tiles are normalised into shared memory by the kernel that multiplies them, so that no normalised row reaches memory;
+// wider ones are made by a kernel of their own and multiplied by the library.
 #pragma once
 
 #include "ops/kernel/tile_pieces.h"
@@ -8,8 +8,6 @@
 namespace reckon::ops {
 
 inline constexpr int kMaxNormLinears = 14;  // 3 + 2 * 14 inputs still fit the gradient mask
-
-RECKON_INLINE constexpr bool norm_linear_fused(int64_t c) { return c <= kTileColumns; }
 
 // Backward: where the gradients of linear i lie in a piece's floats, and how many blocks sum a piece.
 struct NormLinearSums {

@@ -222,7 +222,7 @@ Plan plan_swiglu_backward(const PlanContext& c) {
 }
 
 void plan_transition_gpu(const PlanContext& c, Plan& p) {
-  if (transition_fused(c.in[0].size(-1), c.in[5].size(0))) p.workspaces = {};
+  if (transition_fused(c.in[0].size(-1), c.in[5].size(0), c.in[3].dtype())) p.workspaces = {};
 }
 
 // Gated: swiglu.
@@ -232,7 +232,7 @@ void plan_backward_gpu(const PlanContext& c, Plan& p, bool gated) {
   RECKON_CHECK(dy.dtype() == w_in.dtype(), "a transition's backward on a GPU needs an output gradient of the weights' type, got {} and {}", describe(dy),
                describe(w_in));
   const Sizes s(c.in[1], w_in, w_out);
-  if (!transition_fused(s.c, s.out)) return;
+  if (!transition_fused(s.c, s.out, s.t)) return;
   const TransitionSums sums(needs, {gated, s.rows, s.c, s.h, s.out});
   p.workspaces = {};
   p.launches = {};

@@ -1,4 +1,4 @@
-// The transitions forward, for rows and outputs of up to kTileColumns columns: see transition_gpu.h.
+// The transitions forward, for rows and outputs that fit tiles: see transition_gpu.h.
 #include "ops/kernel/gpu_kernels.h"
 #include "ops/kernel/launch.cuh"
 #include "ops/transition/transition.cuh"
@@ -15,7 +15,7 @@ struct TransitionForward {
 
 template <class T, bool kGated, int MT, int NO>
 struct ForwardSpace {
-  static constexpr int kWarps = kTileRows / (16 * MT), kStep = kHiddenStep<T>, kStages = sizeof(T) == 2 ? 2 : 1;
+  static constexpr int kWarps = kTileRows / (16 * MT), kStep = kHiddenStep<T, MT>, kStages = sizeof(T) == 2 ? 2 : 1;
   static constexpr int kRowOfOut = tile_row<T>(kStep), kOwn = sizeof(T) == 2 ? 0 : 16 * MT * kRowOfOut;
   int row_of_tile, weight, stage;  // elements
 
@@ -107,7 +107,7 @@ template <class T, bool kGated>
 void forward(KernelArgs& a, const NormInput& n, const TransitionForward& p) {
   const unsigned blocks = blocks_for(n.rows, kTileRows);
   if (p.out <= 128) launch(a, 0, transition_forward<T, kGated, 2, 16>, blocks, 128, ForwardSpace<T, kGated, 2, 16>(n.c).bytes(), n, p);
-  else launch(a, 0, transition_forward<T, kGated, 1, 32>, blocks, 256, ForwardSpace<T, kGated, 1, 32>(n.c).bytes(), n, p);
+  else if constexpr (sizeof(T) == 2) launch(a, 0, transition_forward<T, kGated, 1, 32>, blocks, 256, ForwardSpace<T, kGated, 1, 32>(n.c).bytes(), n, p);
 }
 
 // relu: in x, ln weight, ln bias, w1, b1, w2, b2; out y, [hidden], mean, rstd. Gated: in x, ln weight, ln bias, w_a, w_b, w_o;
@@ -115,7 +115,7 @@ void forward(KernelArgs& a, const NormInput& n, const TransitionForward& p) {
 void transition_gpu(KernelArgs& a, bool gated) {
   const TensorArg &x = a.in[0], &w_a = a.in[3], &w_b = a.in[4], &w_out = a.in[5], &y = a.out[0];
   const int64_t h = w_a.shape[0], out = w_out.shape[0];
-  if (!transition_fused(x.last(), out)) return transition_through_library(a, gated);
+  if (!transition_fused(x.last(), out, w_a.dtype)) return transition_through_library(a, gated);
   const bool normalised = a.in[1].defined();
   const int n_kept = a.n_out - 1 - (normalised ? 2 : 0);
   float* const mean = normalised ? a.out[a.n_out - 2].as<float>() : nullptr;

@@ -1,7 +1,6 @@
 // What the files of the transitions' GPU kernels show each other.
 #pragma once
 
-#include "ops/kernel/gradient_sums.cuh"
 #include "ops/kernel/norm_tile.cuh"
 #include "ops/transition/transition_attrs.h"
 #include "ops/transition/transition_gpu.h"
@@ -27,8 +26,8 @@ void launch_transition_weights(const KernelArgs& a, int index, bool gated, DType
                                const TransitionSums& sums, float* partial);
 
 // Hidden units of a step of the kernels over rows.
-template <class T>
-inline constexpr int kHiddenStep = sizeof(T) == 2 ? 32 : 16;
+template <class T, int MT>
+inline constexpr int kHiddenStep = sizeof(T) == 2 && MT == 2 ? 32 : 16;
 
 template <class T>
 __device__ __forceinline__ float sigmoid(float x) {

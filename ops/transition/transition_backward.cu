@@ -1,5 +1,6 @@
-// The transitions' gradients, for rows and outputs of up to kTileColumns columns, in three launches: dx and the norm's
+// The transitions' gradients, for rows and outputs that fit tiles, in three launches: dx and the norm's
 // parameters tile by tile of rows (here), the weights' and biases' gradients (transition_weights.cu), the sums of the pieces.
+#include "ops/kernel/gradient_sums.cuh"
 #include "ops/kernel/launch.cuh"
 #include "ops/transition/transition.cuh"
 
@@ -9,7 +10,7 @@ namespace {
 template <class T, bool kGated, int MT, int NT>
 struct RowsSpace {
   using Norm = NormGradient<MT, NT>;
-  static constexpr int kStep = kHiddenStep<T>, kStages = sizeof(T) == 2 ? 2 : 1, kRowOfStep = tile_row<T>(kStep), kRowOfW = tile_row<T>(8 * NT);
+  static constexpr int kStep = kHiddenStep<T, MT>, kStages = sizeof(T) == 2 ? 2 : 1, kRowOfStep = tile_row<T>(kStep), kRowOfW = tile_row<T>(8 * NT);
   static constexpr int kOwn = sizeof(T) == 2 ? 0 : 16 * MT * kRowOfStep;
   int row_of_dy, out_stage, stage;  // elements
 
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
   T* const stages = dy + kTileRows * space.row_of_dy;
   float* const floats = reinterpret_cast<float*>(dy);
   const NormGradient<MT, NT> norm(n, floats, floats + space.floats_over());
-  const int warp = threadIdx.x / 32, out = whole_steps(p.out);
+  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, out = whole_steps(p.out);
   T* const own = stages + kStages * space.stage + warp * Space::kOwn;
 
   const auto issue = [&](int h0) {
@@ -56,56 +57,58 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     if (p.h > 0) issue(0);
     float dn[MT][NT][4];
     clear(dn);
+    // Where this lane's first row and unit lie, and what exists from there on.
+    const int own_rows = rows_left - 16 * MT * warp - g, own_units = p.h - 2 * t;
+    const T* const own_a = static_cast<const T*>(p.a) + (warp_row + g) * p.h + 2 * t;
+    const T* const own_b = static_cast<const T*>(p.b) + (warp_row + g) * p.h + 2 * t;
     for (int h0 = 0; h0 < p.h; h0 += kStep) {
       // The kept values of this step, on their way while the first product runs.
-      float2 a[MT][kStep / 8][2], b[kGated ? MT : 1][kStep / 8][2];
-      const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+      typename PairBits<T>::Type a[MT][kStep / 8][2], b[kGated ? MT : 1][kStep / 8][2];
 #pragma unroll
       for (int m = 0; m < MT; ++m)
 #pragma unroll
         for (int j = 0; j < kStep / 8; ++j)
 #pragma unroll
           for (int h = 0; h < 2; ++h) {
-            const int64_t row = warp_row + 16 * m + 8 * h + g;
-            const int unit = h0 + 8 * j + 2 * t;
-            const bool inside = row < n.rows && unit < p.h;
-            a[m][j][h] = inside ? load_pair(static_cast<const T*>(p.a) + row * p.h + unit, p.pairs, unit + 1 < p.h) : make_float2(0.0f, 0.0f);
-            if constexpr (kGated)
-              b[m][j][h] = inside ? load_pair(static_cast<const T*>(p.b) + row * p.h + unit, p.pairs, unit + 1 < p.h) : make_float2(0.0f, 0.0f);
+            const int row = 16 * m + 8 * h, unit = h0 + 8 * j, at = row * p.h + unit;
+            a[m][j][h] = {};
+            if constexpr (kGated) b[m][j][h] = {};
+            if (row >= own_rows || unit >= own_units) continue;
+            a[m][j][h] = load_pair_bits(own_a + at, p.pairs, unit + 1 < own_units);
+            if constexpr (kGated) b[m][j][h] = load_pair_bits(own_b + at, p.pairs, unit + 1 < own_units);
           }
       copy_async_wait();
       __syncthreads();
       if (kStages == 2 && h0 + kStep < p.h) issue(h0 + kStep);
       const T* w = stages + h0 / kStep % kStages * space.stage;
-      float da[MT][kStep / 8][4];
-      clear(da);
-      multiply<Along::k, Along::rows>(da, dy + 16 * MT * warp * space.row_of_dy, space.row_of_dy, w, Space::kRowOfStep, out);
+      float dp[MT][kStep / 8][4];
+      clear(dp);
+      multiply<Along::k, Along::rows>(dp, dy + 16 * MT * warp * space.row_of_dy, space.row_of_dy, w, Space::kRowOfStep, out);
       w += space.out_stage;
-      if constexpr (kGated) {
-        float db[MT][kStep / 8][4];
+      // Sixteen units at a time, to hold fewer registers.
+#pragma unroll
+      for (int s = 0; s < kStep / 8; s += 2) {
+        float d_a[MT][2][4], d_b[MT][2][4];
 #pragma unroll
         for (int m = 0; m < MT; ++m)
 #pragma unroll
-          for (int j = 0; j < kStep / 8; ++j)
+          for (int j = 0; j < 2; ++j)
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
-              float gated;
-              gate_gradient<T>(da[m][j][2 * h], a[m][j][h].x, b[m][j][h].x, da[m][j][2 * h], db[m][j][2 * h], gated);
-              gate_gradient<T>(da[m][j][2 * h + 1], a[m][j][h].y, b[m][j][h].y, da[m][j][2 * h + 1], db[m][j][2 * h + 1], gated);
+              const float2 v = pair_of<T>(a[m][s + j][h]);
+              const float low = dp[m][s + j][2 * h], high = dp[m][s + j][2 * h + 1];
+              if constexpr (kGated) {
+                const float2 b_v = pair_of<T>(b[m][s + j][h]);
+                float gated;
+                gate_gradient<T>(low, v.x, b_v.x, d_a[m][j][2 * h], d_b[m][j][2 * h], gated);
+                gate_gradient<T>(high, v.y, b_v.y, d_a[m][j][2 * h + 1], d_b[m][j][2 * h + 1], gated);
+              } else {
+                d_a[m][j][2 * h] = v.x > 0 ? low : 0.0f;
+                d_a[m][j][2 * h + 1] = v.y > 0 ? high : 0.0f;
+              }
             }
-        multiply_values<Along::rows>(dn, da, w, kRowOfW, own);
-        multiply_values<Along::rows>(dn, db, w + kStep * kRowOfW, kRowOfW, own);
-      } else {
-#pragma unroll
-        for (int m = 0; m < MT; ++m)
-#pragma unroll
-          for (int j = 0; j < kStep / 8; ++j)
-#pragma unroll
-            for (int h = 0; h < 2; ++h) {
-              if (!(a[m][j][h].x > 0)) da[m][j][2 * h] = 0;
-              if (!(a[m][j][h].y > 0)) da[m][j][2 * h + 1] = 0;
-            }
-        multiply_values<Along::rows>(dn, da, w, kRowOfW, own);
+        multiply_values<Along::rows>(dn, d_a, w + 8 * s * kRowOfW, kRowOfW, own);
+        if constexpr (kGated) multiply_values<Along::rows>(dn, d_b, w + (kStep + 8 * s) * kRowOfW, kRowOfW, own);
       }
       if constexpr (kStages == 1) {
         __syncthreads();
@@ -127,7 +130,7 @@ void rows(KernelArgs& a, int index, const NormInput& n, const TransitionBackward
            dx && takes_fours(*dx, n.c));
   };
   if (n.c <= 128) run(transition_rows<T, kGated, 2, 16>, 128, RowsSpace<T, kGated, 2, 16>(p.out).bytes());
-  else run(transition_rows<T, kGated, 1, 32>, 256, RowsSpace<T, kGated, 1, 32>(p.out).bytes());
+  else if constexpr (sizeof(T) == 2) run(transition_rows<T, kGated, 1, 32>, 256, RowsSpace<T, kGated, 1, 32>(p.out).bytes());
 }
 
 // relu: in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2. Gated: in dy, x, ln weight, ln bias, mean, rstd, a, b, w_a,
@@ -137,7 +140,7 @@ void transition_backward_gpu(KernelArgs& a, bool gated) {
   const TensorArg &dy = a.in[0], &x = a.in[1], &kept_a = a.in[6], &kept_b = a.in[gated ? 7 : 6];
   const TensorArg &w_a = a.in[gated ? 8 : 7], &w_b = a.in[gated ? 9 : 7], &w_out = a.in[gated ? 10 : 8];
   const int64_t h = w_a.shape[0], out = w_out.shape[0];
-  if (!transition_fused(x.last(), out)) return transition_backward_through_library(a, gated);
+  if (!transition_fused(x.last(), out, w_a.dtype)) return transition_backward_through_library(a, gated);
   const uint32_t needs = attrs.needs;
   const NormInput n = norm_input(x, a.in[2], a.in[3], NormKind::layer, attrs.eps, a.in[4].as<float>(), a.in[5].as<float>());
   const auto pairs = [&](const TensorArg& t) { return h % 2 == 0 && reinterpret_cast<uintptr_t>(t.data) % 8 == 0; };

@@ -1,6 +1,6 @@
-// How the transitions run on a GPU: the same pure rules serve the plan and the kernels. Where rows and outputs have up to
-// kTileColumns columns, one kernel normalises, multiplies twice and keeps the hidden layer in registers; backward computes
-// the hidden layer's gradient twice, for rows and for weights, rather than keep it. Wider ones go through the library.
+// How the transitions run on a GPU: the same pure rules serve the plan and the kernels. Where rows and outputs fit tiles,
+// one kernel normalises, multiplies twice and keeps the hidden layer in registers; backward computes the hidden layer's
+// gradient twice, for rows and for weights, rather than keep it. Wider ones go through the library.
 #pragma once
 
 #include "ops/kernel/tile_pieces.h"
@@ -9,7 +9,7 @@ namespace reckon::ops {
 
 inline constexpr int kHiddenTile = 64;  // hidden units whose weights a block of backward sums
 
-RECKON_INLINE constexpr bool transition_fused(int64_t c, int64_t out) { return c <= kTileColumns && out <= kTileColumns; }
+RECKON_INLINE constexpr bool transition_fused(int64_t c, int64_t out, DType weights) { return fits_tiles(c, weights) && fits_tiles(out, weights); }
 
 // What both transitions are: y = W_out f(W_a n (+ b_a), W_b n) (+ b_out), with relu(a) for f, or silu(a) b.
 struct TransitionSizes {

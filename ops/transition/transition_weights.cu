@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
   // Of da: a warp makes 16 rows by 8 kUnits units.
   constexpr int kUnits = kDepth * kHiddenTile / 16 / 8 / 8, kWarpsAcross = kHiddenTile / (8 * kUnits);
   const int da_row = warp / kWarpsAcross * 16, da_unit = warp % kWarpsAcross * 8 * kUnits;
-  float2 a[kUnits][2], b[kGated ? kUnits : 1][2];
+  typename PairBits<T>::Type a[kUnits][2], b[kGated ? kUnits : 1][2];
   const auto load_kept = [&](int64_t row0) {
 #pragma unroll
     for (int j = 0; j < kUnits; ++j)
@@ -54,10 +54,11 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
       for (int h = 0; h < 2; ++h) {
         const int64_t row = row0 + da_row + 8 * h + g;
         const int unit = h0 + da_unit + 8 * j + 2 * t;
-        const bool inside = row < last && unit < p.h;
-        a[j][h] = inside ? load_pair(static_cast<const T*>(p.a) + row * p.h + unit, p.pairs, unit + 1 < p.h) : make_float2(0.0f, 0.0f);
-        if constexpr (kGated)
-          b[j][h] = inside ? load_pair(static_cast<const T*>(p.b) + row * p.h + unit, p.pairs, unit + 1 < p.h) : make_float2(0.0f, 0.0f);
+        a[j][h] = {};
+        if constexpr (kGated) b[j][h] = {};
+        if (row >= last || unit >= p.h) continue;
+        a[j][h] = load_pair_bits(static_cast<const T*>(p.a) + row * p.h + unit, p.pairs, unit + 1 < p.h);
+        if constexpr (kGated) b[j][h] = load_pair_bits(static_cast<const T*>(p.b) + row * p.h + unit, p.pairs, unit + 1 < p.h);
       }
   };
   const auto put = [&](T* tile, int j, int h, float low, float high) {
@@ -101,16 +102,18 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
     for (int j = 0; j < kUnits; ++j)
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
+        const float2 av = pair_of<T>(a[j][h]);
         if constexpr (kGated) {
+          const float2 bv = pair_of<T>(b[j][h]);
           float d_a[2], d_b[2], gated[2];
-          gate_gradient<T>(dp[0][j][2 * h], a[j][h].x, b[j][h].x, d_a[0], d_b[0], gated[0]);
-          gate_gradient<T>(dp[0][j][2 * h + 1], a[j][h].y, b[j][h].y, d_a[1], d_b[1], gated[1]);
+          gate_gradient<T>(dp[0][j][2 * h], av.x, bv.x, d_a[0], d_b[0], gated[0]);
+          gate_gradient<T>(dp[0][j][2 * h + 1], av.y, bv.y, d_a[1], d_b[1], gated[1]);
           put(da, j, h, d_a[0], d_a[1]);
           put(db, j, h, d_b[0], d_b[1]);
           put(hidden, j, h, gated[0], gated[1]);
         } else {
-          put(da, j, h, a[j][h].x > 0 ? dp[0][j][2 * h] : 0.0f, a[j][h].y > 0 ? dp[0][j][2 * h + 1] : 0.0f);
-          put(hidden, j, h, a[j][h].x, a[j][h].y);
+          put(da, j, h, av.x > 0 ? dp[0][j][2 * h] : 0.0f, av.y > 0 ? dp[0][j][2 * h + 1] : 0.0f);
+          put(hidden, j, h, av.x, av.y);
         }
       }
     if (more) issue_rest(row0 + kDepth);
