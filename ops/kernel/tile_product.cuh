@@ -40,7 +40,7 @@ __device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, i
     const int outer = lane / 16 * 8 + lane % 8, inner = lane / 8 % 2 * 8;
     const T* at = kA == Along::k ? a + lane % 16 * row_of_a + lane / 16 * 8 : a + outer * row_of_a + inner;
     const T* bt = kB == Along::k ? b + outer * row_of_b + inner : b + lane % 16 * row_of_b + lane / 16 * 8;
-    constexpr int kUnrolled = MT * NT >= 32 ? 1 : 2;
+    [[maybe_unused]] constexpr int kUnrolled = MT * NT >= 32 ? 1 : 2;
 #pragma unroll kUnrolled
     for (int k0 = 0; k0 < k; k0 += 16) {
       unsigned x[MT][4];
