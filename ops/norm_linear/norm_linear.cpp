@@ -125,8 +125,16 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   return p;
 }
 
+// Wider rows would need normalised rows in memory and the library's products, which is not written yet.
+void check_gpu_width(int64_t width, DType weights) {
+  RECKON_CHECK(fits_tiles(width, weights),
+               "norm_linear on a GPU takes rows of up to 512 bytes ({} elements of {}), got {}: leave norm-linear out of --fuse",
+               512 / size_of(weights), name_of(weights), width);
+}
+
 void plan_norm_linear_gpu(const PlanContext& c, Plan& p) {
-  if (fits_tiles(c.in[0].size(-1), c.in[3].dtype())) p.workspaces = {};
+  check_gpu_width(c.in[0].size(-1), c.in[3].dtype());
+  p.workspaces = {};
 }
 
 void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
@@ -137,7 +145,7 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
     RECKON_CHECK(!c.in[6 + 2 * i].defined() || c.in[6 + 2 * i].dtype() == c.in[5 + 2 * i].dtype(),
                  "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}", describe(c.in[6 + 2 * i]),
                  describe(c.in[5 + 2 * i]));
-  if (!fits_tiles(width, c.in[5].dtype())) return;
+  check_gpu_width(width, c.in[5].dtype());
   const NormLinearSums sums(needs, n_linears, width, [&](int i) { return c.in[5 + 2 * i].size(0); });
   p.workspaces = {};
   p.launches = {};

@@ -9,8 +9,4 @@ namespace reckon::ops::gpu {
 
 void norm_linear_backward_gpu(KernelArgs& a);
 
-// For wide rows.
-void norm_linear_through_library(KernelArgs& a);
-void norm_linear_backward_through_library(KernelArgs& a);
-
 }  // namespace reckon::ops::gpu

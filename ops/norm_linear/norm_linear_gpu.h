@@ -1,6 +1,6 @@
 // How norm_linear runs on a GPU: the same pure rules serve the plan and the kernels. Rows that fit
 // tiles are normalised into shared memory by the kernel that multiplies them, so that no normalised row reaches memory;
-// wider ones are made by a kernel of their own and multiplied by the library.
+// wider ones are refused.
 #pragma once
 
 #include "ops/kernel/tile_pieces.h"

@@ -221,8 +221,16 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   return p;
 }
 
+// Wider rows would need hidden layers in memory and the library's products, which is not written yet.
+void check_gpu_width(int64_t c, int64_t out, DType weights) {
+  RECKON_CHECK(transition_fused(c, out, weights),
+               "a transition on a GPU takes rows of up to 512 bytes ({} elements of {}), got {} in and {} out: leave transition out of --fuse",
+               512 / size_of(weights), name_of(weights), c, out);
+}
+
 void plan_transition_gpu(const PlanContext& c, Plan& p) {
-  if (transition_fused(c.in[0].size(-1), c.in[5].size(0), c.in[3].dtype())) p.workspaces = {};
+  check_gpu_width(c.in[0].size(-1), c.in[5].size(0), c.in[3].dtype());
+  p.workspaces = {};
 }
 
 // Gated: swiglu.
@@ -232,7 +240,7 @@ void plan_backward_gpu(const PlanContext& c, Plan& p, bool gated) {
   RECKON_CHECK(dy.dtype() == w_in.dtype(), "a transition's backward on a GPU needs an output gradient of the weights' type, got {} and {}", describe(dy),
                describe(w_in));
   const Sizes s(c.in[1], w_in, w_out);
-  if (!transition_fused(s.c, s.out, s.t)) return;
+  check_gpu_width(s.c, s.out, s.t);
   const TransitionSums sums(needs, {gated, s.rows, s.c, s.h, s.out});
   p.workspaces = {};
   p.launches = {};
