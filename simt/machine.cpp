@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #if defined(__SANITIZE_THREAD__)
@@ -214,6 +215,10 @@ void Machine::start_next() {
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&Machine::trampoline);
   top -= 6;
+#if defined(__SANITIZE_ADDRESS__)
+  // Frames that a failure abandoned here left their red zones behind.
+  __asan_unpoison_memory_region(starting_->low, kStackBytes);
+#endif
 #if defined(__SANITIZE_THREAD__)
   if (!starting_->tsan_fiber) starting_->tsan_fiber = __tsan_create_fiber(0);
 #endif
