@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures reckon against PyTorch on the CPU: same weights, same batch, gradients compared first, then timed in turn.
+"""Measures reckon against PyTorch on the CPU or a GPU: same weights, same batch, gradients compared first, then timed in turn.
 
 Run it with the Python of benchmarks/setup.sh. Everything at once takes about 25 minutes on two quiet cores and writes
-benchmarks/results/<date>-<cpu>.md and .json. A variant that cannot run (no compiler for torch.compile, too little
+benchmarks/results/<date>-<processor>.md and .json. A variant that cannot run (no compiler for torch.compile, too little
 memory) becomes a row that says why."""
 import argparse
 import datetime
@@ -25,6 +25,7 @@ def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--cases", default="all", help="comma-separated names or prefixes, 'all' or 'small' (see --list)")
     p.add_argument("--list", action="store_true", help="print the cases and end")
+    p.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: its own cases, reckon's plugin and PyTorch on the same card")
     p.add_argument("--rounds", type=int, default=4, help="least rounds per case and precision (default 4)")
     p.add_argument("--most-rounds", type=int, default=15, help="most rounds of a quick case (default 15)")
     p.add_argument("--seconds", type=float, default=15, help="a quick case goes on with rounds for so long (default 15)")
@@ -50,6 +51,10 @@ def cpu_name():
     return platform.processor() or "cpu"
 
 
+def processor(a, torch):
+    return torch.cuda.get_device_name() if a.device == "cuda" else cpu_name()
+
+
 def slug(text):
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"\(.*?\)", "", text).lower()).strip("-")
 
@@ -73,15 +78,26 @@ def commit():
     return r.stdout.strip() or "unknown"
 
 
+def without_paths(arguments):
+    """The command as another machine would give it: where this one keeps its files says nothing."""
+    kept, words = [], iter(arguments)
+    for word in words:
+        if word in ("--out", "--reckon"):
+            next(words, None)
+        elif not word.startswith(("--out=", "--reckon=")):
+            kept.append(word)
+    return kept
+
+
 def describe_run(a, torch):
     memory = next(line.split()[1] for line in open("/proc/meminfo") if line.startswith("MemTotal"))
     mkl = re.search(r"oneAPI Math Kernel Library Version ([\d.]+)", torch.__config__.show())
-    return {"date": datetime.date.today().isoformat(), "processor": f"{cpu_name()}, {os.cpu_count()} visible, {a.threads} threads used",
+    return {"date": datetime.date.today().isoformat(), "device": processor(a, torch), "processor": f"{cpu_name()}, {os.cpu_count()} visible, {a.threads} threads used",
             "memory": f"{int(memory) / 2**20:.0f} GiB", "system": platform.platform(),
             "load when started": " ".join(f"{x:.2f}" for x in os.getloadavg()), "reckon": commit(),
             "PyTorch": f"{torch.__version__}, MKL {mkl.group(1) if mkl else 'unknown'}, oneDNN {torch.backends.mkldnn.is_available()}; AdamW fused",
             "environment": "GOMP_SPINCOUNT=1000 on both sides",
-            "commands": ["scripts/build.sh", "benchmarks/setup.sh", "PYTHON " + shlex.join(["benchmarks/vs_pytorch.py", *sys.argv[1:]])]}
+            "commands": ["scripts/build.sh", "benchmarks/setup.sh", "PYTHON " + shlex.join(["benchmarks/vs_pytorch.py", *without_paths(sys.argv[1:])])]}
 
 
 def main():
@@ -89,7 +105,7 @@ def main():
     try:
         import torch
         from torch_models import CASES
-        from torch_models.cases import FULL, SMALL
+        from torch_models.cases import FULL, ON_GPU, SMALL
     except ImportError as e:
         sys.exit(f"{e}: run benchmarks/setup.sh, then this with the Python it made")
     from harness import report
@@ -98,6 +114,8 @@ def main():
         for c in CASES.values():
             print(f"{c.name:18} {c.title}")
         return
+    if a.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("--device cuda: PyTorch sees no GPU here")
     if not os.access(a.reckon, os.X_OK):
         sys.exit(f"{a.reckon} is no program: build first (scripts/build.sh), or give --reckon")
     for name, text, known in (("dtypes", a.dtypes, DTYPES), ("torch", a.torch, TORCH_VARIANTS), ("policies", a.policies, POLICIES)):
@@ -108,8 +126,8 @@ def main():
     if a.quick:
         a.rounds = a.most_rounds = 2
         a.torch_variants = [v for v in a.torch_variants if v != "compile"]
-    names = choose(a.cases, CASES, FULL, SMALL)
-    out = pathlib.Path(a.out or HERE / "results" / f"{datetime.date.today().isoformat()}-{slug(cpu_name())}")
+    names = choose(a.cases, CASES, ON_GPU if a.device == "cuda" else FULL, SMALL)
+    out = pathlib.Path(a.out or HERE / "results" / f"{datetime.date.today().isoformat()}-{slug(processor(a, torch))}")
     out.parent.mkdir(parents=True, exist_ok=True)
     meta, done = describe_run(a, torch), {}
     if a.resume and out.with_suffix(".json").exists():

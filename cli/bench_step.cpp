@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -113,15 +114,17 @@ class StepBench {
   }
 
   double untimed() {
+    device_.synchronize();
     const auto begin = std::chrono::steady_clock::now();
     step([](const TensorList&) {});
+    device_.synchronize();
     return seconds_since(begin);
   }
 
   Json result() {
     ledger_.close();
     const profiler::ProcessBooks now = profiler::measure_process(device_.arena());
-    Json j{{"case", flags_.file},
+    Json j{{"case", std::filesystem::path(flags_.file).filename().string()},
            {"kind", model_.kind},
            {"dtype", flags_.dtype},
            {"residual", flags_.residual},

@@ -63,6 +63,12 @@ DeviceSpec spec_from_flags(const std::string& spec, const std::string& device) {
   return DeviceSpec::named_or_file(spec);
 }
 
+std::string hardware_of(const DeviceSpec& s) {
+  if (s.kind == DeviceKind::cuda)
+    return fmt::format("{}, compute capability {}.{}, {} multiprocessors", s.name, s.compute_capability / 10, s.compute_capability % 10, s.multiprocessors);
+  return fmt::format("{}, {} thread{}", name_of(static_cast<IsaLevel>(s.isa_level)), s.threads, s.threads == 1 ? "" : "s");
+}
+
 std::string spec_help() {
   return fmt::format("meta only: the hardware to imitate: {}, or a JSON file (kind, threads, granularity, segments, peak FLOP/s)",
                      fmt::join(DeviceSpec::names_of_shipped(), ", "));

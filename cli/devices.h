@@ -21,4 +21,7 @@ DeviceSpec spec_from_flags(const std::string& spec, const std::string& device);
 
 std::string spec_help();
 
+// "avx512, 2 threads" or "NVIDIA H200, compute capability 9.0, 132 multiprocessors"
+std::string hardware_of(const DeviceSpec& spec);
+
 }  // namespace reckon::cli

@@ -6,7 +6,10 @@
 #include <cstring>
 #include <memory>
 
+#include "cli/devices.h"
+#include "ops/fill/fill.h"
 #include "ops/kernel/gemm.h"
+#include "ops/matmul/matmul.h"
 #include "runtime/core/error.h"
 
 namespace reckon::cli {
@@ -37,6 +40,24 @@ double measure_matmul_rate(DType type, const DeviceSpec& spec) {
   for (int i = 0; i < 6; ++i) {
     const auto begin = std::chrono::steady_clock::now();
     ops::gemm(problem, w.get(), spec.threads, level);
+    const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    best = std::max(best, 2.0 * n * n * n / s);
+  }
+  return best;
+}
+
+double measure_gpu_matmul_rate(DType type) {
+  constexpr int64_t n = 4096;
+  const auto device = open_device(DeviceKind::cuda, {});
+  const Tensor a = Tensor::empty(*device, {n, n}, type), b = Tensor::empty(*device, {n, n}, type);
+  ops::fill_random(a, ops::Distribution::normal, 0, 1, 1, 0);
+  ops::fill_random(b, ops::Distribution::normal, 0, 1, 1, 1);
+  double best = 0;
+  for (int i = 0; i < 6; ++i) {
+    device->synchronize();
+    const auto begin = std::chrono::steady_clock::now();
+    const Tensor c = ops::matmul(a, b);
+    device->synchronize();
     const double s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     best = std::max(best, 2.0 * n * n * n / s);
   }

@@ -154,8 +154,13 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
 profiler::RunConfig run_config(const models::RunOptions& options, const DeviceSpec& spec) {
   profiler::RunConfig c;
   for (const auto& [key, value] : options.describe()) c.set(key, value);
-  c.set("threads", std::to_string(spec.threads));
-  c.set("isa", std::string(name_of(static_cast<IsaLevel>(spec.isa_level))));
+  if (spec.kind == DeviceKind::cuda) {
+    c.set("compute capability", fmt::format("{}.{}", spec.compute_capability / 10, spec.compute_capability % 10));
+    c.set("multiprocessors", std::to_string(spec.multiprocessors));
+  } else {
+    c.set("threads", std::to_string(spec.threads));
+    c.set("isa", std::string(name_of(static_cast<IsaLevel>(spec.isa_level))));
+  }
   c.set("spec", spec.name);
   return c;
 }

@@ -119,12 +119,15 @@ void run(TrainFlags f) {
       trainer.resume(f.resume);
       fmt::print("resumed after {} steps from {}\n", first_step, f.resume);
     }
-    const double rate = device->executes() ? measure_matmul_rate(options.dtype, device->spec()) : 0;
+    const bool on_gpu = options.device == DeviceKind::cuda;
+    const double rate = on_gpu ? measure_gpu_matmul_rate(options.dtype) : device->executes() ? measure_matmul_rate(options.dtype, device->spec()) : 0;
     fmt::print("{}\n", trainer.task().describe());
     if (!trainer.task().loaded.empty()) fmt::print("{}\n", trainer.task().loaded);
-    fmt::print("device {} ({}, {} thread{}), dtype {}, checkpoint {}, fuse {}", name_of(options.device), name_of(static_cast<IsaLevel>(device->spec().isa_level)),
-               device->spec().threads, device->spec().threads == 1 ? "" : "s", name_of(options.dtype), autograd::name_of(options.checkpoint), options.fuse.to_string());
-    fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a 1024^3 {} product measured now", format_scaled(rate), name_of(options.dtype)) : "");
+    fmt::print("device {} ({}), dtype {}, checkpoint {}, fuse {}", name_of(options.device), hardware_of(device->spec()), name_of(options.dtype),
+               autograd::name_of(options.checkpoint), options.fuse.to_string());
+    fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a {}^3 {} product measured now", format_scaled(rate), on_gpu ? 4096 : 1024,
+                                              name_of(options.dtype))
+                                : "");
     if (trainer.done()) fmt::print("nothing to do: {} of {} steps are in the checkpoint\n", first_step, options.steps);
 
     Progress progress(options, trainer.task().item_name(), rate);

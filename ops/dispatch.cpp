@@ -1,7 +1,9 @@
 // The op door: the only path from a call to work on a device.
+#include <algorithm>
 #include <array>
 #include <cmath>
 
+#include "ops/gpu_missing.h"
 #include "ops/op.h"
 #include "runtime/scope.h"
 
@@ -136,7 +138,8 @@ void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorLis
   KernelArgs args{.in = in_args.data(), .n_in = static_cast<int>(in_args.size()), .out = out_args.data(),
                   .n_out = static_cast<int>(out_args.size()), .workspace = workspaces.data(), .attrs = attrs,
                   .threads = spec.threads, .isa_level = spec.isa_level, .stream = backend ? backend->stream() : nullptr,
-                  .context = backend ? backend->context() : nullptr, .recorder = &recorder, .note_launch = Recorder::note};
+                  .context = backend ? backend->context() : nullptr,
+                  .library_workspace_bytes = spec.library_workspace_bytes, .recorder = &recorder, .note_launch = Recorder::note};
   if (backend) {
     const DeviceKernel kernel = backend->kernel(op.name);
     RECKON_CHECK(kernel, "op '{}' has no kernel on {} for ({})", op.name, backend->name(), describe_inputs(inputs));
@@ -165,7 +168,9 @@ void Recorder::note(void* recorder, int index) {
 }
 
 // A GPU computes in f32, bf16 and f16: f64 is for references.
-void check_gpu_types(const OpDef& op, std::span<const Tensor> inputs) {
+void check_gpu_takes(const OpDef& op, std::span<const Tensor> inputs) {
+  RECKON_CHECK(std::find(std::begin(kNotOnGpu), std::end(kNotOnGpu), op.name) == std::end(kNotOnGpu),
+               "op '{}' has no GPU kernel yet: leave it out of --fuse, and its parts run one by one", op.name);
   for (const Tensor& t : inputs)
     RECKON_CHECK(!t.defined() || t.dtype() != DType::f64, "op '{}' on a GPU got {}: expected f32, bf16 or f16 (f64 runs on the cpu)",
                  op.name, describe(t));
@@ -177,7 +182,7 @@ Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& at
   const PlanContext c{inputs, attrs.get(), spec, needs_grad};
   Plan plan = op.plan(c);
   if (spec.kind == DeviceKind::cuda) {
-    check_gpu_types(op, inputs);
+    check_gpu_takes(op, inputs);
     if (op.gpu_plan) op.gpu_plan(c, plan);
   }
   return plan;

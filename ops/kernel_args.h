@@ -47,6 +47,7 @@ struct KernelArgs {
   int isa_level = 0;
   void* stream = nullptr;    // of a GPU: where the work is queued
   void* context = nullptr;   // of a GPU: what library calls need (handles)
+  size_t library_workspace_bytes = 0;  // of a GPU: DeviceSpec's
   void* recorder = nullptr;  // dispatch's; only `launch` uses these two
   void (*note_launch)(void* recorder, int index) = nullptr;
 

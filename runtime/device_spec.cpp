@@ -73,15 +73,6 @@ DeviceSpec DeviceSpec::this_machine() {
   return spec;
 }
 
-DeviceSpec DeviceSpec::gpu() {
-  DeviceSpec spec;
-  spec.kind = DeviceKind::cuda;
-  spec.name = "cuda";
-  spec.memory.granularity = 512;
-  spec.library_workspace_bytes = size_t{32} << 20;
-  return spec;
-}
-
 std::vector<std::string> DeviceSpec::names_of_shipped() {
   std::vector<std::string> names;
   for (const ShippedSpec& s : shipped_specs()) names.emplace_back(s.name);

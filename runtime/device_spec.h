@@ -32,7 +32,14 @@ struct DeviceSpec {
   std::string peak_source;            // where those two figures come from
 
   static DeviceSpec this_machine();                       // threads and memory of this machine
-  static DeviceSpec gpu();                                // what all GPUs share: segment sizes, library workspace
+  static DeviceSpec gpu() {                               // what all GPUs share: segment sizes, library workspace
+    DeviceSpec spec;
+    spec.kind = DeviceKind::cuda;
+    spec.name = "cuda";
+    spec.memory.granularity = 512;
+    spec.library_workspace_bytes = size_t{32} << 20;
+    return spec;
+  }
   // A shipped spec by its name (see names_of_shipped), else a JSON file. Error lists the names.
   static DeviceSpec named_or_file(const std::string& text);
   static std::vector<std::string> names_of_shipped();

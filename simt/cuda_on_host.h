@@ -3,6 +3,12 @@
 // by ops/kernel/device.cuh in builds without nvcc, and by nothing else.
 #pragma once
 
+#include <vector_types.h>
+
+// The toolkit's own header has meanings for these that only nvcc can give.
+#undef __global__
+#undef __shared__
+#undef __launch_bounds__
 #define __global__
 #define __shared__ static  // one block at a time; a static array also gets red zones from AddressSanitizer
 #define __launch_bounds__(...)
@@ -120,6 +126,7 @@ T __ldg(const T* p) {
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __fdividef(float a, float b) { return a / b; }
+inline float cospif(float x) { return static_cast<float>(std::cos(3.14159265358979323846 * x)); }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __fsqrt_rn(float x) { return std::sqrt(x); }
 inline float __frcp_rn(float x) { return 1.0f / x; }
@@ -127,5 +134,11 @@ inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t{a} * b) >> 32); }
+inline uint64_t __umul64hi(uint64_t a, uint64_t b) { return static_cast<uint64_t>((static_cast<unsigned __int128>(a) * b) >> 64); }
+// Products and sums that a compiler must not contract.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
 using std::max;
 using std::min;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -130,7 +131,11 @@ void Machine::run(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*
           run_block();
           std::free(shared_);
           shared_ = nullptr;
-          if (!failure_.empty()) throw Failure(failure_);
+          if (!failure_.empty()) {
+            observe(&end_order_);
+            if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+            throw Failure(failure_);
+          }
         }
   }
   observe(&end_order_);
@@ -236,6 +241,7 @@ void Machine::switch_to(void* stack_pointer, [[maybe_unused]] Stack* stack) {
 
 void Machine::wait() {
   Thread& t = *current_;
+  publish(&end_order_);  // it may be abandoned here, when another thread of the block fails
 #if defined(__SANITIZE_THREAD__)
   __tsan_switch_to_fiber(tsan_scheduler_, __tsan_switch_to_fiber_no_sync);
 #endif
@@ -269,9 +275,10 @@ void Machine::trampoline() {
     }
     try {
       m.body_(m.argument_);
-    } catch (const std::exception& e) {
+    } catch (...) {
       Unseen unseen;
-      m.failure_ = e.what();
+      m.thrown_ = std::current_exception();
+      m.failure_ = "a kernel threw";
     }
     Unseen unseen;
     m.finished(*t);

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -102,7 +103,8 @@ class Machine {
   std::byte* shared_ = nullptr;
   void (*body_)(void*) = nullptr;
   void* argument_ = nullptr;
-  std::string failure_;
+  std::string failure_;         // of the block that runs; empty: none yet
+  std::exception_ptr thrown_;   // what a CUDA thread threw, to be thrown again by run()
   bool reverse_ = false;
   Counters counters_;
   // For the sanitizers: the scheduler's own stack, and what stands for a barrier and the ends of a block.

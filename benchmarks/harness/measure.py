@@ -24,13 +24,13 @@ def say(text):
 
 def torch_command(options, path, variant, dtype, optimizer, json_path, *more):
     return [sys.executable, HERE / "torch_worker.py", path, "--variant", variant, "--dtype", dtype, "--optimizer", optimizer, "--threads",
-            options.threads, "--json", json_path, *more]
+            options.threads, "--device", options.device, "--json", json_path, *more]
 
 
 def reckon_command(options, path, policy, dtype, optimizer, json_path, *more):
     policy, low = policy.removesuffix("-low"), policy.endswith("-low")
     more = (*more, "--residual", "low") if low else more
-    return [options.reckon, "bench", "step", path, "--dtype", dtype, "--checkpoint", policy, "--fuse", "all", "--optimizer", optimizer,
+    return [options.reckon, "bench", "step", path, "--device", options.device, "--dtype", dtype, "--checkpoint", policy, "--fuse", "all", "--optimizer", optimizer,
             "--threads", options.threads, "--json", json_path, *more]
 
 
@@ -101,7 +101,7 @@ def measure_case(options, case, work):
     write_case(case, str(path))
     books = torch_books(options, case, path, work)
     result = {"name": case.name, "title": case.title, "family": case.family, "config": case.config, "batch": case.batch, "optimizer": case.optimizer,
-              "dtypes": {}}
+              "device": options.device, "dtypes": {}}
     truth = books["eager", "f32"]
     for dtype in options.dtypes:
         workers = start_workers(options, case, path, work, dtype)

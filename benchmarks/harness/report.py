@@ -90,8 +90,29 @@ def pair_positions(case):
     return case["batch"]["n_res"] ** 2 * case["config"]["no_blocks"]
 
 
+# On a GPU: how much faster than each PyTorch variant of the same precision, and bytes kept per pair position and block.
+GPU_SPEEDUPS = {"pair": {"PyTorch eager": 3.0, "PyTorch compile": 1.5}, "qwen": {"PyTorch eager": 1.3, "PyTorch compile": 1.0}}
+GPU_PAIR_BYTES = (("sublayer-low", 1500), ("selective-low", 10000))
+
+
+def gpu_targets(case):
+    for dtype, data in case["dtypes"].items():
+        rows = data["rows"]
+        own = {n.removeprefix("reckon "): r for n, r in rows.items() if n.startswith("reckon") and PROBLEM not in r}
+        fair = {p: r for p, r in own.items() if not p.endswith("-low") and r.get("agreement", {}).get("agrees")}
+        for variant, factor in GPU_SPEEDUPS.get(case["family"], {}).items():
+            times = {p: paired(r, rows[variant])[0] for p, r in fair.items() if seconds(r) and seconds(rows.get(variant, {}))}
+            if times:
+                p = min(times, key=times.get)
+                yield f"{case['name']} {dtype}: step time of {p} / {variant}", 1 / factor, times[p], times[p] <= 1 / factor, ""
+        for policy, bound in GPU_PAIR_BYTES if case["family"] == "pair" and dtype == "bf16" else ():
+            if policy in own:
+                kept = own[policy]["saved_bytes"] / pair_positions(case)
+                yield f"{case['name']} {dtype}: bytes kept per pair position and block, {policy}", bound, kept, kept <= bound, " B"
+
+
 def targets(cases):
-    """(what, bound, measured, met) for every target these cases can speak about."""
+    """(what, bound, measured, met, unit) for every target these cases can speak about."""
     out = []
 
     def add(what, bound, value, unit=""):
@@ -100,6 +121,9 @@ def targets(cases):
 
     for case in cases:
         family = case["family"]
+        if case.get("device") == "cuda":
+            out += gpu_targets(case)
+            continue
         for dtype, data in case["dtypes"].items():
             rows = data["rows"]
             best = best_torch(rows)
@@ -142,7 +166,7 @@ def target_table(cases):
 
 
 def render(meta, cases):
-    lines = [f"# reckon and PyTorch on a CPU, {meta['date']}", ""]
+    lines = [f"# reckon and PyTorch on {meta.get('device', 'a CPU')}, {meta['date']}", ""]
     lines += [f"- {k}: {v}" for k, v in meta.items() if k not in ("date", "commands")]
     lines += ["", "Made by:", "", "```"] + meta["commands"] + ["```", "",
               "Method and definitions: `docs/performance.md`. Ratios are medians of round-by-round ratios with their range; \"+ MiB\" counts above a process that",

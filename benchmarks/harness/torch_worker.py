@@ -1,7 +1,7 @@
 """One PyTorch variant of one case in a process of its own.
 
 `--mode time`: prints 'ready' after a warm-up, then runs one step for each line 'step' on standard input and prints its
-seconds; at the end of the input it writes times and memory. `--mode books`: one step under counters: gradients, bytes
+seconds; at the end of the input it writes times and memory (on a GPU: the allocator's own). `--mode books`: one step under counters: gradients, bytes
 kept for backward, ATen kernels, FLOPs. Times and counters never share a process."""
 import argparse
 import contextlib
@@ -95,18 +95,26 @@ def books(a, loaded, optimizer, cast):
     result |= {"kernels": sum(kernels.calls.values()), "flops": forward_flops.get_total_flops() + backward_flops.get_total_flops(),
                "by_kernel": dict(sorted(kernels.calls.items(), key=lambda kv: -kv[1]))}
     if a.grads:
-        save_file({n: t.grad.float().contiguous() for n, t in loaded.leaves() if t.grad is not None}, a.grads)
+        save_file({n: t.grad.float().cpu().contiguous() for n, t in loaded.leaves() if t.grad is not None}, a.grads)
     return result
+
+
+def wait(a):
+    if a.device == "cuda":
+        torch.cuda.synchronize()
 
 
 def timed(a, loaded, optimizer, cast):
     trim()
-    start = status("VmRSS")
+    start = torch.cuda.memory_allocated() if a.device == "cuda" else status("VmRSS")
     for _ in range(a.warmup):
         one_step(loaded, optimizer, cast)
     trim()
     with contextlib.suppress(OSError):
         open("/proc/self/clear_refs", "w").write("5")
+    if a.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    wait(a)
     print("ready", flush=True)
     seconds, cpu_seconds = [], []
     for line in sys.stdin:
@@ -114,10 +122,12 @@ def timed(a, loaded, optimizer, cast):
             break
         begin, cpu = time.perf_counter(), time.process_time()
         one_step(loaded, optimizer, cast)
+        wait(a)
         seconds.append(time.perf_counter() - begin)
         cpu_seconds.append(time.process_time() - cpu)
         print(f"{seconds[-1]:.9f}", flush=True)
-    result = {"seconds": seconds, "cpu_seconds": cpu_seconds, "rss_start": start, "rss_peak": status("VmHWM")}
+    result = {"seconds": seconds, "cpu_seconds": cpu_seconds, "rss_start": start,
+              "rss_peak": torch.cuda.max_memory_allocated() if a.device == "cuda" else status("VmHWM")}
     if a.variant == "compile":
         result |= compiled_saves(loaded, cast)
     return result
@@ -141,6 +151,7 @@ def main():
     p.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     p.add_argument("--optimizer", choices=["none", "adamw"], default="none")
     p.add_argument("--mode", choices=["time", "books"], default="time")
+    p.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--warmup", type=int, default=2)
     p.add_argument("--grads")
@@ -148,12 +159,12 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.set_num_interop_threads(1)
-    loaded = Loaded(a.case)
+    loaded = Loaded(a.case, a.device)
     loaded.module.checkpoint = a.variant == "checkpoint"
     if a.variant == "compile":
         loaded.module.compile_regions()
     optimizer = make_optimizer(loaded, a.optimizer)
-    cast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if a.dtype == "bf16" else contextlib.nullcontext
+    cast = (lambda: torch.autocast(a.device, dtype=torch.bfloat16)) if a.dtype == "bf16" else contextlib.nullcontext
     result = (books if a.mode == "books" else timed)(a, loaded, optimizer, cast)
     result |= {"torch": torch.__version__, "variant": a.variant, "dtype": a.dtype, "threads": a.threads}
     pathlib.Path(a.json).write_text(json.dumps(result))

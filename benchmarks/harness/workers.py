@@ -76,11 +76,11 @@ class Worker:
             if not self.failure and self.process.returncode != 0:
                 self._fail(self._last_words())
         if self.failure:
-            return {PROBLEM: self.failure, "command": " ".join(self.command)}
+            return {PROBLEM: self.failure}
         with open(self.json_path) as f:
             result = json.load(f)
         self.close()
-        return result | {"start_seconds": self.start_seconds, "command": " ".join(self.command)}
+        return result | {"start_seconds": self.start_seconds}
 
     def close(self):
         if self.process.poll() is None:

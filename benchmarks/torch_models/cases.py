@@ -18,6 +18,7 @@ class Case:
     batch: dict
     optimizer: str = "none"  # qwen: the update belongs to the step
     compiled: bool = True  # torch.compile too; each family has it at its smallest and largest size (--compile-all: everywhere)
+    device: str = "cpu"  # where its sizes make sense
 
 
 QWEN = dict(hidden_size=896, num_attention_heads=14, num_key_value_heads=2, head_dim=64, intermediate_size=4864, num_hidden_layers=4,
@@ -53,8 +54,17 @@ CASES = {c.name: c for c in [
     Case("pair_small", "pair", "Pair stack, 2 blocks, N = 32", PAIR, dict(n_res=32)),
     Case("outer_small", "outer", "Outer product of bioformer, batch 1, 48 genes", OUTER, dict(batch=1, n_res=48)),
 ]}
+# Sizes for a GPU: one pair block, and the whole of Qwen2.5-0.5B.
+QWEN_HALF_BILLION = QWEN | dict(num_hidden_layers=24, vocab_size=151936)
+for _case in [
+    *(Case(f"pair_block_{n}", "pair", f"Pairformer pair block, AlphaFold 3 widths, N = {n}", PAIR | dict(no_blocks=1), dict(n_res=n), device="cuda")
+      for n in (256, 384, 512)),
+    Case("qwen_0.5b_8x1024", "qwen", "Qwen2.5-0.5B, 24 layers, batch 8, 1024 tokens", QWEN_HALF_BILLION, dict(batch=8, seq=1024), "adamw", device="cuda"),
+]:
+    CASES[_case.name] = _case
 SMALL = [n for n in CASES if n.endswith("_small")]
-FULL = [n for n in CASES if n not in SMALL]
+FULL = [n for n, c in CASES.items() if n not in SMALL and c.device == "cpu"]
+ON_GPU = [n for n, c in CASES.items() if c.device == "cuda"]
 
 
 def build_module(family, config):
@@ -117,12 +127,13 @@ def write_case(case, path, seed=1):
 class Loaded:
     """A case file as a module and a step: `forward()` gives outputs, `backward(outputs)` fills gradients."""
 
-    def __init__(self, path):
-        with safe_open(path, "pt") as f:
+    def __init__(self, path, device="cpu"):
+        with safe_open(path, "pt", device=device) as f:
             meta = f.metadata()
             tensors = {k: f.get_tensor(k) for k in f.keys()}
         self.family = meta["bench_family"]
-        self.module = build_module(self.family, json.loads(meta["config"]))
+        with torch.device(device):
+            self.module = build_module(self.family, json.loads(meta["config"]))
         with torch.no_grad():
             for name, p in parameter_names(self.family, self.module):
                 p.copy_(tensors.pop(name))

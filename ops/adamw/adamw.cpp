@@ -87,6 +87,11 @@ Plan plan_adamw_all(const PlanContext& c) {
   return p;
 }
 
+void plan_adamw_all_gpu(const PlanContext& c, Plan& p) {
+  const size_t n = (c.in.size() - 2) / 4;
+  for (size_t k = kAdamWTensorsPerLaunch; k < n; k += kAdamWTensorsPerLaunch) p.launches.push_back({"adamw_all"});
+}
+
 std::shared_ptr<StepAttrs> step(double factor, double shift = 0) {
   return std::make_shared<StepAttrs>(factor, shift);
 }
@@ -209,7 +214,8 @@ const OpDef adamw_all_op{
           {.name = "decay in the gradient",
            .inputs = {normal({5, 6}), normal({5, 6}), normal({5, 6}), positive({5, 6}), absent(), absent()},
            .attrs = l2}};
-    }};
+    },
+    .gpu_plan = plan_adamw_all_gpu};
 
 void run(const OpDef& op, std::initializer_list<Tensor> in, std::shared_ptr<StepAttrs> attrs) {
   dispatch(op, std::span<const Tensor>(in.begin(), in.size()), attrs);

@@ -4,6 +4,8 @@
 
 namespace reckon::ops {
 
+inline constexpr int kAdamWTensorsPerLaunch = 600;  // of a GPU: as many as a launch's parameters hold
+
 struct AdamWSettings {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.01;
   int64_t step = 1;       // of this update, from 1: the bias corrections are 1 - beta^step

@@ -100,6 +100,9 @@ Plan plan_attention(const PlanContext& c) {
   return p;
 }
 
+// Tiles lie in shared memory there.
+void plan_attention_gpu(const PlanContext&, Plan& p) { p.workspaces = {}; }
+
 Shape in_order(const Tensor& t, const int (&axes)[5]) {
   Shape s;
   for (int axis : axes) s.push_back(t.size(axis));
@@ -262,7 +265,8 @@ const OpDef attention_op{.name = "attention", .fingerprint = fingerprint_by<&Att
                          .precision = Precision::low,
                          .low_inputs = 0b00111,
                          .recompute = Recompute::dear,
-                         .cases = forward_cases};
+                         .cases = forward_cases,
+                         .gpu_plan = plan_attention_gpu};
 
 Tensor unit_last(const Tensor& t) {
   return !t.defined() || t.strides()[t.rank() - 1] == 1 || t.size(-1) == 1 ? t : contiguous(t);

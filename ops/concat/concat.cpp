@@ -32,6 +32,10 @@ Plan plan_concat(const PlanContext& c) {
   return p;
 }
 
+void plan_concat_gpu(const PlanContext& c, Plan& p) {
+  for (size_t k = kConcatPartsPerLaunch; k < c.in.size(); k += kConcatPartsPerLaunch) p.launches.push_back({"concat"});
+}
+
 TensorList concat_backward(BackwardContext& c) {
   const int axis = c.as<ConcatAttrs>().axis;
   TensorList out(c.input_shapes.size());
@@ -63,8 +67,10 @@ const OpDef concat_op{
           {.name = "first axis, transposed",
            .inputs = {{.shape = {2, 3, 4}, .transposed = true}, normal({5, 3, 4})},
            .attrs = along(0)},
-          {.name = "vectors, one empty", .inputs = {normal({1}), normal({0}), normal({2})}, .attrs = along(0)}};
-    }};
+          {.name = "vectors, one empty", .inputs = {normal({1}), normal({0}), normal({2})}, .attrs = along(0)},
+          {.name = "many parts", .inputs = std::vector<InputSpec>(20, normal({2, 3})), .attrs = along(1)}};
+    },
+    .gpu_plan = plan_concat_gpu};
 
 }  // namespace
 

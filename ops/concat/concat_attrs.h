@@ -4,6 +4,8 @@
 
 namespace reckon::ops {
 
+inline constexpr int kConcatPartsPerLaunch = 16;  // of a GPU
+
 struct ConcatAttrs : Attrs {
   explicit ConcatAttrs(int a) : axis(a) {}
   int axis;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ops/cast/cast.h"
+#include "ops/conv2d/conv2d_steps.h"
 #include "ops/conv2d/geometry.h"
 #include "ops/conv2d/plain.h"
 #include "ops/kernel/gemm.h"
@@ -227,6 +228,28 @@ void weight_gradient_run(KernelArgs& a) {
   if (is_half(dw.dtype)) narrow(reinterpret_cast<const float*>(sums), g.o * g.k, dw, 0);
 }
 
+// ---- on a GPU
+// -----------------------------------------------------------------------------------------------------------
+
+void plan_on_gpu(const PlanContext& c, Plan& p, const char* library_call, bool takes_bias) {
+  const Tensor &a = c.in[0], &b = c.in[1];
+  const ConvSteps s{{{a.dtype(), a.numel()}, {b.dtype(), b.numel()}}, takes_bias && c.in[2].defined()};
+  p.launches = {};
+  p.workspaces = {{"library workspace", c.spec.library_workspace_bytes}};
+  constexpr const char* labels[2] = {"first operand, converted", "second operand, converted"};
+  for (int i = 0; i < 2; ++i) {
+    if (!s.converts(i)) continue;
+    p.launches.push_back({"pack"});
+    p.workspaces.push_back({labels[i], s.converted_bytes(i)});
+  }
+  p.launches.push_back({library_call, LaunchKind::library});
+  if (s.adds_bias) p.launches.push_back({"add_channel_bias"});
+}
+
+void plan_conv2d_gpu(const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d", true); }
+void plan_input_gradient_gpu(const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d_input_gradient", false); }
+void plan_weight_gradient_gpu(const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d_weight_gradient", false); }
+
 // ---- declarations
 // ---------------------------------------------------------------------------------------------------
 
@@ -260,7 +283,8 @@ const OpDef input_gradient_op{
                                  {.name = "pointwise",
                                   .inputs = {normal({2, 5, 3, 4}), normal({5, 6, 1, 1})},
                                   .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {3, 4})}};
-    }};
+    },
+    .gpu_plan = plan_input_gradient_gpu};
 
 const OpDef weight_gradient_op{.name = "conv2d_weight_gradient",
                                .plan = plan_weight_gradient,
@@ -279,7 +303,8 @@ const OpDef weight_gradient_op{.name = "conv2d_weight_gradient",
                                      {.name = "pointwise",
                                       .inputs = {normal({2, 5, 3, 4}), normal({2, 6, 3, 4})},
                                       .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {0, 0}, {1, 1})}};
-                               }};
+                               },
+                               .gpu_plan = plan_weight_gradient_gpu};
 
 TensorList conv2d_backward(BackwardContext& c) {
   TensorList out(3);
@@ -321,7 +346,8 @@ const OpDef conv2d_op{.name = "conv2d",
                             {.name = "depthwise",
                              .inputs = {normal({1, 3, 6, 5}), normal({3, 1, 3, 3}), normal({3})},
                              .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 3)}};
-                      }};
+                      },
+                      .gpu_plan = plan_conv2d_gpu};
 
 }  // namespace
 

@@ -1,15 +1,10 @@
 // Extents of one convolution, its tiling, and the copies between an image and its unfolded columns.
 #pragma once
 
+#include "ops/conv2d/conv2d_attrs.h"
 #include "ops/op.h"
 
 namespace reckon::ops {
-
-struct ConvAttrs : Attrs {
-  int64_t stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1}, groups = 1;
-  int64_t image[2] = {0, 0};   // H, W: for the input's gradient
-  int64_t kernel[2] = {0, 0};  // kh, kw: for the weight's gradient
-};
 
 struct ConvGeometry {
   int64_t n, c, h, w;      // input

@@ -86,6 +86,12 @@ Plan plan_cross_entropy_backward(const PlanContext& c) {
   return p;
 }
 
+void plan_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
+  if (c.as<CrossEntropyAttrs>().reduction != Reduction::mean) return;
+  p.workspaces = {{"scale", sizeof(float)}};
+  p.launches = {{"cross_entropy_scale"}, {"cross_entropy_backward"}};
+}
+
 const OpDef cross_entropy_backward_op{
     .name = "cross_entropy_backward",
     .plan = plan_cross_entropy_backward,
@@ -105,8 +111,19 @@ const OpDef cross_entropy_backward_op{
                                     index({6}, 600), lse},
                          .attrs = std::make_shared<CrossEntropyAttrs>(r, -100)});
       }
+      const auto rows = [&](const char* name, int64_t n, int64_t width) {
+        InputSpec lse = positive({n});
+        lse.fixed_f32 = true;
+        cases.push_back({.name = name,
+                         .inputs = {normal({}), normal({n, width}), index({n}, width), lse},
+                         .attrs = std::make_shared<CrossEntropyAttrs>(Reduction::mean, -100)});
+      };
+      rows("narrow rows", 35, 23);
+      rows("rows of 64", 40, 64);
+      rows("wide rows", 2, 4101);
       return cases;
-    }};
+    },
+    .gpu_plan = plan_cross_entropy_backward_gpu};
 
 // Reads 16-bit logits itself and computes in f32, so autocast need not make an f32 copy of the largest tensor
 // of a language model: the values are those of a cast, bit for bit.
@@ -136,6 +153,14 @@ const OpDef cross_entropy_op{
                              .inputs = {normal({300, 530}), index({300}, 530)},
                              .attrs = attrs});
           }
+          const auto rows = [&](const char* name, int64_t n, int64_t width) {
+            cases.push_back({.name = name,
+                             .inputs = {normal({n, width}), index({n}, width)},
+                             .attrs = std::make_shared<CrossEntropyAttrs>(Reduction::mean, -100)});
+          };
+          rows("narrow rows", 35, 23);
+          rows("rows of 64", 40, 64);
+          rows("wide rows", 2, 8200);
           return cases;
         }};
 

@@ -4,15 +4,11 @@
 #include <cstring>
 
 #include "ops/cast/cast.h"
+#include "ops/diagonal/diagonal_attrs.h"
 #include "ops/rules.h"
 
 namespace reckon::ops {
 namespace {
-
-struct DiagonalAttrs : Attrs {
-  DiagonalAttrs(int f, int s) : first(f), second(s) {}
-  int first, second;  // axes of the larger tensor, first < second
-};
 
 // Drops axis `second` of a layout and lets axis `first` step along both.
 Layout diagonal_layout(const Layout& x, int first, int second) {

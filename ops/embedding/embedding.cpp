@@ -2,6 +2,7 @@
 
 #include "ops/cast/cast.h"
 #include "ops/embedding/embedding_kernel.h"
+#include "ops/kernel/scatter_rows.h"
 #include "ops/rules.h"
 #include "runtime/scope.h"
 
@@ -91,6 +92,12 @@ Plan plan_embedding_backward(const PlanContext& c) {
   return p;
 }
 
+void plan_embedding_backward_gpu(const PlanContext& c, Plan& p) {
+  const ScatterWorkspaces w = scatter_workspaces(c.in[1].numel(), c.as<EmbeddingBackwardAttrs>().vocabulary, c.in[0].size(-1));
+  p.workspaces = {{"list heads", w.heads}, {"positions by id", w.order}, {"runs of an id", w.runs}, {"sums of windows", w.window_sums}};
+  p.launches = {{"embedding_order"}, {"embedding_link"}, {"embedding_backward"}};
+}
+
 const OpDef embedding_backward_op{
     .name = "embedding_backward",
     .plan = plan_embedding_backward,
@@ -107,7 +114,8 @@ const OpDef embedding_backward_op{
                                  {.name = "several tiles",
                                   .inputs = {normal({40, 700}), index({40}, 5)},
                                   .attrs = std::make_shared<EmbeddingBackwardAttrs>(64, DType::f32)}};
-    }};
+    },
+    .gpu_plan = plan_embedding_backward_gpu};
 
 const OpDef embedding_op{
     .name = "embedding",

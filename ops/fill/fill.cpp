@@ -3,21 +3,9 @@
 #include <cmath>
 
 #include "ops/rules.h"
-#include "runtime/core/rng.h"
 
 namespace reckon::ops {
 namespace {
-
-struct FillAttrs : Attrs {
-  explicit FillAttrs(double v) : value(v) {}
-  double value;
-};
-
-struct RandomAttrs : Attrs {
-  Distribution distribution = Distribution::normal;
-  double mean = 0, spread = 1;
-  Philox random;
-};
 
 void store_any(const TensorArg& t, int64_t i, double v) {
   switch (t.dtype) {

@@ -2,6 +2,7 @@
 // element index). No gradient.
 #pragma once
 
+#include "ops/fill/fill_attrs.h"
 #include "ops/op.h"
 
 namespace reckon::ops {
@@ -11,7 +12,6 @@ void fill(const Tensor& t, double value);
 // t [.., q, k]: 0 where key j may be seen by query i (j <= i + k - q), else `value`.
 void fill_causal(const Tensor& t, double value);
 
-enum class Distribution : uint8_t { uniform, normal, truncated_normal };
 // uniform: in (mean - spread, mean + spread). normal: standard deviation `spread`. truncated_normal: a normal of
 // standard deviation `spread` cut at two of them (redrawn inside).
 void fill_random(const Tensor& t, Distribution d, double mean, double spread, uint64_t seed, uint64_t stream);

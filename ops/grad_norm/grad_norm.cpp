@@ -3,6 +3,7 @@
 #include "ops/cast/cast.h"
 #include "ops/concat/concat.h"
 #include "ops/grad_norm/grad_norm_kernel.h"
+#include "ops/kernel/list_chunks.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(sum_squares_cpu)
@@ -42,6 +43,19 @@ Plan plan_squares(const PlanContext& c, const char* first, const char* second, b
   return p;
 }
 
+// Chunks of the GPU's size, a launch per so many tensors, and a launch that adds up each tensor's.
+void plan_squares_gpu(const PlanContext& c, Plan& p, bool joint) {
+  size_t chunks = 0;
+  for (const Tensor& t : c.in) chunks += static_cast<size_t>(gpu_list_chunks(t.numel()));
+  p.workspaces = {{"partial sums", chunks * sizeof(float)}, {"first chunks", c.in.size() * sizeof(int64_t)}};
+  p.launches = {};
+  for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size())); ++i) p.launches.push_back({"square_chunks"});
+  p.launches.push_back({"sum_chunks"});
+  if (!joint) return;
+  p.workspaces.push_back({"sums of squares", c.in.size() * sizeof(float)});
+  p.launches.push_back({"root_of_sum"});
+}
+
 Plan plan_scale_all(const PlanContext& c) {
   const size_t n = c.in.size() - 1;
   RECKON_CHECK(c.in[n].defined() && c.in[n].numel() == 1, "scale_all_ takes a factor of one element");
@@ -77,7 +91,8 @@ const OpDef sum_squares_op{.name = "sum_squares",
                                [] {
                                  return std::vector<OpCase>{{.name = "chunks", .inputs = {normal({3, 4111})}},
                                                             {.name = "small", .inputs = {normal({7})}}};
-                               }};
+                               },
+                           .gpu_plan = [](const PlanContext& c, Plan& p) { plan_squares_gpu(c, p, false); }};
 
 const OpDef root_of_sum_op{
     .name = "root_of_sum",
@@ -110,8 +125,10 @@ const OpDef grad_norm_op{
         [] {
           return std::vector<OpCase>{
               {.name = "three tensors", .inputs = {normal({3, 4111}), normal({7}), normal({2, 5})}},
-              {.name = "an empty one", .inputs = {normal({0, 3}), normal({5})}}};
-        }};
+              {.name = "an empty one", .inputs = {normal({0, 3}), normal({5})}},
+              {.name = "several chunks", .inputs = {normal({5}), normal({3, 16001}), normal({70})}}};
+        },
+    .gpu_plan = [](const PlanContext& c, Plan& p) { plan_squares_gpu(c, p, true); }};
 
 const OpDef clip_op{
     .name = "clip_coefficient",
@@ -148,7 +165,12 @@ const OpDef scale_all_op{
     .gradient_note = kNoGradient,
     .cases = [] {
       return std::vector<OpCase>{
-          {.name = "two tensors", .inputs = {normal({3, 4111}), normal({7}), positive({1})}}};
+          {.name = "two tensors", .inputs = {normal({3, 4111}), normal({7}), positive({1})}},
+          {.name = "several chunks", .inputs = {normal({2, 16386}), positive({1})}}};
+    },
+    .gpu_plan = [](const PlanContext& c, Plan& p) {
+      p.launches = {};
+      for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size()) - 1); ++i) p.launches.push_back({"scale_all"});
     }};
 
 TensorList dense(std::span<const Tensor> list) {

@@ -4,6 +4,7 @@
 
 #include "ops/cast/cast.h"
 #include "ops/grad_scaler/grad_scaler_kernel.h"
+#include "ops/kernel/list_chunks.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(non_finite_cpu)
@@ -26,6 +27,15 @@ Plan plan_non_finite(const PlanContext& c) {
   p.launches = {{"flag_chunks"}, {"any_flag"}};
   set_traffic(p, c);
   return p;
+}
+
+void plan_non_finite_gpu(const PlanContext& c, Plan& p) {
+  size_t chunks = 0;
+  for (const Tensor& t : c.in) chunks += static_cast<size_t>(gpu_list_chunks(t.numel()));
+  p.workspaces = {{"chunk flags", chunks}};
+  p.launches = {};
+  for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size())); ++i) p.launches.push_back({"flag_chunks"});
+  p.launches.push_back({"any_flag"});
 }
 
 Plan plan_scaler_update(const PlanContext& c) {
@@ -67,7 +77,8 @@ const OpDef non_finite_op{
     .gradient_note = "a flag",
     .cases = [] {
       return std::vector<OpCase>{{.name = "two tensors", .inputs = {normal({3, 4111}), normal({7})}}};
-    }};
+    },
+    .gpu_plan = plan_non_finite_gpu};
 
 const OpDef scaler_update_op{
     .name = "scaler_update",

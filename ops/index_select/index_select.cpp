@@ -2,6 +2,7 @@
 
 #include "ops/cast/cast.h"
 #include "ops/index_select/index_select_kernel.h"
+#include "ops/kernel/scatter_rows.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(index_select_cpu)
@@ -88,6 +89,15 @@ Plan plan_scatter_add(const PlanContext& c) {
   return p;
 }
 
+void plan_scatter_add_gpu(const PlanContext& c, Plan& p) {
+  const int64_t n = c.in[1].numel(), extent = c.as<IndexAttrs>().extent;
+  RECKON_CHECK(n < int64_t{1} << 31 && extent < int64_t{1} << 31, "scatter_add on a GPU counts positions in 32 bits, got {} indices into {} rows",
+               n, extent);
+  const ScatterWorkspaces w = scatter_workspaces(n, extent, n > 0 ? c.in[2].numel() / n : 0);
+  p.workspaces = {{"list heads", w.heads}, {"positions by index", w.order}, {"runs of an index", w.runs}, {"sums of windows", w.window_sums}};
+  p.launches = {{"scatter_order"}, {"scatter_link"}, {"scatter_add"}};
+}
+
 TensorList index_select_backward(BackwardContext& c);
 
 const OpDef scatter_add_op{
@@ -116,7 +126,8 @@ const OpDef scatter_add_op{
                                      {.name = "last axis, indices of two axes",
                                       .inputs = {normal({4, 3}), index({2, 5}, 3), normal({4, 2, 5})},
                                       .attrs = at(1, 3)}};
-        }};
+        },
+    .gpu_plan = plan_scatter_add_gpu};
 
 const OpDef index_select_op{
     .name = "index_select", .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,

@@ -22,8 +22,11 @@ struct GemmCall {
   void* aux = nullptr;
 };
 
+// Whether a matrix is dense along its rows or its columns, without overlap.
+bool has_unit_stride(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride);
+
 // What one call can do; the plan must see to the rest (ops/matmul shows how): a and b of one type of f32, bf16 and f16,
-// c of that type or f32, every operand with a unit stride along rows or columns, at most one batch axis. Pure: uses
+// c of that type or f32, the bias of c's type, every operand with a unit stride along rows or columns, at most one batch axis. Pure: uses
 // shapes, strides and types only.
 bool library_takes(const GemmCall& call);
 

@@ -19,6 +19,11 @@ inline Elements elements(const TensorArg& t) { return {t.data, t.dtype}; }
 __device__ __forceinline__ float to_float(float v) { return v; }
 __device__ __forceinline__ float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
 __device__ __forceinline__ float to_float(__half v) { return __half2float(v); }
+__device__ __forceinline__ float half_to_float(unsigned bits) {  // of the lower half
+  __half_raw raw;
+  raw.x = static_cast<unsigned short>(bits);
+  return __half2float(__half(raw));
+}
 template <class T>
 __device__ __forceinline__ T from_float(float v);
 template <>
@@ -39,17 +44,21 @@ __device__ __forceinline__ float load(const Elements& e, int64_t i) {
   }
 }
 
+// Whether an optional flag of one element is there and not zero.
+__device__ __forceinline__ bool is_set(const Elements& flag) { return flag && !(load(flag, 0) == 0.0f); }
+
 __device__ __forceinline__ void store(const Elements& e, int64_t i, float v) {
   switch (e.dtype) {
     case DType::f32: static_cast<float*>(e.data)[i] = v; break;
     case DType::bf16: static_cast<__nv_bfloat16*>(e.data)[i] = __float2bfloat16_rn(v); break;
     case DType::f16: static_cast<__half*>(e.data)[i] = __float2half_rn(v); break;
-    case DType::u8: static_cast<unsigned char*>(e.data)[i] = static_cast<unsigned char>(v); break;
+    case DType::u8: static_cast<unsigned char*>(e.data)[i] = static_cast<unsigned char>(static_cast<int>(v)); break;
+    case DType::f64: static_cast<double*>(e.data)[i] = v; break;  // only a cast's result
     default: break;
   }
 }
 
-// Four neighbours at once; i must be a multiple of 4 and the tensor's address aligned to 16 bytes.
+// Four neighbours at once; i must be a multiple of 4 and the tensor's address of 4 elements.
 __device__ __forceinline__ void load4(const Elements& e, int64_t i, float (&v)[4]) {
   switch (e.dtype) {
     case DType::f32: {
@@ -61,6 +70,12 @@ __device__ __forceinline__ void load4(const Elements& e, int64_t i, float (&v)[4
       const uint2 x = *reinterpret_cast<const uint2*>(static_cast<const __nv_bfloat16*>(e.data) + i);
       v[0] = __uint_as_float(x.x << 16), v[1] = __uint_as_float(x.x & 0xffff0000u);
       v[2] = __uint_as_float(x.y << 16), v[3] = __uint_as_float(x.y & 0xffff0000u);
+      break;
+    }
+    case DType::f16: {
+      const uint2 x = *reinterpret_cast<const uint2*>(static_cast<const __half*>(e.data) + i);
+      v[0] = half_to_float(x.x), v[1] = half_to_float(x.x >> 16);
+      v[2] = half_to_float(x.y), v[3] = half_to_float(x.y >> 16);
       break;
     }
     default:
@@ -80,6 +95,14 @@ __device__ __forceinline__ void store4(const Elements& e, int64_t i, const float
     memcpy(&x.x, &low, 4);
     memcpy(&x.y, &high, 4);
     *reinterpret_cast<uint2*>(static_cast<__nv_bfloat16*>(e.data) + i) = x;
+    return;
+  }
+  if (e.dtype == DType::f16) {
+    const __half2 low = __floats2half2_rn(v[0], v[1]), high = __floats2half2_rn(v[2], v[3]);
+    uint2 x;
+    memcpy(&x.x, &low, 4);
+    memcpy(&x.y, &high, 4);
+    *reinterpret_cast<uint2*>(static_cast<__half*>(e.data) + i) = x;
     return;
   }
 #pragma unroll

@@ -177,12 +177,6 @@ void orient(GemmJob& job) {
 
 }  // namespace
 
-int64_t GemmBatch::count() const {
-  int64_t n = 1;
-  for (int d = 0; d < rank; ++d) n *= size[d];
-  return n;
-}
-
 size_t batched_gemm_workspace_bytes(int64_t m, int64_t n, int64_t k, int64_t batch, DType a, DType b, DType c,
                                     int threads, IsaLevel level) {
   check_types(a, b, c);

@@ -39,7 +39,11 @@ struct GemmBatch {
   int rank = 0;
   int64_t size[kMaxRank] = {1, 1, 1, 1};
   int64_t a_stride[kMaxRank] = {}, b_stride[kMaxRank] = {}, c_stride[kMaxRank] = {};
-  int64_t count() const;
+  RECKON_INLINE int64_t count() const {
+    int64_t n = 1;
+    for (int d = 0; d < rank; ++d) n *= size[d];
+    return n;
+  }
 };
 
 // The workspace must be aligned to this many bytes.

@@ -7,7 +7,7 @@ namespace reckon::ops::gpu {
 
 #if defined(__CUDACC__)
 
-// Throws Error with CUDA's name and text of the error unless it is success. Defined in runtime/cuda/error.cpp.
+// Throws Error with CUDA's name and text of the error unless it is success. Defined in runtime/cuda/check.cpp.
 void check(cudaError_t status, const char* what);
 
 template <class... P, class... A>

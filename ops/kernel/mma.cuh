@@ -65,7 +65,7 @@ void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2])
     const auto half = [](const unsigned* registers, int r, int k) {
       const unsigned short bits = static_cast<unsigned short>(registers[r] >> (16 * (k % 2)));
       T v;
-      std::memcpy(&v, &bits, 2);
+      std::memcpy(static_cast<void*>(&v), &bits, 2);
       return static_cast<float>(v);
     };
     const auto of = [&](unsigned l) { return reinterpret_cast<const Registers*>(shown[l]); };

@@ -1,6 +1,7 @@
 #include "ops/layer_norm/layer_norm.h"
 
 #include "ops/cast/cast.h"
+#include "ops/kernel/norm_pieces.h"
 #include "ops/layer_norm/layer_norm_kernel.h"
 #include "ops/rules.h"
 #include "ops/sum/sum.h"
@@ -73,8 +74,9 @@ Plan plan_layer_norm_backward(const PlanContext& c) {
 
 void plan_layer_norm_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<LayerNormBackwardAttrs>();
-  const int64_t n_sums = a.dweight + a.dbias, pieces = std::max<int64_t>(layer_norm_gpu_pieces(rows_of(c.in[1])), 1);
-  if (n_sums > 0) p.workspaces = {{"sums of row pieces", static_cast<size_t>(pieces * n_sums * c.in[1].size(-1)) * sizeof(float)}};
+  const Tensor& x = c.in[1];
+  const int64_t n_sums = a.dweight + a.dbias, pieces = norm_gpu_pieces(rows_of(x), x.size(-1));
+  if (n_sums > 0) p.workspaces = {{"sums of row pieces", static_cast<size_t>(pieces * n_sums * x.size(-1)) * sizeof(float)}};
 }
 
 const OpDef layer_norm_backward_op{
@@ -101,6 +103,11 @@ const OpDef layer_norm_backward_op{
            .inputs = inputs(70, 521, true),
            .attrs = asked(true, true, true)},
           {.name = "no weight", .inputs = inputs(3, 33, false), .attrs = asked(true, false, false)},
+          {.name = "narrow rows", .inputs = inputs(77, 20, true), .attrs = asked(true, true, true)},
+          {.name = "rows of 64", .inputs = inputs(35, 64, true), .attrs = asked(true, true, true)},
+          {.name = "rows of 128", .inputs = inputs(37, 128, true), .attrs = asked(true, true, true)},
+          {.name = "rows of 200", .inputs = inputs(19, 200, true), .attrs = asked(true, true, true)},
+          {.name = "wide rows", .inputs = inputs(18, 1028, true), .attrs = asked(true, true, true)},
           {.name = "parameters only", .inputs = inputs(40, 9, true), .attrs = asked(false, true, true)},
           {.name = "input and bias", .inputs = inputs(4, 6, true), .attrs = asked(true, false, true)}};
     },
@@ -141,6 +148,9 @@ const OpDef layer_norm_op{
           {.name = "several tiles",
            .inputs = {normal({3, 1100}), normal({1100}), normal({1100})},
            .attrs = attrs},
+          {.name = "rows of 128", .inputs = {normal({37, 128}), normal({128}), normal({128})}, .attrs = attrs},
+          {.name = "rows of 200", .inputs = {normal({19, 200}), normal({200}), normal({200})}, .attrs = attrs},
+          {.name = "wide rows", .inputs = {normal({2, 2052}), normal({2052}), normal({2052})}, .attrs = attrs},
           {.name = "several pieces", .inputs = {normal({70, 19}), normal({19}), normal({19})}, .attrs = attrs},
           {.name = "neither weight nor bias", .inputs = {normal({4, 33}), absent(), absent()}, .attrs = attrs},
           {.name = "weight only", .inputs = {normal({4, 33}), normal({33}), absent()}, .attrs = attrs},

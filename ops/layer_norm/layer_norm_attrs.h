@@ -26,14 +26,4 @@ RECKON_INLINE int64_t layer_norm_pieces(int64_t rows) {
   return (rows + piece - 1) / piece;
 }
 
-// The same on a GPU, where many more blocks must have work.
-RECKON_INLINE int64_t layer_norm_gpu_piece(int64_t rows) {
-  const int64_t piece = (rows + 1023) / 1024;
-  return piece < 32 ? 32 : piece;
-}
-RECKON_INLINE int64_t layer_norm_gpu_pieces(int64_t rows) {
-  const int64_t piece = layer_norm_gpu_piece(rows);
-  return (rows + piece - 1) / piece;
-}
-
 }  // namespace reckon::ops

@@ -3,7 +3,9 @@
 #include "ops/cast/cast.h"
 #include "ops/kernel/gemm.h"
 #include "ops/kernel/scalar.h"
+#include "ops/linear/linear_problem.h"
 #include "ops/matmul/matmul.h"
+#include "ops/product_plan.h"
 #include "ops/rules.h"
 #include "ops/sum/sum.h"
 
@@ -16,8 +18,8 @@ Plan plan_linear(const PlanContext& c) {
   RECKON_CHECK(w.rank() == 2 && w.size(1) == x.size(-1), "linear of {} with weight {}: expected a weight [out, {}]", describe(x),
                describe(w), x.size(-1));
   if (b.defined()) check_shape(b, {w.size(0)}, "linear's bias");
-  RECKON_CHECK(x.contiguous() && w.contiguous(), "linear needs contiguous operands, got strides {} and {}", to_string(x.strides()),
-               to_string(w.strides()));
+  RECKON_CHECK(x.contiguous() && w.contiguous() && (!b.defined() || b.contiguous()), "linear needs contiguous operands, got strides {} and {}{}",
+               to_string(x.strides()), to_string(w.strides()), b.defined() ? fmt::format(", bias {}", to_string(b.strides())) : "");
   const int64_t k = w.size(1), n = w.size(0), m = k > 0 ? x.numel() / k : 0;
   const DType t = promote(x.dtype(), w.dtype());
   Shape out = x.shape();
@@ -35,14 +37,16 @@ Plan plan_linear(const PlanContext& c) {
   return p;
 }
 
+void plan_linear_gpu(const PlanContext& c, Plan& p) {
+  const auto arg = [&](size_t i) { return shape_of_argument(c.in[i]); };
+  p.launches = {};
+  p.workspaces = {};
+  append_product(p, c.spec, gpu::product_steps(linear_problem(arg(0), arg(1), arg(2), shape_of_argument(p.outputs[0])), {}));
+}
+
 void linear_run(KernelArgs& args) {
   args.launch(0);
-  const TensorArg &x = args.in[0], &w = args.in[1], &out = args.out[0];
-  const bool biased = args.n_in > 2 && args.in[2].defined();
-  const int64_t k = w.shape[1], n = w.shape[0], m = out.numel() / (n > 0 ? n : 1);
-  const GemmProblem p{.m = m, .n = n, .k = k, .a = {x.data, x.dtype, k, 1}, .b = {w.data, w.dtype, 1, k},
-                      .c = out.data, .c_dtype = out.dtype, .c_row_stride = n, .c_col_stride = 1,
-                      .bias = biased ? args.in[2].data : nullptr, .bias_dtype = biased ? args.in[2].dtype : DType::f32};
+  const GemmProblem p = linear_problem(args.in[0], args.in[1], args.in[2], args.out[0]);
   gemm(p, args.workspace ? args.workspace[0] : nullptr, args.threads, static_cast<IsaLevel>(args.isa_level));
 }
 
@@ -80,8 +84,10 @@ const OpDef linear_op{.name = "linear", .plan = plan_linear, .cpu = {{linear_run
                       .cases = [] {
                         return std::vector<OpCase>{
                             {.name = "bias", .inputs = {normal({2, 3, 7}), normal({5, 7}), normal({5})}},
-                            {.name = "no bias", .inputs = {normal({9, 33}), normal({40, 33}), absent()}}};
-                      }};
+                            {.name = "no bias", .inputs = {normal({9, 33}), normal({40, 33}), absent()}},
+                            {.name = "one row", .inputs = {normal({31}), normal({65, 31}), normal({65})}}};
+                      },
+                      .gpu_plan = plan_linear_gpu};
 
 }  // namespace
 

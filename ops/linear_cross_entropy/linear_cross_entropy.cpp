@@ -5,6 +5,7 @@
 #include "ops/cast/cast.h"
 #include "ops/kernel/gemm.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_reference.h"
+#include "ops/linear_cross_entropy/linear_cross_entropy_steps.h"
 #include "ops/rules.h"
 #include "runtime/scope.h"
 
@@ -148,6 +149,29 @@ Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
   return p;
 }
 
+void follow_steps(const LossSteps& s, Plan& p) {
+  p.launches = {};
+  p.workspaces = {};
+  for (int b = 0; b < LossSteps::kBuffers; ++b) {
+    const auto buffer = static_cast<LossSteps::Buffer>(b);
+    if (s.bytes(buffer) > 0) p.workspaces.push_back({LossSteps::label(buffer), s.bytes(buffer)});
+  }
+  s.for_each([&](LossSteps::Step step, int64_t, int64_t) {
+    p.launches.push_back({LossSteps::name(step), LossSteps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
+  });
+}
+
+void plan_linear_cross_entropy_gpu(const PlanContext& c, Plan& p) {
+  const Tensor &x = c.in[0], &w = c.in[1];
+  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, false}, p);
+}
+
+void plan_linear_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
+  const auto& a = c.as<LinearCrossEntropyAttrs>();
+  const Tensor &x = c.in[1], &w = c.in[2];
+  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, true, a.wants_x, a.wants_weight}, p);
+}
+
 const OpDef linear_cross_entropy_backward_op{
     .name = "linear_cross_entropy_backward",
     .plan = plan_linear_cross_entropy_backward,
@@ -171,7 +195,8 @@ const OpDef linear_cross_entropy_backward_op{
                              w ? Reduction::mean : Reduction::sum, -100, x, w)});
       }
       return cases;
-    }};
+    },
+    .gpu_plan = plan_linear_cross_entropy_backward_gpu};
 
 TensorList linear_cross_entropy_backward(BackwardContext& c) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
@@ -211,7 +236,8 @@ const OpDef linear_cross_entropy_op{
                            .attrs = attrs});
       }
       return cases;
-    }};
+    },
+    .gpu_plan = plan_linear_cross_entropy_gpu};
 
 }  // namespace
 

@@ -13,18 +13,19 @@ struct LinearCrossEntropyAttrs : Attrs {
   bool wants_x, wants_weight;  // in backward
 };
 
-// The grid of tiles: 4 MiB of f32 logits at most, enough rows and classes for the product to run at full speed.
+// The grid of tiles over the logits. On the CPU 4 MiB of f32 at most: enough rows and classes for the product to run at
+// full speed.
 struct LogitTiles {
-  static constexpr int64_t kRows = 512, kClasses = 2048;
   int64_t T, V, H;
+  int64_t tile_rows = 512, tile_classes = 2048;
 
   RECKON_INLINE static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-  RECKON_INLINE int64_t row_tiles() const { return (T + kRows - 1) / kRows; }
-  RECKON_INLINE int64_t class_tiles() const { return (V + kClasses - 1) / kClasses; }
-  RECKON_INLINE int64_t rows(int64_t tile) const { return smaller(kRows, T - tile * kRows); }
-  RECKON_INLINE int64_t classes(int64_t tile) const { return smaller(kClasses, V - tile * kClasses); }
-  RECKON_INLINE int64_t most_rows() const { return smaller(kRows, T); }
-  RECKON_INLINE int64_t most_classes() const { return smaller(kClasses, V); }
+  RECKON_INLINE int64_t row_tiles() const { return (T + tile_rows - 1) / tile_rows; }
+  RECKON_INLINE int64_t class_tiles() const { return (V + tile_classes - 1) / tile_classes; }
+  RECKON_INLINE int64_t rows(int64_t tile) const { return smaller(tile_rows, T - tile * tile_rows); }
+  RECKON_INLINE int64_t classes(int64_t tile) const { return smaller(tile_classes, V - tile * tile_classes); }
+  RECKON_INLINE int64_t most_rows() const { return smaller(tile_rows, T); }
+  RECKON_INLINE int64_t most_classes() const { return smaller(tile_classes, V); }
 };
 
 // The gradient of the logits is held in bf16 when both operands of its products are.

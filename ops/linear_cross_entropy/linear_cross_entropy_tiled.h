@@ -23,8 +23,8 @@ struct TileProducts {
   }
   // logits [rows][classes] of a tile, in f32
   void logits(const LogitTiles& t, const TensorArg& x, const TensorArg& w, int64_t r, int64_t v, float* to) {
-    run(t.rows(r), t.classes(v), t.H, {offset(x, r * t.kRows * t.H), x.dtype, t.H, 1},
-        {offset(w, v * t.kClasses * t.H), w.dtype, 1, t.H}, to, DType::f32, false);
+    run(t.rows(r), t.classes(v), t.H, {offset(x, r * t.tile_rows * t.H), x.dtype, t.H, 1},
+        {offset(w, v * t.tile_classes * t.H), w.dtype, 1, t.H}, to, DType::f32, false);
   }
   static std::byte* offset(const TensorArg& t, int64_t elements) {
     return t.data + elements * static_cast<int64_t>(size_of(t.dtype));
@@ -41,10 +41,10 @@ inline void linear_cross_entropy_tiled(KernelArgs& a) {
   TileProducts products{a};
   double total = 0.0;
   for (int64_t r = 0; r < tiles.row_tiles(); ++r) {
-    const int64_t rows = tiles.rows(r), row0 = r * tiles.kRows;
+    const int64_t rows = tiles.rows(r), row0 = r * tiles.tile_rows;
     for (int64_t i = 0; i < rows; ++i) top[i] = -__builtin_inff(), sum[i] = 0.0f, picked[i] = 0.0f;
     for (int64_t v = 0; v < tiles.class_tiles(); ++v) {
-      const int64_t classes = tiles.classes(v), class0 = v * tiles.kClasses;
+      const int64_t classes = tiles.classes(v), class0 = v * tiles.tile_classes;
       products.logits(tiles, x, w, r, v, logits);
       a.launch(products.next_launch++);
       parallel_ranges(a, rows, 14 * classes, [&](int64_t first, int64_t last) {
@@ -125,10 +125,10 @@ inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
   };
   TileProducts products{a};
   for (int64_t v = 0; v < tiles.class_tiles(); ++v) {
-    const int64_t classes = tiles.classes(v), class0 = v * tiles.kClasses;
+    const int64_t classes = tiles.classes(v), class0 = v * tiles.tile_classes;
     float* dw_sum = dw_tile ? dw_tile : dw.as<float>() + (t.wants_weight ? class0 * H : 0);
     for (int64_t r = 0; r < tiles.row_tiles(); ++r) {
-      const int64_t rows = tiles.rows(r), row0 = r * tiles.kRows;
+      const int64_t rows = tiles.rows(r), row0 = r * tiles.tile_rows;
       products.logits(tiles, x, w, r, v, logits);
       a.launch(products.next_launch++);
       logit_gradients(a, logits, low, rows, classes, class0, targets.as<int64_t>() + row0,

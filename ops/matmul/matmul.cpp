@@ -2,42 +2,10 @@
 
 #include "ops/binary/binary.h"
 #include "ops/matmul/matmul_kernel.h"
+#include "ops/product_plan.h"
 #include "ops/rules.h"
 
 namespace reckon::ops {
-
-BatchedShape batched_shape(const TensorArg& a, const TensorArg& b, const TensorArg& out) {
-  BatchedShape s;
-  s.m = a.shape[a.rank - 2];
-  s.k = a.shape[a.rank - 1];
-  s.n = b.shape[b.rank - 1];
-  GemmBatch& batch = s.batch;
-  int64_t c_stride = 1;
-  for (int i = 0; i < out.rank; ++i) c_stride *= out.shape[i];
-  for (int i = 0; i < out.rank - 2; ++i) {
-    const int64_t e = out.shape[i];
-    c_stride /= e > 0 ? e : 1;
-    const int ia = i - (out.rank - a.rank), ib = i - (out.rank - b.rank);
-    const int64_t sa = ia < 0 || a.shape[ia] == 1 ? 0 : a.strides[ia];
-    const int64_t sb = ib < 0 || b.shape[ib] == 1 ? 0 : b.strides[ib];
-    if (e == 1) continue;
-    const int last = batch.rank - 1;
-    if (batch.rank > 0 && batch.a_stride[last] == sa * e && batch.b_stride[last] == sb * e && batch.c_stride[last] == c_stride * e) {
-      batch.size[last] *= e;
-      batch.a_stride[last] = sa;
-      batch.b_stride[last] = sb;
-      batch.c_stride[last] = c_stride;
-      continue;
-    }
-    RECKON_CHECK(batch.rank < GemmBatch::kMaxRank, "a matrix product over more than {} independent batch axes: make an operand contiguous first",
-                 GemmBatch::kMaxRank);
-    batch.size[batch.rank] = e;
-    batch.a_stride[batch.rank] = sa;
-    batch.b_stride[batch.rank] = sb;
-    batch.c_stride[batch.rank++] = c_stride;
-  }
-  return s;
-}
 
 namespace {
 
@@ -72,14 +40,19 @@ Plan plan_matmul(const PlanContext& c) {
   return p;
 }
 
+void plan_matmul_gpu(const PlanContext& c, Plan& p) {
+  const TensorArg a = shape_of_argument(c.in[0]), b = shape_of_argument(c.in[1]), out = shape_of_argument(p.outputs[0]);
+  const BatchedShape s = batched_shape(a, b, out);
+  p.launches = {};
+  p.workspaces = {};
+  append_product(p, c.spec, gpu::product_steps(matmul_problem(s, a, b, out), s.batch));
+}
+
 void matmul_run(KernelArgs& args) {
   args.launch(0);
   const TensorArg &a = args.in[0], &b = args.in[1], &out = args.out[0];
   const BatchedShape s = batched_shape(a, b, out);
-  GemmProblem p{.m = s.m, .n = s.n, .k = s.k,
-                .a = {a.data, a.dtype, a.strides[a.rank - 2], a.strides[a.rank - 1]},
-                .b = {b.data, b.dtype, b.strides[b.rank - 2], b.strides[b.rank - 1]},
-                .c = out.data, .c_dtype = out.dtype, .c_row_stride = s.n, .c_col_stride = 1};
+  const GemmProblem p = matmul_problem(s, a, b, out);
   std::byte* workspace = args.workspace ? args.workspace[0] : nullptr;
   const auto level = static_cast<IsaLevel>(args.isa_level);
   if (s.batch.rank == 0) gemm(p, workspace, args.threads, level);
@@ -109,8 +82,11 @@ const OpDef matmul_op{.name = "matmul", .plan = plan_matmul, .cpu = {{matmul_run
                             {.name = "plain", .inputs = {normal({5, 7}), normal({7, 3})}},
                             {.name = "batch broadcasts", .inputs = {normal({2, 1, 4, 6}), normal({3, 6, 5})}},
                             {.name = "transposed operand", .inputs = {{.shape = {9, 8}, .transposed = true}, normal({8, 33})}},
+                            {.name = "transposed operands", .inputs = {{.shape = {2, 9, 8}, .transposed = true}, {.shape = {2, 8, 5}, .transposed = true}}},
+                            {.name = "shared second operand", .inputs = {normal({3, 2, 4, 6}), normal({6, 5})}},
                             {.name = "wide", .inputs = {normal({33, 70}), normal({70, 65})}}};
-                      }};
+                      },
+                      .gpu_plan = plan_matmul_gpu};
 
 }  // namespace
 

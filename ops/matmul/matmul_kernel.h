@@ -1,19 +1,10 @@
-// Translates an op call into the GEMM's terms, and the plain triple loop that the cost test counts.
+// The plain triple loop that the cost test counts.
 #pragma once
 
-#include "ops/kernel/gemm.h"
 #include "ops/kernel/scalar.h"
-#include "ops/kernel_args.h"
+#include "ops/matmul/batched_shape.h"
 
 namespace reckon::ops {
-
-struct BatchedShape {
-  int64_t m = 0, n = 0, k = 0;
-  GemmBatch batch;
-};
-
-// Batch axes of a, b and the contiguous output, merged where all three step as one.
-BatchedShape batched_shape(const TensorArg& a, const TensorArg& b, const TensorArg& out);
 
 namespace RECKON_ISA {
 namespace {

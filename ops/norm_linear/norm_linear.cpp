@@ -1,6 +1,7 @@
 #include "ops/norm_linear/norm_linear.h"
 
 #include "ops/fused_plan.h"
+#include "ops/norm_linear/norm_linear_gpu.h"
 #include "ops/norm_linear/norm_linear_kernel.h"
 
 RECKON_DECLARE_CPU_KERNEL(norm_linear_cpu)
@@ -9,7 +10,7 @@ RECKON_DECLARE_CPU_KERNEL(norm_linear_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-constexpr int kMaxLinears = 14;  // 3 + 2 * 14 inputs still fit the gradient mask
+constexpr int kMaxLinears = kMaxNormLinears;
 
 const NormLinearAttrs& attrs_of(const PlanContext& c) { return c.as<NormLinearAttrs>(); }
 
@@ -124,6 +125,37 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   return p;
 }
 
+// Wider rows would need normalised rows in memory and the library's products, which is not written yet.
+void check_gpu_width(int64_t width, DType weights) {
+  RECKON_CHECK(fits_tiles(width, weights),
+               "norm_linear on a GPU takes rows of up to 512 bytes ({} elements of {}), got {}: leave norm-linear out of --fuse",
+               512 / size_of(weights), name_of(weights), width);
+}
+
+void plan_norm_linear_gpu(const PlanContext& c, Plan& p) {
+  check_gpu_width(c.in[0].size(-1), c.in[3].dtype());
+  p.workspaces = {};
+}
+
+void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
+  const uint32_t needs = attrs_of(c).needs;
+  const int n_linears = static_cast<int>(c.in.size() - 5) / 2;
+  const int64_t width = c.in[0].size(-1), rows = width > 0 ? c.in[0].numel() / width : 0;
+  for (int i = 0; i < n_linears; ++i)
+    RECKON_CHECK(!c.in[6 + 2 * i].defined() || c.in[6 + 2 * i].dtype() == c.in[5 + 2 * i].dtype(),
+                 "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}", describe(c.in[6 + 2 * i]),
+                 describe(c.in[5 + 2 * i]));
+  check_gpu_width(width, c.in[5].dtype());
+  const NormLinearSums sums(needs, n_linears, width, [&](int i) { return c.in[5 + 2 * i].size(0); });
+  p.workspaces = {};
+  p.launches = {};
+  if (needs & 6u) p.workspaces.push_back({"norm sums of row pieces", bytes_of(RowPieces(rows).pieces * 2 * width, DType::f32)});
+  if (sums.floats > 0) p.workspaces.push_back({"weight sums of row pieces", bytes_of(sums.pieces(rows).pieces * sums.floats, DType::f32)});
+  if (needs & 7u) p.launches.push_back({"norm_linear_rows"});
+  if (sums.floats > 0) p.launches.push_back({"norm_linear_weights"});
+  if (needs & ~1u) p.launches.push_back({"sum_gradients"});
+}
+
 AttrsPtr make_attrs(NormKind kind, double eps, uint32_t needs = 0) {
   return std::make_shared<NormLinearAttrs>(kind, eps, needs);
 }
@@ -156,7 +188,8 @@ const OpDef norm_linear_backward_op{
            .inputs = {normal({1100, 6}), normal({6}), absent(), absent(), statistic({1100}), normal({3, 6}),
                       normal({1100, 3})},
            .attrs = make_attrs(NormKind::rms, 1e-6, 0x1b)}};
-    }};
+    },
+    .gpu_plan = plan_norm_linear_backward_gpu};
 
 TensorList norm_linear_backward(BackwardContext& c) {
   const auto& attrs = c.as<NormLinearAttrs>();
@@ -205,7 +238,8 @@ const OpDef norm_linear_op{
           {.name = "several row tiles",
            .inputs = {normal({2, 550, 4}), normal({4}), normal({4}), normal({3, 4}), normal({3})},
            .attrs = make_attrs(NormKind::layer, 1e-5)}};
-    }};
+    },
+    .gpu_plan = plan_norm_linear_gpu};
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #include "ops/rms_norm/rms_norm.h"
 
 #include "ops/cast/cast.h"
+#include "ops/kernel/norm_pieces.h"
 #include "ops/rms_norm/rms_norm_kernel.h"
 #include "ops/rules.h"
 
@@ -42,16 +43,29 @@ Plan plan_rms_norm_backward(const PlanContext& c) {
   return p;
 }
 
+void plan_rms_norm_backward_gpu(const PlanContext& c, Plan& p) {
+  const Tensor& x = c.in[1];
+  const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
+  p.workspaces = {{"sums of row pieces", static_cast<size_t>(norm_gpu_pieces(rows, width) * width) * sizeof(float)}};
+  p.launches = {{"rms_norm_backward"}, {"rms_norm_dweight"}};
+}
+
 const OpDef rms_norm_backward_op{.name = "rms_norm_backward", .plan = plan_rms_norm_backward,
                                  .cpu = RECKON_CPU_KERNEL(rms_norm_backward_cpu),
                                  .reference = RECKON_ISA::rms_norm_backward_kernel<double>,
                                  .counted = RECKON_ISA::rms_norm_backward_kernel<Counted>, .gradient = Gradient::none,
                                  .gradient_note = "second derivatives are not offered",
                                  .cases = [] {
-                                   InputSpec r = positive({4});
-                                   r.fixed_f32 = true;
-                                   return std::vector<OpCase>{{.name = "rows", .inputs = {normal({4, 70}), normal({4, 70}), normal({70}), r}}};
-                                 }};
+                                   const auto rows = [](const char* name, int64_t rows, int64_t width) {
+                                     InputSpec r = positive({rows});
+                                     r.fixed_f32 = true;
+                                     return OpCase{.name = name, .inputs = {normal({rows, width}), normal({rows, width}), normal({width}), r}};
+                                   };
+                                   return std::vector<OpCase>{rows("rows", 4, 70), rows("narrow rows", 77, 20), rows("rows of 64", 35, 64),
+                                                              rows("rows of 128", 37, 128), rows("several tiles", 19, 896),
+                                                              rows("wide rows", 18, 1025)};
+                                 },
+                                 .gpu_plan = plan_rms_norm_backward_gpu};
 
 const OpDef rms_norm_op{.name = "rms_norm", .fingerprint = fingerprint_by<&RmsNormAttrs::eps>, .plan = plan_rms_norm, .cpu = RECKON_CPU_KERNEL(rms_norm_cpu),
                         .reference = RECKON_ISA::rms_norm_kernel<double>, .counted = RECKON_ISA::rms_norm_kernel<Counted>,
@@ -63,6 +77,7 @@ const OpDef rms_norm_op{.name = "rms_norm", .fingerprint = fingerprint_by<&RmsNo
                         .cases = [] {
                           const auto attrs = std::make_shared<RmsNormAttrs>(1e-6);
                           return std::vector<OpCase>{{.name = "one tile", .inputs = {normal({2, 3, 8}), normal({8})}, .attrs = attrs},
+                                                     {.name = "rows of 200", .inputs = {normal({19, 200}), normal({200})}, .attrs = attrs},
                                                      {.name = "several tiles", .inputs = {normal({3, 1100}), normal({1100})}, .attrs = attrs}};
                         }};
 

@@ -36,6 +36,12 @@ Plan plan_rope(const PlanContext& c) {
   return p;
 }
 
+// The GPU's kernel draws its cosines and sines where it needs them.
+void plan_rope_gpu(const PlanContext&, Plan& p) {
+  p.workspaces = {};
+  p.launches = {{"rope"}};
+}
+
 extern const OpDef rope_op;
 
 TensorList rope_backward(BackwardContext& c) {
@@ -66,8 +72,10 @@ const OpDef rope_op{
            .inputs = {normal({3, 5, 2, 6}), index({5}, 100000)},
            .attrs = attrs(1e6, false)},
           {.name = "inverse", .inputs = {normal({1, 7, 1, 66}), index({7}, 3000)}, .attrs = attrs(1e6, true)},
-          {.name = "one pair", .inputs = {normal({2, 3, 4, 2}), index({3}, 9)}, .attrs = attrs(1e4, false)}};
-    }};
+          {.name = "one pair", .inputs = {normal({2, 3, 4, 2}), index({3}, 9)}, .attrs = attrs(1e4, false)},
+          {.name = "many pairs", .inputs = {normal({1, 3, 2, 600}), index({3}, 9)}, .attrs = attrs(1e4, false)}};
+    },
+    .gpu_plan = plan_rope_gpu};
 
 }  // namespace
 

@@ -54,12 +54,20 @@ std::vector<OpCase> row_cases() {
   return {{.name = "vector", .inputs = {normal({37})}},
           {.name = "rows", .inputs = {normal({3, 4, 11})}},
           {.name = "several tiles", .inputs = {normal({2, 600})}},
+          {.name = "rows of 64", .inputs = {normal({35, 64})}},
+          {.name = "rows of 128", .inputs = {normal({37, 128})}},
+          {.name = "rows of 200", .inputs = {normal({19, 200})}},
+          {.name = "rows of 1036", .inputs = {normal({3, 1036})}},
+          {.name = "wide rows", .inputs = {normal({2, 4103})}},
           {.name = "one column", .inputs = {normal({6, 1})}}};
 }
 
 std::vector<OpCase> pair_cases() {
   return {{.name = "rows", .inputs = {normal({3, 4, 11}), unit({3, 4, 11})}},
-          {.name = "several tiles", .inputs = {normal({2, 600}), unit({2, 600})}}};
+          {.name = "several tiles", .inputs = {normal({2, 600}), unit({2, 600})}},
+          {.name = "rows of 128", .inputs = {normal({37, 128}), unit({37, 128})}},
+          {.name = "rows of 200", .inputs = {normal({19, 200}), unit({19, 200})}},
+          {.name = "wide rows", .inputs = {normal({2, 4100}), unit({2, 4100})}}};
 }
 
 constexpr const char* kNoSecond = "second derivatives are not offered";
@@ -95,7 +103,8 @@ const OpDef softmax_op{
       return call(softmax_backward_op, {contiguous(c.grads[0]), c.saved[0]});
     },
     .precision = Precision::fp32,
-    .cases = row_cases};
+    .cases = row_cases,
+    .gpu_plan = [](const PlanContext&, Plan& p) { p.workspaces = {}; }};  // rows wait in registers
 
 const OpDef log_softmax_backward_op{.name = "log_softmax_backward",
                                     .plan =
@@ -144,6 +153,7 @@ const OpDef logsumexp_backward_op{
         [] {
           return std::vector<OpCase>{
               {.name = "rows", .inputs = {normal({3, 4}), normal({3, 4, 11}), normal({3, 4})}},
+              {.name = "rows of 128", .inputs = {normal({19}), normal({19, 128}), normal({19})}},
               {.name = "several tiles", .inputs = {normal({2}), normal({2, 600}), normal({2})}}};
         }};
 

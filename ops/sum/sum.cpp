@@ -27,6 +27,14 @@ Plan plan_sum(const PlanContext& c) {
   return p;
 }
 
+void plan_sum_gpu(const PlanContext& c, Plan& p) {
+  const Tensor& x = c.in[0];
+  const SumWalk w = sum_walk(x.rank(), x.shape().begin(), x.strides().begin(), c.as<SumAttrs>().axes);
+  if (w.pieces() == 1) return;
+  p.workspaces = {{"sums of pieces", static_cast<size_t>(w.pieces() * w.n_out) * sizeof(float)}};
+  p.launches = {{"sum"}, {"sum_pieces"}};
+}
+
 TensorList sum_backward(BackwardContext& c) {
   const auto& a = c.as<SumAttrs>();
   Shape kept = c.input_shapes[0];
@@ -51,9 +59,20 @@ const OpDef sum_op{.name = "sum", .fingerprint = fingerprint_by<&SumAttrs::axes,
                          {.name = "first axis", .inputs = {normal({300, 70})}, .attrs = attrs(0b01, true)},
                          {.name = "outer and inner", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0b101, false)},
                          {.name = "middle", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0b010, false)},
+                         {.name = "few long rows", .inputs = {normal({2, 9000})}, .attrs = attrs(0b10, false)},
+                         {.name = "few long rows, odd", .inputs = {normal({2, 8195})}, .attrs = attrs(0b10, false)},
+                         {.name = "many rows", .inputs = {normal({260, 72})}, .attrs = attrs(0b01, false)},
+                         {.name = "several tiles of columns", .inputs = {normal({9, 2, 132})}, .attrs = attrs(0b001, false)},
+                         {.name = "middle of fours", .inputs = {normal({6, 9, 32})}, .attrs = attrs(0b010, false)},
+                         {.name = "outer and inner fours", .inputs = {normal({5, 3, 8})}, .attrs = attrs(0b101, true)},
+                         {.name = "first and third", .inputs = {normal({5, 3, 2, 8})}, .attrs = attrs(0b0101, false)},
+                         {.name = "one number", .inputs = {normal({})}, .attrs = attrs(0, false)},
+                         {.name = "nothing", .inputs = {normal({0, 3})}, .attrs = attrs(0b01, false)},
+                         {.name = "no results", .inputs = {normal({0, 3})}, .attrs = attrs(0b10, false)},
                          {.name = "all", .inputs = {normal({3, 4})}, .attrs = attrs(0b11, false)},
                          {.name = "transposed", .inputs = {{.shape = {6, 7}, .transposed = true}}, .attrs = attrs(0b01, false)}};
-                   }};
+                   },
+                   .gpu_plan = plan_sum_gpu};
 
 }  // namespace
 

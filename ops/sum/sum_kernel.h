@@ -2,37 +2,10 @@
 
 #include "ops/kernel/elementwise.h"
 #include "ops/sum/sum_attrs.h"
+#include "ops/sum/sum_axes.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {
-
-struct SumAxes {
-  int64_t extent[kMaxRank], stride[kMaxRank];
-  int n = 0;
-  RECKON_INLINE void add(int64_t e, int64_t s) {
-    if (e == 1) return;
-    if (n > 0 && stride[n - 1] == s * e) {
-      extent[n - 1] *= e;
-      stride[n - 1] = s;
-      return;
-    }
-    extent[n] = e;
-    stride[n++] = s;
-  }
-  RECKON_INLINE int64_t count() const {
-    int64_t c = 1;
-    for (int i = 0; i < n; ++i) c *= extent[i];
-    return c;
-  }
-  RECKON_INLINE int64_t offset(int64_t index) const {
-    int64_t o = 0;
-    for (int i = n - 1; i >= 0; --i) {
-      o += index % extent[i] * stride[i];
-      index /= extent[i];
-    }
-    return o;
-  }
-};
 
 // Adds up pieces of 256 before adding them to the total: the rounding error of a long f32 sum grows with the
 // number of pieces, not of elements. The other scalars keep the plain sum.
@@ -85,15 +58,14 @@ inline void sum_kernel(KernelArgs& a) {
   a.launch(0);
   const TensorArg &x = a.in[0], &y = a.out[0];
   const uint32_t axes = a.as<SumAttrs>().axes;
-  SumAxes kept, reduced;
-  for (int i = 0; i < x.rank; ++i) ((axes >> i) & 1u ? reduced : kept).add(x.shape[i], x.strides[i]);
-  const int64_t n_out = y.numel(), n_reduced = reduced.count();
+  const SumWalk walk = sum_walk(x.rank, x.shape, x.strides, axes);
+  const SumAxes &kept = walk.kept, &reduced = walk.reduced;
+  const int64_t n_out = walk.n_out, n_reduced = walk.n_reduced;
   if (n_out == 0) return;
   const int64_t kept_inner = kept.n ? kept.stride[kept.n - 1] : 0;
   const int64_t reduced_inner = reduced.n ? reduced.stride[reduced.n - 1] : 0;
 
-  if (reduced.n > 0 && (kept.n == 0 || reduced_inner < kept_inner)) {
-    // The fastest axis is summed: one run after the other per output.
+  if (walk.along) {  // one run after the other per output
     const int64_t run = reduced.extent[reduced.n - 1];
     SumAxes outer = reduced;
     --outer.n;

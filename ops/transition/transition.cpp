@@ -1,6 +1,7 @@
 #include "ops/transition/transition.h"
 
 #include "ops/fused_plan.h"
+#include "ops/transition/transition_gpu.h"
 #include "ops/transition/transition_kernel.h"
 
 RECKON_DECLARE_CPU_KERNEL(relu_transition_cpu)
@@ -220,6 +221,36 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   return p;
 }
 
+// Wider rows would need hidden layers in memory and the library's products, which is not written yet.
+void check_gpu_width(int64_t c, int64_t out, DType weights) {
+  RECKON_CHECK(transition_fused(c, out, weights),
+               "a transition on a GPU takes rows of up to 512 bytes ({} elements of {}), got {} in and {} out: leave transition out of --fuse",
+               512 / size_of(weights), name_of(weights), c, out);
+}
+
+void plan_transition_gpu(const PlanContext& c, Plan& p) {
+  check_gpu_width(c.in[0].size(-1), c.in[5].size(0), c.in[3].dtype());
+  p.workspaces = {};
+}
+
+// Gated: swiglu.
+void plan_backward_gpu(const PlanContext& c, Plan& p, bool gated) {
+  const uint32_t needs = c.as<TransitionAttrs>().needs;
+  const Tensor &dy = c.in[0], &w_in = c.in[gated ? 8 : 7], &w_out = c.in[gated ? 10 : 8];
+  RECKON_CHECK(dy.dtype() == w_in.dtype(), "a transition's backward on a GPU needs an output gradient of the weights' type, got {} and {}", describe(dy),
+               describe(w_in));
+  const Sizes s(c.in[1], w_in, w_out);
+  check_gpu_width(s.c, s.out, s.t);
+  const TransitionSums sums(needs, {gated, s.rows, s.c, s.h, s.out});
+  p.workspaces = {};
+  p.launches = {};
+  if (needs & 6u) p.workspaces.push_back({"norm sums of row pieces", bytes_of(RowPieces(s.rows).pieces * 2 * s.c, DType::f32)});
+  if (sums.floats > 0) p.workspaces.push_back({"weight sums of row pieces", bytes_of(sums.pieces(s.rows).pieces * sums.floats, DType::f32)});
+  if (needs & 7u) p.launches.push_back({"transition_rows"});
+  if (sums.floats > 0) p.launches.push_back({"transition_weights"});
+  if (needs & ~1u) p.launches.push_back({"sum_gradients"});
+}
+
 InputSpec statistic(Shape s) {
   InputSpec spec = positive(s);
   spec.fixed_f32 = true;
@@ -244,7 +275,8 @@ const OpDef relu_backward_op{
            .inputs = {normal({600, 3}), normal({600, 4}), normal({4}), absent(), statistic({600}),
                       statistic({600}), normal({600, 5}), normal({5, 4}), normal({3, 5})},
            .attrs = make_attrs(1e-5, 0x60)}};
-    }};
+    },
+    .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, false); }};
 
 const OpDef swiglu_backward_op{
     .name = "swiglu_transition_backward",
@@ -264,7 +296,8 @@ const OpDef swiglu_backward_op{
            .inputs = {normal({600, 3}), normal({600, 4}), absent(), absent(), absent(), absent(),
                       normal({600, 5}), normal({600, 5}), normal({5, 4}), normal({5, 4}), normal({3, 5})},
            .attrs = make_attrs(0, 0x31)}};
-    }};
+    },
+    .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, true); }};
 
 TensorList relu_backward(BackwardContext& c) {
   SavedReader saved(c);
@@ -316,7 +349,8 @@ const OpDef relu_op{.name = "relu_transition", .fingerprint = fingerprint_by<&Tr
                            .inputs = {normal({520, 4}), normal({4}), normal({4}), normal({6, 4}), normal({6}),
                                       normal({3, 6}), normal({3})},
                            .attrs = make_attrs(1e-5)}};
-                    }};
+                    },
+                    .gpu_plan = plan_transition_gpu};
 
 const OpDef swiglu_op{
     .name = "swiglu_transition", .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
@@ -344,7 +378,8 @@ const OpDef swiglu_op{
            .tolerance_scale = 2.0,
            .why = "norm, projections, product and output are each rounded to the low type, and 1500 outputs "
                   "have a larger worst one"}};
-    }};
+    },
+    .gpu_plan = plan_transition_gpu};
 
 }  // namespace
 

@@ -23,31 +23,31 @@ inline void gather_squares(const KernelArgs& args, int64_t squares, int64_t posi
                            std::byte* block) {
   constexpr int lanes = kLanes<float>;
   parallel_ranges(args, squares, lanes * nb * 8, [&](int64_t first, int64_t last) {
-    alignas(64) float v[lanes * kTriangleChannels], g[lanes * kTriangleChannels];
-    const auto read_rows = [&](const Matrix& m, int64_t r0, float* to) {
-      const S* from = reinterpret_cast<const S*>(m.data) + r0 * m.ld + ch0;
-      for (int i = 0; i < lanes; ++i)
-        for (int64_t k = 0; k < nb; k += lanes) store(to + i * nb + k, load(from + i * m.ld + k));
-    };
+    alignas(64) float v[lanes * lanes], g[lanes * lanes];
     for (int64_t square = first; square < last; ++square) {
       const int64_t r0 = square * lanes;
-      read_rows(value, r0, v);
-      if (gate) {
-        read_rows(*gate, r0, g);
-        const int64_t n = lanes * nb;
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) v[i] = k_sigmoid(g[i]) * v[i];
-        for (int i = 0; mask.defined() && i < lanes; ++i) {
-          float cell;
-          const float m = *load_tile<float>(mask.data, mask.dtype, mask_row + r0 + i, 1, 1, &cell);
-#pragma omp simd
-          for (int64_t k = 0; k < nb; ++k) v[i * nb + k] = v[i * nb + k] * m;
-        }
-      }
       for (int64_t k = 0; k < nb; k += lanes) {
         Floats rows[lanes];
+        const S* from = reinterpret_cast<const S*>(value.data) + r0 * value.ld + ch0 + k;
 #pragma GCC unroll 16
-        for (int i = 0; i < lanes; ++i) rows[i] = load(v + i * nb + k);
+        for (int i = 0; i < lanes; ++i) rows[i] = load(from + i * value.ld);
+        if (gate) {
+          const S* gates = reinterpret_cast<const S*>(gate->data) + r0 * gate->ld + ch0 + k;
+          for (int i = 0; i < lanes; ++i) {
+            store(v + i * lanes, rows[i]);
+            store(g + i * lanes, load(gates + i * gate->ld));
+          }
+#pragma omp simd
+          for (int i = 0; i < lanes * lanes; ++i) v[i] = k_sigmoid(g[i]) * v[i];
+          for (int i = 0; mask.defined() && i < lanes; ++i) {
+            float cell;
+            const float m = *load_tile<float>(mask.data, mask.dtype, mask_row + r0 + i, 1, 1, &cell);
+#pragma omp simd
+            for (int j = 0; j < lanes; ++j) v[i * lanes + j] = v[i * lanes + j] * m;
+          }
+#pragma GCC unroll 16
+          for (int i = 0; i < lanes; ++i) rows[i] = load(v + i * lanes);
+        }
         transpose(rows);
         S* to = reinterpret_cast<S*>(block) + k * positions + r0;
 #pragma GCC unroll 16

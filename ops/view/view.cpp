@@ -104,7 +104,11 @@ const OpDef pad_op{.name = "pad_with_zeros", .fingerprint = fingerprint_by<&Slic
                    .recompute = Recompute::cheap,
                    .cases = [] {
                      return std::vector<OpCase>{{.name = "middle axis", .inputs = {normal({2, 3, 4})},
-                                                 .attrs = std::make_shared<SliceAttrs>(1, 2, 7)}};
+                                                 .attrs = std::make_shared<SliceAttrs>(1, 2, 7)},
+                                                {.name = "last axis", .inputs = {normal({7, 33})},
+                                                 .attrs = std::make_shared<SliceAttrs>(1, 0, 40)},
+                                                {.name = "first axis", .inputs = {normal({3, 5})},
+                                                 .attrs = std::make_shared<SliceAttrs>(0, 1, 4)}};
                    }};
 
 }  // namespace

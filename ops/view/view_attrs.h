@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ops/kernel_args.h"
+#include "ops/view/slice_attrs.h"
 #include "runtime/core/shape.h"
 
 namespace reckon::ops {
@@ -8,12 +9,6 @@ namespace reckon::ops {
 struct AxesAttrs : Attrs {
   explicit AxesAttrs(Dims d) : dims(d) {}
   Dims dims;  // axes of a permutation, or a shape
-};
-
-struct SliceAttrs : Attrs {
-  SliceAttrs(int axis_, int64_t first_, int64_t last_) : axis(axis_), first(first_), last(last_) {}
-  int axis;
-  int64_t first, last;  // of a pad: `last` is the full extent
 };
 
 }  // namespace reckon::ops

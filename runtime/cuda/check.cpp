@@ -1,10 +1,9 @@
-#include <cuda_runtime.h>
+#include "runtime/cuda/check.h"
 
 #include "runtime/core/error.h"
 
 namespace reckon::ops::gpu {
 
-void check(cudaError_t status, const char* what);
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   raise_error(fmt::format("{} failed: {} ({}, CUDA error {})", what, cudaGetErrorString(status), cudaGetErrorName(status), static_cast<int>(status)));

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct ConvAttrs : Attrs {
+  int64_t stride[2] = {1, 1}, padding[2] = {0, 0}, dilation[2] = {1, 1}, groups = 1;
+  int64_t image[2] = {0, 0};   // H, W: for the input's gradient
+  int64_t kernel[2] = {0, 0};  // kh, kw: for the weight's gradient
+};
+
+}  // namespace reckon::ops

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct DiagonalAttrs : Attrs {
+  DiagonalAttrs(int f, int s) : first(f), second(s) {}
+  int first, second;  // axes of the larger tensor, first < second
+};
+
+}  // namespace reckon::ops

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+#include "runtime/core/rng.h"
+
+namespace reckon::ops {
+
+enum class Distribution : uint8_t { uniform, normal, truncated_normal };
+
+struct FillAttrs : Attrs {
+  explicit FillAttrs(double v) : value(v) {}
+  double value;
+};
+
+struct RandomAttrs : Attrs {
+  Distribution distribution = Distribution::normal;
+  double mean = 0, spread = 1;
+  Philox random;
+};
+
+}  // namespace reckon::ops

@@ -1,0 +1,16 @@
+#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/run_product.h"
+#include "ops/linear/linear_problem.h"
+
+namespace reckon::ops::gpu {
+namespace {
+
+void linear_gpu(KernelArgs& args) {
+  const GemmProblem p = linear_problem(args.in[0], args.in[1], args.in[2], args.out[0]);
+  run_product(args, 0, product_steps(p, {}), p, args.workspace);
+}
+
+}  // namespace
+}  // namespace reckon::ops::gpu
+
+RECKON_GPU_KERNELS(linear) { return {{"linear", linear_gpu}}; }

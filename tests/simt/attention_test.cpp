@@ -1,0 +1,172 @@
+// The attention kernels beyond the declared cases: widths and lengths on both sides of their tiles, every broadcast of the
+// bias, causal and grouped heads, rows without any key; on operands that are permuted views, as model code makes them.
+#include "ops/attention/attention_attrs.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "ops/op.h"
+#include "simt/backend.h"
+#include "tests/support/op_case_runner.h"
+
+namespace reckon::testing {
+namespace {
+
+using Values = std::vector<double>;
+
+std::unique_ptr<Device> gpu() { return std::make_unique<Device>(DeviceKind::cuda, simt::spec(), DeviceOptions{}, simt::make_backend()); }
+
+struct Problem {
+  int64_t B, N, H, Hkv, Lq, Lk, D;
+  bool causal = false;
+  bool masked = false;
+  Shape bias{};  // of rank 0: none
+  bool bias_f32 = false;
+  double mask_value = -30.0;
+};
+
+std::string describe(const Problem& p, DType t) {
+  return fmt::format("B{} N{} H{}/{} Lq{} Lk{} D{} {}{} bias {}{} {}", p.B, p.N, p.H, p.Hkv, p.Lq, p.Lk, p.D, p.causal ? "causal " : "",
+                     p.masked ? "masked" : "", to_string(p.bias), p.bias_f32 ? " in f32" : "", name_of(t));
+}
+
+Tensor drawn(Device& device, const Shape& shape, DType t, uint64_t seed, ops::InputKind kind = ops::InputKind::normal) {
+  return make_inputs(device, {.name = "", .inputs = {{.shape = shape, .kind = kind}}}, t, seed)[0];
+}
+
+// q, k, v, key_mask, bias with the same values for every type.
+TensorList operands(Device& device, const Problem& p, DType t) {
+  const DType exact = t == DType::f64 ? DType::f64 : DType::f32;
+  const Dims split{0, 1, 3, 2, 4};
+  TensorList in;
+  in.push_back(drawn(device, {p.B, p.N, p.Lq, p.H, p.D}, t, 1).permuted(split));
+  in.push_back(drawn(device, {p.B, p.N, p.Lk, p.Hkv, p.D}, t, 2).permuted(split));
+  in.push_back(drawn(device, {p.B, p.N, p.Lk, p.Hkv, p.D}, t, 3).permuted(split));
+  in.push_back(p.masked ? drawn(device, {p.B, p.N, p.Lk}, exact, 4, ops::InputKind::mask01) : Tensor{});
+  in.push_back(p.bias.rank() > 0 ? drawn(device, p.bias, p.bias_f32 ? exact : t, 5) : Tensor{});
+  return in;
+}
+
+ops::AttentionAttrs attributes(const Problem& p) { return {1.0 / std::sqrt(static_cast<double>(p.D)), p.causal, p.mask_value}; }
+
+// What a device holds, as doubles, without running an op of that device.
+Values values(const Tensor& t) {
+  static const auto cpu = make_device(DeviceKind::cpu, 1);
+  const std::vector<std::byte> bytes = t.to_host();
+  return to_doubles(Tensor::from_host(*cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
+}
+
+TensorList forward(Device& device, const Problem& p, DType t) {
+  return ops::dispatch(ops::op_by_name("attention"), operands(device, p, t), std::make_shared<ops::AttentionAttrs>(attributes(p)));
+}
+
+void expect_forward(const Problem& p, DType t) {
+  SCOPED_TRACE(describe(p, t));
+  const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+  const TensorList got = forward(*device, p, t), want = forward(*cpu, p, DType::f64);
+  const double limit = tolerance(t) * (t == DType::f32 && p.D > 100 ? 2.0 : 1.0);
+  EXPECT_LE(relative_error(values(got[0]), to_doubles(want[0])), limit);
+  EXPECT_LE(relative_error(values(got[1]), to_doubles(want[1])), limit) << "logsumexp";
+}
+
+constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
+
+#if defined(RECKON_SMALLEST_SHAPES)
+constexpr int64_t kLong = 66, kOdd = 67, kMany = 2;
+#else
+constexpr int64_t kLong = 200, kOdd = 139, kMany = 66;
+#endif
+
+TEST(AttentionKernels, TakeEveryWidth) {
+  for (int64_t D : {1, 8, 17, 24, 32, 64, 72, 128, 192, 256})
+    for (DType t : kTypes) expect_forward({1, 1, 2, 1, 70, kOdd, D, true, true, {1, 1, 2, 70, kOdd}}, t);
+}
+
+TEST(AttentionKernels, TakeLengthsOnBothSidesOfTheTiles) {
+  for (int64_t Lq : {1, 16, 63, 65})
+    for (int64_t Lk : {1, 32, 33, 64, 129}) expect_forward({1, 2, 1, 1, Lq, Lk, 16, false, true, {1, 1, 1, Lq, Lk}}, DType::bf16);
+}
+
+TEST(AttentionKernels, TakeEveryBroadcastOfTheBiasInEitherType) {
+  for (DType t : kTypes)
+    for (int64_t Lk : {int64_t{72}, kOdd})
+      for (bool f32 : {false, true})
+        for (int64_t b : {1, 2})
+          for (int64_t n : {1, 2}) expect_forward({2, 2, 2, 2, 20, Lk, 32, false, false, {b, n, 2, 20, Lk}, f32}, t);
+}
+
+TEST(AttentionKernels, HideLaterKeysWithGroupedHeads) {
+  for (DType t : kTypes)
+    for (auto [Lq, Lk] : {std::pair<int64_t, int64_t>{kLong, kLong}, {1, 40}, {70, kLong}, {64, 65}})
+      for (int64_t D : {32, 64}) expect_forward({2, 1, 4, 2, Lq, Lk, D, true}, t);
+}
+
+// Enough heads that a warp takes 32 queries.
+TEST(AttentionKernels, TakeTwoTilesAWarpWhenThereAreManyBlocks) {
+  for (int64_t D : {32, 64, 128}) expect_forward({1, kMany, 4, 4, 66, 72, D, D != 32, D == 32, {1, 1, 4, 66, 72}}, DType::bf16);
+}
+
+TEST(AttentionKernels, MixedTypesRunInF32) {
+  const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+  const Problem p{1, 2, 2, 2, 20, 70, 16, false, true, {1, 1, 2, 20, 70}};
+  TensorList in = operands(*device, p, DType::bf16);
+  in[1] = operands(*device, p, DType::f32)[1];
+  const TensorList got = ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
+  EXPECT_EQ(got[0].dtype(), DType::bf16);
+  EXPECT_LE(relative_error(values(got[0]), to_doubles(forward(*cpu, p, DType::f64)[0])), 4e-3);  // the result's rounding alone
+}
+
+// As on the CPU: the mask's value swallows the logits, and the row is uniform.
+TEST(AttentionKernels, RowsWithoutAnyKeyAreUniform) {
+  for (DType t : kTypes)
+    for (bool biased : {false, true}) {
+      Problem p{1, 2, 2, 2, 70, kOdd, 32, false, true, biased ? Shape{1, 1, 2, 70, kOdd} : Shape{}};
+      p.mask_value = -1e9;
+      SCOPED_TRACE(describe(p, t));
+      const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+      TensorList results[2];
+      for (int i = 0; i < 2; ++i) {
+        Device& where = i == 0 ? *device : *cpu;
+        TensorList in = operands(where, p, t);
+        std::vector<float> keep(static_cast<size_t>(2 * p.Lk), 0.0f);
+        for (size_t j = 0; j < static_cast<size_t>(p.Lk); ++j) keep[j] = 1.0f;  // the first row keeps all, the second none
+        in[3] = Tensor::from_host(where, {1, 2, p.Lk}, DType::f32, keep.data(), keep.size() * 4, Category::input, "mask");
+        results[i] = ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
+      }
+      EXPECT_LE(relative_error(values(results[0][0]), to_doubles(results[1][0])), tolerance(t));
+      const Values got = values(results[0][1]), want = to_doubles(results[1][1]);
+      for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5) << i;
+    }
+}
+
+// A row that sees minus infinity alone is undefined on both; its neighbours are not touched by it.
+TEST(AttentionKernels, RowsOfMinusInfinityStayAmongThemselves) {
+  const int64_t Lq = 20, Lk = 100;
+  for (DType t : kTypes) {
+    const Problem p{1, 1, 1, 1, Lq, Lk, 16, false, false, {1, 1, 1, Lq, Lk}, true};
+    const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+    TensorList results[2];
+    for (int i = 0; i < 2; ++i) {
+      Device& where = i == 0 ? *device : *cpu;
+      TensorList in = operands(where, p, t);
+      std::vector<float> bias(static_cast<size_t>(Lq * Lk), 0.0f);
+      for (size_t j = 0; j < static_cast<size_t>(Lk); ++j) {
+        bias[3 * static_cast<size_t>(Lk) + j] = -INFINITY;
+        bias[4 * static_cast<size_t>(Lk) + j] = j < 70 ? -INFINITY : 1.0f;
+        bias[5 * static_cast<size_t>(Lk) + j] = j == 90 ? 3e4f : -1e6f;
+      }
+      in[4] = Tensor::from_host(where, p.bias, DType::f32, bias.data(), bias.size() * 4, Category::input, "bias");
+      results[i] = ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
+    }
+    const Values got = values(results[0][0]), want = to_doubles(results[1][0]);
+    for (size_t i = 0; i < got.size(); ++i) {
+      if (i / 16 == 3) EXPECT_TRUE(std::isnan(got[i]) && std::isnan(want[i]));
+      else EXPECT_NEAR(got[i], want[i], 4 * tolerance(t)) << i;
+    }
+    EXPECT_EQ(values(results[0][1])[3], -INFINITY);
+  }
+}
+
+}  // namespace
+}  // namespace reckon::testing

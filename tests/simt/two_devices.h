@@ -1,0 +1,87 @@
+// The same tensors on the emulated GPU, on the CPU and on meta, and what came out of each.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+
+#include "ops/op.h"
+#include "simt/backend.h"
+#include "tests/support/event_log.h"
+#include "tests/support/op_case_runner.h"
+
+namespace reckon::testing {
+
+struct Input {
+  Shape shape;
+  DType dtype = DType::f32;
+  std::function<Tensor(const Tensor&)> view = [](const Tensor& t) { return t; };
+};
+
+// Uniform in [-0.5, 0.5), the same on every device; `seed` tells inputs apart.
+inline Tensor make(Device& device, const Input& in, uint64_t seed) {
+  const size_t n = static_cast<size_t>(numel(in.shape));
+  std::vector<std::byte> bytes(n * size_of(in.dtype));
+  uint64_t state = seed;
+  for (size_t i = 0; i < n; ++i) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    const float v = static_cast<float>(static_cast<double>(state >> 33) / 2147483648.0 - 0.5);
+    if (in.dtype == DType::f32) {
+      std::memcpy(&bytes[i * 4], &v, 4);
+    } else {
+      const uint16_t bits = in.dtype == DType::bf16 ? f32_to_bf16(v) : f32_to_f16(v);
+      std::memcpy(&bytes[i * 2], &bits, 2);
+    }
+  }
+  return in.view(Tensor::from_host(device, in.shape, in.dtype, bytes.data(), bytes.size(), Category::input, "x"));
+}
+
+// What a contiguous tensor of any device holds, as doubles.
+inline std::vector<double> host_values(const Tensor& t, Device& cpu) {
+  const std::vector<std::byte> bytes = t.to_host();
+  return to_doubles(Tensor::from_host(cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
+}
+
+struct Work {
+  int64_t kernels = 0, library_calls = 0;
+};
+
+using MakeInputs = std::function<TensorList(Device&)>;
+
+// Runs an op on the emulated GPU, whose library workspace is `library_bytes` (0: the usual), and checks it against the
+// CPU and against the events of its dry run. `scale` multiplies the tolerance of each output's type.
+inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs, const ops::AttrsPtr& attrs = nullptr, size_t library_bytes = 0,
+                             double scale = 1.0) {
+  DeviceSpec spec = simt::spec();
+  if (library_bytes > 0) spec.library_workspace_bytes = library_bytes;
+  Device gpu(DeviceKind::cuda, spec, DeviceOptions{}, simt::make_backend()), meta(DeviceKind::meta, spec);
+  const auto cpu = make_device(DeviceKind::cpu);
+  EventLog executed, predicted;
+  gpu.add_sink(&executed);
+  meta.add_sink(&predicted);
+  Work w;
+  {
+    const TensorList on_gpu = inputs(gpu), on_meta = inputs(meta), on_cpu = inputs(*cpu);
+    const TensorList got = ops::dispatch(op, on_gpu, attrs), planned = ops::dispatch(op, on_meta, attrs), want = ops::dispatch(op, on_cpu, attrs);
+    EXPECT_EQ(first_difference(predicted.events, executed.events), "");
+    EXPECT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < want.size(); ++i) {
+      EXPECT_EQ(got[i].dtype(), want[i].dtype());
+      EXPECT_EQ(got[i].shape(), want[i].shape());
+      if (want[i].numel() > 0) {
+        EXPECT_LE(relative_error(host_values(got[i], *cpu), to_doubles(want[i])), tolerance(got[i].dtype()) * scale) << "output " << i;
+      }
+    }
+    for (const Event& e : executed.events) {
+      if (e.kind != EventKind::launched) continue;
+      w.kernels += e.launch == LaunchKind::kernel;
+      w.library_calls += e.launch == LaunchKind::library;
+    }
+  }
+  gpu.remove_sink(&executed);
+  meta.remove_sink(&predicted);
+  return w;
+}
+
+}  // namespace reckon::testing
