@@ -41,9 +41,9 @@ void run() {
 
 }  // namespace
 
-std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options) {
+std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options, bool trace) {
   if (kind != DeviceKind::cuda) return std::make_unique<Device>(kind, std::move(spec), options);
-  CudaResult cuda = open_cuda();
+  CudaResult cuda = open_cuda(0, trace);
   RECKON_CHECK(cuda.backend, "device cuda is not available: {}", cuda.why);
   DeviceSpec live = cuda.backend->spec();
   return std::make_unique<Device>(kind, std::move(live), options, std::move(cuda.backend));

@@ -8,8 +8,9 @@
 
 namespace reckon::cli {
 
-// cuda: opens the plugin; Error with the reason when it cannot. cpu and meta take `spec` as it is.
-std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {});
+// cuda: opens the plugin; Error with the reason when it cannot. cpu and meta take `spec` as it is. `trace`: see
+// CudaPlugin::open.
+std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {}, bool trace = false);
 
 // Where "cuda" cannot be had: says why in one line on stderr and puts "cpu" in its place. For commands whose result does
 // not depend on where it was computed.

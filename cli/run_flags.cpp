@@ -77,8 +77,8 @@ DeviceSpec RunFlags::device_spec() const {
   return spec_from_flags(spec, device);
 }
 
-std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind) const {
-  return open_device(kind, device_spec(), {parse_bytes(memory_limit, "--memory-limit"), check_nan});
+std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind, bool trace) const {
+  return open_device(kind, device_spec(), {parse_bytes(memory_limit, "--memory-limit"), check_nan}, trace);
 }
 
 void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {

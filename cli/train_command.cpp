@@ -8,11 +8,13 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/device_watch.h"
 #include "cli/devices.h"
 #include "cli/machine.h"
 #include "cli/run_flags.h"
 #include "models/train/checkpoint_file.h"
 #include "models/train/trainer.h"
+#include "profiler/device_report.h"
 #include "profiler/html.h"
 #include "profiler/json.h"
 #include "profiler/ledger.h"
@@ -25,7 +27,7 @@ namespace reckon::cli {
 namespace {
 
 struct TrainFlags : RunFlags {
-  std::string json, out, resume, trace, html, export_to, export_dtype = "f32", ledger = "on", report = "summary";
+  std::string json, out, resume, trace, html, export_to, export_dtype = "f32", ledger = "on", report = "summary", trace_device = "on";
   int64_t save_every = 0;
 };
 
@@ -77,6 +79,7 @@ void check_writable(const std::string& path) {
 }
 
 void run(TrainFlags f) {
+  DeviceWatch::check(f.trace_device, f.device);
   fall_back_to_cpu(f.device);
   RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
   RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none", "--report must be full, summary or none, got '{}'", f.report);
@@ -84,6 +87,7 @@ void run(TrainFlags f) {
   RECKON_CHECK(f.save_every == 0 || !f.out.empty(), "--save-every needs --out FOLDER for the checkpoints");
   for (const std::string& path : {f.json, f.trace, f.html}) check_writable(path);
   const bool books = f.ledger == "on";
+  RECKON_CHECK(books || f.trace_device != "counters", "--ledger off leaves no books to file --trace-device counters in");
   RECKON_CHECK(books || (f.json.empty() && f.trace.empty() && f.html.empty()), "--ledger off leaves nothing to write with --json, --trace or --html");
   const models::RunOptions options = f.resolve(0);
   const DType export_type = dtype_from_name(f.export_dtype);
@@ -102,12 +106,14 @@ void run(TrainFlags f) {
     RECKON_CHECK(!ec && access(f.out.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.out);
   }
 
-  const auto device = f.make_device(options.device);
+  const std::string trace_device = books ? f.trace_device : "off";
+  const auto device = f.make_device(options.device, trace_device != "off");
   profiler::Ledger ledger;
   if (books) device->add_sink(&ledger);
   const int64_t first_step = f.resume.empty() ? 0 : models::steps_in_checkpoint(f.resume);
   profiler::RunRecord record;
   {
+    DeviceWatch watch(*device, trace_device, options.dtype, first_step, options.steps - first_step);
     models::Trainer trainer(options, *device, /*with_data=*/!options.data.empty() || device->executes(), first_step);
     if (!f.resume.empty()) {
       trainer.resume(f.resume);
@@ -141,6 +147,7 @@ void run(TrainFlags f) {
     }
     if (record.losses.size() > 1) fmt::print("loss: first {:.4f}, last {:.4f}\n", record.losses.front(), record.losses.back());
     if (books) record.process = profiler::measure_process(device->arena());
+    record.device = watch.finish();
   }
   if (!books) return;
   ledger.close();
@@ -150,6 +157,10 @@ void run(TrainFlags f) {
   std::fflush(stdout);
   if (f.report == "full") profiler::write_report(std::cout, record);
   else if (f.report == "summary") profiler::write_summary(std::cout, record);
+  if (f.report == "summary" && record.device) {
+    std::cout << '\n';
+    profiler::write_device(std::cout, *record.device, record.books.for_work());
+  }
   std::cout.flush();
   if (!f.json.empty()) profiler::save_run(f.json, record);
   if (!f.out.empty()) profiler::save_run(f.out, record);
@@ -173,6 +184,8 @@ void add_train(CLI::App& app) {
   c->add_option("--report", f->report, "full, summary or none")->capture_default_str()->group(output);
   c->add_option("--trace", f->trace, "File for a Chrome/Perfetto trace of the last step")->group(output);
   c->add_option("--html", f->html, "File for an offline HTML report of the last step")->group(output);
+  c->add_option("--trace-device", f->trace_device, "cuda: on: launches, times and memory as the GPU has them; counters: FLOPs and bytes of its counters too, "
+                "over three steps that are not traced; off")->capture_default_str()->group(output);
   c->add_option("--ledger", f->ledger, "on or off (no books, no reports)")->capture_default_str()->group(output);
   c->callback([f] { run(*f); });
 }

@@ -47,8 +47,10 @@ void add_grants(Lines& lines, const ClosureFigures& f) {
                   fmt::format("{} allocation{}", format_count(g.count), g.count == 1 ? "" : "s"));
     return;
   }
-  // Sources cannot be told apart from our own segments; their sum still can.
-  lines.add("library allocations", difference(all, f.reserved), Origin::derived, "all grants of the driver less the arena's segments");
+  // Sources cannot be told apart from our own segments; their sum still can, unless segments are older than the tracer.
+  const Bytes rest = difference(all, f.reserved);
+  if (rest && *rest < 0) lines.add("library allocations", std::nullopt, Origin::derived, "some of the driver's grants were not heard");
+  else lines.add("library allocations", rest, Origin::derived, "all grants of the driver less the arena's segments");
 }
 
 std::string text_of(Bytes bytes) { return bytes ? format_count(*bytes) : "unknown"; }

@@ -26,6 +26,27 @@ std::optional<int64_t> optional_of(const Field& f) { return f.json().is_null() ?
 
 NameId name_in(const Field& row, size_t i) { return intern(row.item(i).text()); }
 
+// Reports add these up: what leaves 64 bits is damage. Negative numbers are refused by natural().
+class Sum {
+ public:
+  int64_t natural(const Field& f) {
+    const int64_t n = f.natural();
+    if (__builtin_add_overflow(sum_, n, &sum_)) f.fail("numbers whose sum is below 2^63");
+    return n;
+  }
+
+ private:
+  int64_t sum_ = 0;
+};
+
+Product product_of(const Field& row) {
+  const Product p{row.item(1).natural(), row.item(2).natural(), row.item(3).natural(), row.item(4).natural(), row.item(5).natural()};
+  int64_t flops = 2;
+  for (int64_t n : {p.m, p.n, p.k, p.batch, p.count})
+    if (n > (int64_t{1} << 40) || __builtin_mul_overflow(flops, n, &flops)) row.fail("a product whose FLOPs are below 2^63");
+  return p;
+}
+
 Json to_json(const DeviceStep& s) {
   std::vector<Json> cells, ran, products, kernels, unfiled;
   for (size_t i = 0; i < s.cells.size(); ++i) {
@@ -55,6 +76,7 @@ Json to_json(const DeviceStep& s) {
 
 DeviceStep step_of(const Field& f) {
   DeviceStep s;
+  Sum sum;
   s.step = f.at("step").integer();
   s.n_dropped = f.at("n_dropped").natural();
   s.n_damaged = f.at("n_damaged").natural();
@@ -62,19 +84,15 @@ DeviceStep step_of(const Field& f) {
   s.n_ambiguous = f.at("n_ambiguous").natural();
   s.busy_ns = f.at("busy_ns").natural();
   for (const Field& r : f.at("cells").rows(kCellColumns)) {
-    DeviceCell c{.op = name_in(r, 0), .module = name_in(r, 1), .phase = r.item(2).one_of<Phase>(kPhases), .calls = r.item(3).natural()};
-    for (size_t k = 0; k < kLaunchKinds; ++k) c.announced[k] = r.item(4 + k).natural();
-    c.own_kernels = r.item(8).natural();
-    c.library_kernels = r.item(9).natural();
-    c.copies = r.item(10).natural();
-    c.sets = r.item(11).natural();
-    c.calls_that_differ = r.item(12).natural();
-    c.device_ns = r.item(13).natural();
-    c.untimed = r.item(14).natural();
+    DeviceCell c{.op = name_in(r, 0), .module = name_in(r, 1), .phase = r.item(2).one_of<Phase>(kPhases), .calls = sum.natural(r.item(3))};
+    for (size_t k = 0; k < kLaunchKinds; ++k) c.announced[k] = sum.natural(r.item(4 + k));
+    size_t i = 4 + kLaunchKinds;
+    for (int64_t* n : {&c.own_kernels, &c.library_kernels, &c.copies, &c.sets, &c.calls_that_differ, &c.device_ns, &c.untimed})
+      *n = sum.natural(r.item(i++));
     s.cells.push_back(std::move(c));
   }
   for (const Field& r : f.at("kernels").rows(kKernelColumns))
-    s.kernels.push_back({r.item(0).text(), r.item(1).boolean(), r.item(2).natural(), r.item(3).natural(), r.item(4).natural()});
+    s.kernels.push_back({r.item(0).text(), r.item(1).boolean(), sum.natural(r.item(2)), sum.natural(r.item(3)), sum.natural(r.item(4))});
   const auto index = [](const Field& f, size_t size) {
     const int64_t i = f.natural();
     if (i >= static_cast<int64_t>(size)) f.fail(fmt::format("an index below {}", size));
@@ -83,10 +101,9 @@ DeviceStep step_of(const Field& f) {
   for (const Field& r : f.at("cell_kernels").rows(kRanColumns))
     s.cells[index(r.item(0), s.cells.size())].kernels.push_back(static_cast<int32_t>(index(r.item(1), s.kernels.size())));
   for (const Field& r : f.at("products").rows(kProductColumns))
-    s.cells[index(r.item(0), s.cells.size())].products.push_back(
-        {r.item(1).natural(), r.item(2).natural(), r.item(3).natural(), r.item(4).natural(), r.item(5).natural()});
+    s.cells[index(r.item(0), s.cells.size())].products.push_back(product_of(r));
   for (const Field& r : f.at("outside_of_ops").rows(kUnfiledColumns))
-    s.unfiled.push_back({r.item(0).text(), r.item(1).natural(), r.item(2).natural(), r.item(3).natural(), r.item(4).natural()});
+    s.unfiled.push_back({r.item(0).text(), sum.natural(r.item(1)), sum.natural(r.item(2)), sum.natural(r.item(3)), sum.natural(r.item(4))});
   return s;
 }
 
@@ -133,11 +150,12 @@ CounterBooks counters_of(const Field& f) {
   b.half_weights_assumed = f.at("half_weights_assumed").boolean();
   b.n_dropped = f.at("n_dropped").natural();
   b.n_unfiled = f.at("n_unfiled").natural();
+  Sum sum;
   for (const Field& r : f.at("work").rows(kCountedColumns)) {
     CountedWork w{.op = name_in(r, 0), .module = name_in(r, 1), .phase = r.item(2).one_of<Phase>(kPhases)};
     size_t i = 3;
     for (auto* n : {&w.tensor_bf16, &w.tensor_f16, &w.tensor_tf32, &w.scalar, &w.special, &w.dram_read, &w.dram_written, &w.l2_bytes, &w.time_ns})
-      *n = optional_of(r.item(i++));
+      if (const Field value = r.item(i++); !value.json().is_null()) *n = sum.natural(value);
     b.work.push_back(w);
   }
   return b;

@@ -202,7 +202,7 @@ void write_flop_columns(std::ostream& out, const StepBooks& work, const DeviceSt
     }
   std::vector<std::pair<std::pair<std::string, Phase>, MergedFlops>> order(merged.begin(), merged.end());
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second.executed > b.second.executed; });
-  fmt::print(out, "FLOPs by the maths, by what ran, by the hardware: {}, {} passes over as many steps from step {}\n", counted.chip, counted.n_passes,
+  fmt::print(out, "FLOPs by the maths, by what ran, by the hardware: {}, {} passes over as many steps from step {}, whose times are the counters'\n", counted.chip, counted.n_passes,
              counted.first_step);
   if (counted.n_dropped || counted.n_unfiled)
     fmt::print(out, "  !!! NOT COMPLETE: {} ranges were dropped, {} belong to no op !!!\n", format_count(counted.n_dropped), format_count(counted.n_unfiled));

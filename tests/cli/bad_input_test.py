@@ -93,6 +93,8 @@ with tempfile.TemporaryDirectory() as folder:
     expect_error("unknown checkpoint policy", [*qwen, "--checkpoint", "some"], "some", "selective")
     expect_error("unknown fusion", [*qwen, "--fuse", "attention,everything"], "everything", "cross-entropy")
     expect_error("unknown dtype", [*qwen, "--dtype", "int4"], "int4")
+    expect_error("trace device", [*qwen, "--trace-device", "maybe"], "--trace-device must be on, off or counters")
+    expect_error("counters of a cpu", [*qwen, "--trace-device", "counters"], "needs --device cuda")
     expect_error("storage dtype", [*qwen, "--dtype", "f64"], "--dtype must be f32, bf16 or f16")
     expect_error("unknown device", [*qwen, "--device", "tpu"], "tpu", "cpu or meta")
     expect_error("cuda is not here", [*qwen, "--device", "cuda"], "cuda is not part of this build")
