@@ -8,7 +8,7 @@
 #include "ops/kernel/gpu_kernels.h"
 #include "ops/kernel/library_context.cuh"
 #include "runtime/cuda/check.h"
-#include "runtime/cuda/marks.h"
+#include "runtime/cuda/nvtx.h"
 #include "runtime/cuda/staging.h"
 
 namespace reckon::cuda {
@@ -70,12 +70,12 @@ class CudaBackend : public Backend {
   void* context() override { return libraries_.get(); }
 
   void begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) override {
-    marks_.push(range_name(module, op, phase));
+    marks_.begin(op, module, phase);
     if (tracer_) tracer_->begin_op(call, op, module, phase);
   }
   void end_op() override {
     if (tracer_) tracer_->end_op();
-    marks_.pop();
+    marks_.end();
   }
   DeviceTracer* tracer(std::string* why) override {
     if (!tracer_) *why = why_no_tracer_;
@@ -88,7 +88,7 @@ class CudaBackend : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<DeviceTracer> tracer_;
   std::string why_no_tracer_;
-  Marks marks_;
+  OpMarks marks_;
   std::unique_ptr<Staging> staging_;
   std::unique_ptr<ops::gpu::LibraryContext> libraries_;
 };
