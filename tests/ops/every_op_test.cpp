@@ -141,11 +141,11 @@ TEST_P(EveryOp, GradientAgreesWithCentralDifferences) {
     const auto loss = [&] {
       autograd::NoGrad no_grad;
       const TensorList out = ops::dispatch(op(), inputs, c.attrs);
-      double total = 0;
+      long double total = 0;  // thousands of terms: their rounding must not drown the difference
       for (size_t i = 0; i < out.size(); ++i) {
         if (weights[i].empty()) continue;
         const auto v = to_doubles(out[i]);
-        for (size_t j = 0; j < v.size(); ++j) total += v[j] * weights[i][j];
+        for (size_t j = 0; j < v.size(); ++j) total += static_cast<long double>(v[j]) * weights[i][j];
       }
       return total;
     };
@@ -167,11 +167,11 @@ TEST_P(EveryOp, GradientAgreesWithCentralDifferences) {
         double* cell = inputs[i].data<double>() + position;
         const double x = *cell, h = 1e-6 * std::max(1.0, std::fabs(x));
         *cell = x + h;
-        const double up = loss();
+        const long double up = loss();
         *cell = x - h;
-        const double down = loss();
+        const long double down = loss();
         *cell = x;
-        EXPECT_NEAR(g[static_cast<size_t>(e)], (up - down) / (2 * h),
+        EXPECT_NEAR(g[static_cast<size_t>(e)], static_cast<double>((up - down) / (2 * h)),
                     2e-7 * std::max(1.0, largest) * c.tolerance_scale)
             << op().name << " / " << c.name << " / input " << i << " element " << e;
       }
