@@ -43,6 +43,7 @@ class CudaBackend : public Backend {
     if (tracer_) tracer_->context_made();
     staging_ = std::make_unique<Staging>(stream_);
     libraries_ = std::make_unique<ops::gpu::LibraryContext>();
+    libraries_->tracer = tracer_.get();
   }
   ~CudaBackend() override {
     cudaStreamSynchronize(stream_);
@@ -70,12 +71,12 @@ class CudaBackend : public Backend {
   void* context() override { return libraries_.get(); }
 
   void begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) override {
-    marks_.push(range_name(module, op, phase));
+    marks_.begin(op, module, phase);
     if (tracer_) tracer_->begin_op(call, op, module, phase);
   }
   void end_op() override {
     if (tracer_) tracer_->end_op();
-    marks_.pop();
+    marks_.end();
   }
   DeviceTracer* tracer(std::string* why) override {
     if (!tracer_) *why = why_no_tracer_;
