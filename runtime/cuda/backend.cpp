@@ -131,6 +131,8 @@ std::unique_ptr<Backend> open_backend(int device, bool trace, std::string* why) 
   // Before the context exists: what watches the hardware must be told where to keep its buffers.
   std::string why_no_tracer = "tracing was not asked for when the GPU was opened";
   std::unique_ptr<DeviceTracer> tracer = trace ? make_tracer(device, &why_no_tracer) : nullptr;
+  // From here on, so that what libraries take when their handles are made is heard too.
+  if (tracer && !tracer->start(&why_no_tracer)) tracer.reset();
   check(cudaSetDevice(device), "choosing the GPU");
   return std::make_unique<CudaBackend>(device, properties, std::move(tracer), std::move(why_no_tracer));
 }
