@@ -41,20 +41,23 @@ void run() {
 
 }  // namespace
 
-std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options, bool trace) {
+std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options, std::unique_ptr<Backend> opened) {
   if (kind != DeviceKind::cuda) return std::make_unique<Device>(kind, std::move(spec), options);
-  CudaResult cuda = open_cuda(0, trace);
+  CudaResult cuda;
+  if (opened) cuda.backend = std::move(opened);
+  else cuda = open_cuda();
   RECKON_CHECK(cuda.backend, "device cuda is not available: {}", cuda.why);
   DeviceSpec live = cuda.backend->spec();
   return std::make_unique<Device>(kind, std::move(live), options, std::move(cuda.backend));
 }
 
-void fall_back_to_cpu(std::string& device) {
-  if (device != "cuda") return;
-  const CudaResult cuda = open_cuda();
-  if (cuda.backend) return;
+std::unique_ptr<Backend> fall_back_to_cpu(std::string& device, bool trace) {
+  if (device != "cuda") return nullptr;
+  CudaResult cuda = open_cuda(0, trace);
+  if (cuda.backend) return std::move(cuda.backend);
   fmt::print(stderr, "device cuda is not available: {}; going on with the cpu\n", cuda.why);
   device = "cpu";
+  return nullptr;
 }
 
 DeviceSpec spec_from_flags(const std::string& spec, const std::string& device) {

@@ -77,8 +77,8 @@ DeviceSpec RunFlags::device_spec() const {
   return spec_from_flags(spec, device);
 }
 
-std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind, bool trace) const {
-  return open_device(kind, device_spec(), {parse_bytes(memory_limit, "--memory-limit"), check_nan}, trace);
+std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind, std::unique_ptr<Backend> opened) const {
+  return open_device(kind, device_spec(), {parse_bytes(memory_limit, "--memory-limit"), check_nan}, std::move(opened));
 }
 
 void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {

@@ -27,7 +27,7 @@ struct RunFlags {
   // `default_steps` is used when --steps was not given.
   models::RunOptions resolve(int64_t default_steps) const;
   DeviceSpec device_spec() const;
-  std::unique_ptr<Device> make_device(DeviceKind kind, bool trace = false) const;
+  std::unique_ptr<Device> make_device(DeviceKind kind, std::unique_ptr<Backend> opened = nullptr) const;
 };
 
 // Adds MODEL and the flags. `with_data`: --data and what belongs to it.

@@ -80,7 +80,8 @@ void check_writable(const std::string& path) {
 
 void run(TrainFlags f) {
   DeviceWatch::check(f.trace_device, f.device);
-  fall_back_to_cpu(f.device);
+  const std::string trace_device = f.ledger == "off" ? "off" : f.trace_device;
+  std::unique_ptr<Backend> backend = fall_back_to_cpu(f.device, trace_device != "off");
   RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
   RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none", "--report must be full, summary or none, got '{}'", f.report);
   RECKON_CHECK(f.save_every >= 0, "--save-every must not be negative, got {}", f.save_every);
@@ -106,8 +107,7 @@ void run(TrainFlags f) {
     RECKON_CHECK(!ec && access(f.out.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.out);
   }
 
-  const std::string trace_device = books ? f.trace_device : "off";
-  const auto device = f.make_device(options.device, trace_device != "off");
+  const auto device = f.make_device(options.device, std::move(backend));
   profiler::Ledger ledger;
   if (books) device->add_sink(&ledger);
   const int64_t first_step = f.resume.empty() ? 0 : models::steps_in_checkpoint(f.resume);

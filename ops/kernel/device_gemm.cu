@@ -322,9 +322,11 @@ void library_gemm(const KernelArgs& args, int launch_index, const GemmCall& call
   if (!library_takes(call)) raise_error("a library product got operands that it does not take: the plan must convert them");
   if (!workspace || workspace_bytes == 0) raise_error("a library product needs its workspace");
   if (!args.context) raise_error("a library product needs the backend's library context");
-  auto& products = static_cast<Products&>(*static_cast<LibraryContext*>(args.context)->products);
+  auto& context = *static_cast<LibraryContext*>(args.context);
+  auto& products = static_cast<Products&>(*context.products);
   const Oriented whole = orient(call);
   if (whole.p.m == 0 || whole.p.n == 0 || whole.batches == 0) return;
+  if (context.tracer) context.tracer->note_product(whole.p.m, whole.p.n, whole.p.k, whole.batches);
   if (whole.p.k == 0) return finish(args, call, whole, !call.problem.accumulate);
   const bool leaves_something = call.epilogue != GemmEpilogue::none || call.problem.bias;
   const bool may = may_fuse(call, whole, stored(whole.p.m, whole.p.n, whole.p.c_row_stride, whole.p.c_col_stride));

@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include "runtime/device_observer.h"
+
 namespace reckon::ops::gpu {
 
 struct LibraryState {
@@ -16,6 +18,7 @@ struct LibraryContext {
   LibraryContext(const LibraryContext&) = delete;
   LibraryContext& operator=(const LibraryContext&) = delete;
 
+  DeviceTracer* tracer = nullptr;  // hears of each product's shape; null: nobody watches
   std::unique_ptr<LibraryState> products;      // cuBLASLt's: ops/kernel/device_gemm.cu
   std::unique_ptr<LibraryState> convolutions;  // cuDNN's, made at the first convolution: ops/kernel/device_convolution.cu
 };

@@ -199,7 +199,8 @@ bool launches_agree(const std::array<int64_t, kLaunchKinds>& announced, int64_t 
   const int64_t kernels = announced[static_cast<size_t>(LaunchKind::kernel)];
   const int64_t moves = announced[static_cast<size_t>(LaunchKind::fill)] + announced[static_cast<size_t>(LaunchKind::copy)];
   const int64_t by_driver = kernels + moves - own_kernels;
-  return by_driver >= 0 && by_driver <= std::min(moves, copies + sets);
+  if (by_driver < 0) return announced[static_cast<size_t>(LaunchKind::library)] > 0;
+  return by_driver <= std::min(moves, copies + sets);
 }
 
 DeviceStep join(const Activity& activity, std::span<const CallRow> calls, int64_t step) { return Join(activity, calls).run(step); }

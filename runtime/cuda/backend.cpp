@@ -8,7 +8,7 @@
 #include "ops/kernel/gpu_kernels.h"
 #include "ops/kernel/library_context.cuh"
 #include "runtime/cuda/check.h"
-#include "runtime/cuda/nvtx.h"
+#include "runtime/cuda/marks.h"
 #include "runtime/cuda/staging.h"
 
 namespace reckon::cuda {
@@ -43,6 +43,7 @@ class CudaBackend : public Backend {
     if (tracer_) tracer_->context_made();
     staging_ = std::make_unique<Staging>(stream_);
     libraries_ = std::make_unique<ops::gpu::LibraryContext>();
+    libraries_->tracer = tracer_.get();
   }
   ~CudaBackend() override {
     cudaStreamSynchronize(stream_);
@@ -88,7 +89,7 @@ class CudaBackend : public Backend {
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<DeviceTracer> tracer_;
   std::string why_no_tracer_;
-  OpMarks marks_;
+  Marks marks_;
   std::unique_ptr<Staging> staging_;
   std::unique_ptr<ops::gpu::LibraryContext> libraries_;
 };
@@ -130,6 +131,8 @@ std::unique_ptr<Backend> open_backend(int device, bool trace, std::string* why) 
   // Before the context exists: what watches the hardware must be told where to keep its buffers.
   std::string why_no_tracer = "tracing was not asked for when the GPU was opened";
   std::unique_ptr<DeviceTracer> tracer = trace ? make_tracer(device, &why_no_tracer) : nullptr;
+  // From here on, so that what libraries take when their handles are made is heard too.
+  if (tracer && !tracer->start(&why_no_tracer)) tracer.reset();
   check(cudaSetDevice(device), "choosing the GPU");
   return std::make_unique<CudaBackend>(device, properties, std::move(tracer), std::move(why_no_tracer));
 }

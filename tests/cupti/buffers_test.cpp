@@ -7,7 +7,7 @@
 #include <cstring>
 #include <thread>
 
-#include "runtime/cuda/nvtx.h"
+#include "runtime/cuda/marks.h"
 
 namespace reckon::testing {
 namespace {
@@ -63,7 +63,7 @@ TEST(CuptiBuffers, HandOutReadAndReuse) {
 }
 
 TEST(Nvtx, MarksCostNothingWhereNobodyListens) {
-  cuda::OpMarks marks;
+  cuda::Marks marks;
   marks.begin("linear", "layers.0.fc", "forward");
   marks.end();
   EXPECT_EQ(range_name("layers.0.fc", "linear", "forward"), "layers.0.fc/linear/forward");

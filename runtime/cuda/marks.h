@@ -10,15 +10,15 @@
 
 namespace reckon::cuda {
 
-class OpMarks {
+class Marks {
  public:
   // Null where no tool listens: names are not even put together then.
-  OpMarks() : domain_(nvtxDomainCreateA("reckon")) {}
-  ~OpMarks() {
+  Marks() : domain_(nvtxDomainCreateA("reckon")) {}
+  ~Marks() {
     if (domain_) nvtxDomainDestroy(domain_);
   }
-  OpMarks(const OpMarks&) = delete;
-  OpMarks& operator=(const OpMarks&) = delete;
+  Marks(const Marks&) = delete;
+  Marks& operator=(const Marks&) = delete;
 
   void begin(std::string_view op, std::string_view module, std::string_view phase) {
     if (!domain_) return;
