@@ -15,7 +15,7 @@ struct Step {
   Elements skip;  // or none
 
   Step(const KernelArgs& a, int skip_input) : factor(static_cast<float>(a.as<StepAttrs>().factor)), skip(elements(a.in[skip_input])) {}
-  __device__ __forceinline__ bool skips() const { return is_set(skip); }
+  __device__ __forceinline__ bool start() const { return !is_set(skip); }
 };
 
 struct ScaleInPlace : Step {

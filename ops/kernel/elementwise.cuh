@@ -5,7 +5,7 @@
 // The function object is called per element, as y = f(x), f(x, z), f(x, z, u) or f(x, z, u, &y, &w). One that needs
 // the element's number has a member type `Grouped` and
 //   template <int N> void group(int64_t first, const float (&in)[NIN][N], float (&out)[NOUT][N]) const, N = 4 or 1.
-// One with a member `bool skips() const` that says true leaves the outputs as they are.
+// A member `bool start()` runs first, for what all elements share in device memory; false leaves the outputs as they are.
 #pragma once
 
 #include "ops/kernel/bits.cuh"
@@ -39,16 +39,16 @@ __device__ __forceinline__ void apply(const F& f, int64_t first, const float (&i
 }
 
 template <class F>
-__device__ __forceinline__ bool skips(const F& f) {
-  if constexpr (requires { f.skips(); }) return f.skips();
-  else return false;
+__device__ __forceinline__ bool starts(F& f) {
+  if constexpr (requires { f.start(); }) return f.start();
+  else return true;
 }
 
 // The walk counts groups.
 template <int NIN, int NOUT, class F>
 __global__ void __launch_bounds__(kElementThreads) elementwise_fours(const __grid_constant__ Operands<NIN, NOUT> t, const __grid_constant__ Walk<NIN> walk, F f) {
   constexpr int kGroups = NIN == 1 ? 4 : 2;
-  if (skips(f)) return;
+  if (!starts(f)) return;
   const int64_t first = int64_t{blockIdx.x} * (kElementThreads * kGroups) + threadIdx.x;
   uint4 bits[kGroups][NIN];
 #pragma unroll
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kElementThreads) elementwise_fours(const __gri
 template <int NIN, int NOUT, class F>
 __global__ void __launch_bounds__(kElementThreads) elementwise_ones(const __grid_constant__ Operands<NIN, NOUT> t, const __grid_constant__ Walk<NIN> walk, F f) {
   constexpr int kItems = 4;
-  if (skips(f)) return;
+  if (!starts(f)) return;
   const int64_t first = int64_t{blockIdx.x} * (kElementThreads * kItems) + threadIdx.x;
   uint2 bits[kItems][NIN];
 #pragma unroll
