@@ -31,8 +31,9 @@ class GemmScratch {
 // Heights of the row tiles: all but the last, and the last.
 struct TileHeights {
   TileHeights(int64_t rows, int64_t tile)
-      : full(std::min(rows, tile)), last(full > 0 && rows % tile ? rows % tile : full) {}
+      : full(std::min(rows, tile)), last(full > 0 && rows % tile ? rows % tile : full), one(rows <= tile) {}
   int64_t full, last;
+  bool one = true;  // there is at most one tile
 };
 
 inline size_t bytes_of(int64_t elements, DType t) {
@@ -45,17 +46,21 @@ inline int64_t matmul_flops(int64_t m, int64_t n, int64_t k) {
 }
 
 // The outputs of a backward op: the gradients of the forward inputs that `needs` names, in their order; and the
-// bytes of the sums of those parameters whose type is narrower than f32.
+// bytes of the sums of those parameters whose type is narrower than f32. Weights that one product gives need no sum.
 struct GradientPlan {
   Plan& plan;
   uint32_t needs;
+  bool one_tile = false;
   int64_t sum_elements = 0;
 
   void add(int input, const Shape& shape, DType dtype, const char* label, bool is_sum) {
     if (!((needs >> input) & 1u)) return;
     plan.outputs.push_back({.shape = shape, .dtype = dtype, .label = label});
-    if (is_sum && dtype != DType::f32 && dtype != DType::f64) sum_elements += padded_sum(numel(shape));
+    const bool in_place = one_tile && shape.rank() == 2;
+    if (is_sum && !in_place && dtype != DType::f32 && dtype != DType::f64) sum_elements += padded_sum(numel(shape));
   }
+  // What the products of a weight's gradient are written as, for weights of type t.
+  DType product_dtype(DType t, DType native) const { return one_tile ? t : native; }
   size_t sum_bytes() const { return bytes_of(sum_elements, DType::f32); }
 };
 

@@ -3,18 +3,10 @@
 #include <algorithm>
 
 #include "runtime/core/error.h"
+#include "runtime/core/json_excerpt.h"
 
 namespace reckon::profiler {
 namespace {
-
-// What a hostile file says must not garble the terminal, nor exhaust the stack by its depth.
-std::string excerpt(const Json& j) {
-  if (j.is_array()) return fmt::format("an array of {} values", j.size());
-  if (j.is_object()) return fmt::format("an object of {} fields", j.size());
-  std::string text = j.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
-}
 
 void write(const Json& j, int indent, std::string& out) {
   const bool flat =

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "runtime/core/error.h"
+#include "runtime/core/json_excerpt.h"
 #include "runtime/cpu/isa.h"
 #include "runtime/cpu/threads.h"
 #include "runtime/shipped_specs.h"
@@ -17,13 +18,6 @@ namespace reckon {
 namespace {
 
 using Json = nlohmann::json;
-
-// What stands there, without following a hostile file into its depth.
-std::string excerpt(const Json& v) {
-  if (v.is_structured()) return fmt::format("an {} of {} values", v.type_name(), v.size());
-  std::string text = v.dump();
-  return text.size() > 60 ? text.substr(0, 57) + "..." : text;
-}
 
 // Whole numbers may be written as 4e10, as long as they are exact.
 template <class T>

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "runtime/core/error.h"
+#include "runtime/core/json_excerpt.h"
 
 namespace reckon::models {
 namespace {
@@ -51,13 +52,6 @@ N count_per_layer(const QwenConfig& c) {
 template <class N>
 N count_all(const QwenConfig& c) {
   return N(c.vocab) * N(c.hidden) * N(c.tied ? 1 : 2) + N(c.layers) * count_per_layer<N>(c) + N(c.hidden);
-}
-
-// What stands there, without following a hostile file into its depth.
-std::string excerpt(const Json& v) {
-  if (v.is_structured()) return fmt::format("an {} of {} values", v.type_name(), v.size());
-  std::string text = v.dump();
-  return text.size() > 60 ? text.substr(0, 57) + "..." : text;
 }
 
 }  // namespace

@@ -1,10 +1,9 @@
 // Masked-MSA training of an Evoformer stack on one alignment.
-#include <algorithm>
-
 #include "models/data/msa_batches.h"
 #include "models/data/prefetcher.h"
 #include "models/evoformer/evoformer.h"
 #include "models/train/task.h"
+#include "models/train/upload.h"
 #include "runtime/core/format.h"
 #include "runtime/scope.h"
 
@@ -40,7 +39,7 @@ class EvoformerTask : public TrainTask {
     {
       PhaseScope phase(Phase::data);
       ModuleScope scope("data");
-      tensors = upload(prefetcher_ ? prefetcher_->next() : empty_batch());
+      tensors = tensors_of(prefetcher_ ? prefetcher_->next() : empty_batch());
     }
     PhaseScope phase(Phase::forward);
     return model_->loss(tensors, options_.dropout);
@@ -74,36 +73,26 @@ class EvoformerTask : public TrainTask {
     return h;
   }
 
-  template <class T>
-  Tensor from(const Shape& shape, DType t, const std::vector<T>& host, std::string_view label) const {
-    return Tensor::from_host(device_, shape, t, host.data(), host.size() * sizeof(T), Category::input, label);
-  }
-
-  MsaTensors upload(const data::MsaBatch& h) const {
+  MsaTensors tensors_of(const data::MsaBatch& h) const {
     const int64_t B = h.batch, S = h.n_seq, R = h.n_res;
     std::vector<float> deletions(h.has_deletion.size() * 2), pair_mask(static_cast<size_t>(B * R * R));
     for (size_t i = 0; i < h.has_deletion.size(); ++i) {
       deletions[2 * i] = h.has_deletion[i];
       deletions[2 * i + 1] = h.deletion_value[i];
     }
-    std::vector<int64_t> relative(static_cast<size_t>(B * R * R));
-    constexpr int64_t kReach = MaskedMsaModel::kRelativePositions / 2;
     for (int64_t b = 0; b < B; ++b)
       for (int64_t i = 0; i < R; ++i)
-        for (int64_t j = 0; j < R; ++j) {
-          const int64_t d = h.residue_index[static_cast<size_t>(b * R + i)] - h.residue_index[static_cast<size_t>(b * R + j)];
-          const auto at = static_cast<size_t>((b * R + i) * R + j);
-          relative[at] = std::clamp(d, -kReach, kReach) + kReach;
-          // The query row tells which residues are real.
-          pair_mask[at] = h.msa_mask[static_cast<size_t>(b * S * R + i)] * h.msa_mask[static_cast<size_t>(b * S * R + j)];
-        }
+        for (int64_t j = 0; j < R; ++j)  // the query row tells which residues are real
+          pair_mask[static_cast<size_t>((b * R + i) * R + j)] =
+              h.msa_mask[static_cast<size_t>(b * S * R + i)] * h.msa_mask[static_cast<size_t>(b * S * R + j)];
+    const std::vector<int64_t> relative = relative_positions(h.residue_index, B, R, MaskedMsaModel::kRelativePositions / 2);
     MsaTensors t;
-    t.msa = from({B, S, R}, DType::i64, h.masked_ids, "msa");
-    t.targets = from({B, S, R}, DType::i64, h.targets, "targets");
-    t.deletions = from({B, S, R, 2}, DType::f32, deletions, "deletions");
-    t.residue_index = from({B, R, R}, DType::i64, relative, "relative_position");
-    t.msa_mask = from({B, S, R}, DType::f32, h.msa_mask, "msa_mask");
-    t.pair_mask = from({B, R, R}, DType::f32, pair_mask, "pair_mask");
+    t.msa = upload(device_, {B, S, R}, DType::i64, h.masked_ids, "msa");
+    t.targets = upload(device_, {B, S, R}, DType::i64, h.targets, "targets");
+    t.deletions = upload(device_, {B, S, R, 2}, DType::f32, deletions, "deletions");
+    t.residue_index = upload(device_, {B, R, R}, DType::i64, relative, "relative_position");
+    t.msa_mask = upload(device_, {B, S, R}, DType::f32, h.msa_mask, "msa_mask");
+    t.pair_mask = upload(device_, {B, R, R}, DType::f32, pair_mask, "pair_mask");
     return t;
   }
 

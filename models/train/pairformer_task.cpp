@@ -1,10 +1,9 @@
 // Masked-residue training of a Pairformer stack on the rows of one alignment.
-#include <algorithm>
-
 #include "models/data/masked_residues.h"
 #include "models/data/prefetcher.h"
 #include "models/pairformer/masked_residue.h"
 #include "models/train/task.h"
+#include "models/train/upload.h"
 #include "runtime/core/format.h"
 #include "runtime/scope.h"
 
@@ -39,7 +38,7 @@ class PairformerTask : public TrainTask {
     {
       PhaseScope phase(Phase::data);
       ModuleScope scope("data");
-      tensors = upload(prefetcher_ ? prefetcher_->next() : empty_batch());
+      tensors = tensors_of(prefetcher_ ? prefetcher_->next() : empty_batch());
     }
     PhaseScope phase(Phase::forward);
     return model_->loss(tensors, options_.dropout);
@@ -72,32 +71,19 @@ class PairformerTask : public TrainTask {
     return h;
   }
 
-  template <class T>
-  Tensor from(const Shape& shape, DType t, const std::vector<T>& host, std::string_view label) const {
-    return Tensor::from_host(device_, shape, t, host.data(), host.size() * sizeof(T), Category::input, label);
-  }
-
-  ResidueTensors upload(const data::ResidueBatch& h) const {
+  ResidueTensors tensors_of(const data::ResidueBatch& h) const {
     const int64_t B = h.batch, N = h.n_res;
-    std::vector<int64_t> relative(static_cast<size_t>(B * N * N));
-    constexpr int64_t reach = ResidueAlphabet::kRelativePositions / 2;
-    for (int64_t b = 0; b < B; ++b)
-      for (int64_t i = 0; i < N; ++i)
-        for (int64_t j = 0; j < N; ++j) {
-          const int64_t d =
-              h.residue_index[static_cast<size_t>(b * N + i)] - h.residue_index[static_cast<size_t>(b * N + j)];
-          relative[static_cast<size_t>((b * N + i) * N + j)] = std::clamp(d, -reach, reach) + reach;
-        }
+    const std::vector<int64_t> relative = relative_positions(h.residue_index, B, N, ResidueAlphabet::kRelativePositions / 2);
     // Crops are never padded, but a Pairformer is always run with its masks.
     const std::vector<float> ones(static_cast<size_t>(B * N * N), 1.0f);
     const std::vector<float> single_ones(static_cast<size_t>(B * N), 1.0f);
     ResidueTensors t;
-    t.residues = from({B, N}, DType::i64, h.masked_ids, "residues");
-    t.targets = from({B, N}, DType::i64, h.targets, "targets");
-    t.profile = from({B, N, data::kProfileWidth}, DType::f32, h.profile, "profile");
-    t.relative_position = from({B, N, N}, DType::i64, relative, "relative_position");
-    t.single_mask = from({B, N}, DType::f32, single_ones, "single_mask");
-    t.pair_mask = from({B, N, N}, DType::f32, ones, "pair_mask");
+    t.residues = upload(device_, {B, N}, DType::i64, h.masked_ids, "residues");
+    t.targets = upload(device_, {B, N}, DType::i64, h.targets, "targets");
+    t.profile = upload(device_, {B, N, data::kProfileWidth}, DType::f32, h.profile, "profile");
+    t.relative_position = upload(device_, {B, N, N}, DType::i64, relative, "relative_position");
+    t.single_mask = upload(device_, {B, N}, DType::f32, single_ones, "single_mask");
+    t.pair_mask = upload(device_, {B, N, N}, DType::f32, ones, "pair_mask");
     return t;
   }
 

@@ -4,6 +4,7 @@
 
 #include "ops/attention/attention_reference.h"
 #include "ops/cast/cast.h"
+#include "ops/kernel/isa.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(attention_cpu)
@@ -67,10 +68,13 @@ int64_t product(std::initializer_list<int64_t> factors) {
   return n;
 }
 
-size_t tile_bytes(const PlanContext& c, const AttentionShape& s, DType t, bool backward) {
-  if (t == DType::f64)
+// `products`: the inputs whose products are taken.
+size_t tile_bytes(const PlanContext& c, const AttentionShape& s, std::span<const Tensor> products, bool backward) {
+  if (products[0].dtype() == DType::f64)
     return static_cast<size_t>(2 * s.Lk) * sizeof(double);  // logits and mask terms of one row
-  return static_cast<size_t>(c.spec.threads) * static_cast<size_t>(attention_tile_floats(s.D, backward)) *
+  const bool amx = c.spec.isa_level == static_cast<int>(IsaLevel::amx) &&
+                   std::all_of(products.begin(), products.end(), [](const Tensor& t) { return t.dtype() == DType::bf16; });
+  return static_cast<size_t>(c.spec.threads) * static_cast<size_t>(attention_tile_floats(s.D, backward, amx)) *
          sizeof(float);
 }
 
@@ -87,7 +91,7 @@ Plan plan_attention(const PlanContext& c) {
                 .label = "logsumexp",
                 .differentiable = false}};
   p.launches = {{"attention"}};
-  p.workspaces = {{"attention tiles", tile_bytes(c, s, q.dtype(), false)}};
+  p.workspaces = {{"attention tiles", tile_bytes(c, s, c.in.subspan(0, 3), false)}};
   for (int i = 0; i < 5; ++i)
     if (c.in[static_cast<size_t>(i)].defined()) p.saves.push_back({false, i});
   p.saves.push_back({true, 0});
@@ -131,7 +135,7 @@ Plan plan_attention_backward(const PlanContext& c) {
   if (a.wants_k) p.outputs.push_back({.shape = in_order(k, a.k_axes), .dtype = k.dtype(), .label = "dk"});
   if (a.wants_v) p.outputs.push_back({.shape = in_order(v, a.v_axes), .dtype = v.dtype(), .label = "dv"});
   if (a.wants_bias) p.outputs.push_back({.shape = bias.shape(), .dtype = bias.dtype(), .label = "dbias"});
-  p.workspaces = {{"attention tiles", tile_bytes(c, s, q.dtype(), true)}};
+  p.workspaces = {{"attention tiles", tile_bytes(c, s, c.in.subspan(0, 4), true)}};
   if (a.wants_scores()) {
     p.workspaces.push_back(
         {"attention delta", static_cast<size_t>(rows) * size_of(statistics_dtype(q.dtype()))});

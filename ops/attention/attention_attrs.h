@@ -66,12 +66,19 @@ RECKON_INLINE int64_t attention_query_sums(const AttentionShape& s) {
   return s.group() * s.Lq * attention_padded_width(s.D);
 }
 
-// Floats of one thread's tiles. Forward: q^T, o^T, k, v, scores and six rows of 64. Backward: two packed
-// operands, two accumulators, two converted ones, keys with padded rows, scores and their gradient, six rows.
-RECKON_INLINE int64_t attention_tile_floats(int64_t D, bool backward) {
-  return (backward ? 6 : 4) * kAttentionBlock * D +
-         (backward ? kAttentionBlock * attention_padded_width(D) : 0) +
-         (backward ? 2 : 1) * kAttentionBlock * kAttentionBlock + 6 * kAttentionBlock;
+// Whether the products run on AMX tiles: all of q, k, v (and of the output's gradient) are bf16 there.
+RECKON_INLINE bool attention_on_amx(int isa_level, const TensorArg& q, const TensorArg& k, const TensorArg& v) {
+  return isa_level == 3 && q.dtype == DType::bf16 && k.dtype == DType::bf16 && v.dtype == DType::bf16;
+}
+
+// Floats of one thread's tiles. Forward: o^T, scores and six rows of 64. Backward: two accumulators, scores and their
+// gradient, six rows. Operands in f32: two converted ones, one (two) packed, in backward the keys with padded rows. On AMX
+// in bf16, widths padded to 32: the same, two transposed ones, and one (two) forms of a tile of weights.
+RECKON_INLINE int64_t attention_tile_floats(int64_t D, bool backward, bool amx) {
+  constexpr int64_t block = kAttentionBlock;
+  const int64_t width = attention_padded_width(D), own = (backward ? 2 : 1) * (block * D + block * block) + 6 * block;
+  if (!amx) return own + (backward ? 4 * block * D + block * width : 3 * block * D);
+  return own + (backward ? 7 * block * width + 2 * block * block : 5 * block * width + block * block) / 2;
 }
 
 }  // namespace reckon::ops

@@ -8,13 +8,12 @@ namespace reckon::ops::RECKON_ISA {
 namespace {
 
 struct BackwardTiles {
-  float *packed[2], *sums[2], *rows[2], *scores, *gradient, *mask, *lse, *delta, *factor, *keys;
-  BackwardTiles(std::byte* base, int64_t slot, int64_t D) {
-    float* p = reinterpret_cast<float*>(base) + slot * attention_tile_floats(D, true);
-    for (int i = 0; i < 2; ++i)
-      packed[i] = p + i * kBlock * D, sums[i] = p + (2 + i) * kBlock * D, rows[i] = p + (4 + i) * kBlock * D;
-    scores = p + 6 * kBlock * D, gradient = scores + kBlock * kBlock, mask = gradient + kBlock * kBlock;
-    lse = mask + kBlock, delta = lse + kBlock, factor = delta + kBlock, keys = factor + 3 * kBlock;
+  float *sums[2], *scores, *gradient, *mask, *lse, *delta, *factor, *operands;
+  BackwardTiles(std::byte* base, int64_t slot, int64_t D, bool amx) {
+    float* p = reinterpret_cast<float*>(base) + slot * attention_tile_floats(D, true, amx);
+    for (int i = 0; i < 2; ++i) sums[i] = p + i * kBlock * D;
+    scores = p + 2 * kBlock * D, gradient = scores + kBlock * kBlock, mask = gradient + kBlock * kBlock;
+    lse = mask + kBlock, delta = lse + kBlock, factor = delta + kBlock, operands = factor + 3 * kBlock;
   }
 };
 
@@ -25,6 +24,7 @@ inline TensorArg reordered(TensorArg t, const int (&axes)[5]) {
   return r;
 }
 
+template <class Tiles>
 struct Backward {
   KernelArgs& a;
   const AttentionBackwardAttrs& attrs = a.as<AttentionBackwardAttrs>();
@@ -60,20 +60,16 @@ struct Backward {
 
   // 64 keys of one key/value head against the queries of its group: dk, dv. With `all`, also dq added to the
   // thread's sums and dbias, whose tiles are added to `partial` or, without it, set.
-  void keys_of(const BackwardTiles& t, int64_t b, int64_t n, int64_t hk, int64_t j0, bool all, float* dq_sums,
-               float* partial) const {
+  void keys_of(const BackwardTiles& t, const Tiles& tiles, int64_t b, int64_t n, int64_t hk, int64_t j0, bool all,
+               float* dq_sums, float* partial) const {
     const int64_t nj = smaller(kBlock, s.Lk - j0), lanes = padded_lanes(nj),
                   width = attention_padded_width(s.D);
     const int64_t k_at = head_offset(k, b, n, hk) + j0 * k.strides[3];
-    pack_lanes(k, k_at, k.strides[3], nj, s.D, t.packed[0]);
-    if (attrs.wants_k)
-      pack_lanes(v, head_offset(v, b, n, hk) + j0 * v.strides[3], v.strides[3], nj, s.D, t.packed[1]);
-    if (all)
-      for (int64_t j = 0; j < nj; ++j) {
-        float* to = t.keys + j * width;
-        const float* from = load_tile<float>(k.data, k.dtype, k_at + j * k.strides[3], 1, s.D, to);
-        for (int64_t d = 0; d < width; ++d) to[d] = d < s.D ? from[d] : 0.0f;
-      }
+    using Right = typename Tiles::Right;
+    const Right key_lanes = tiles.lanes(0, k, k_at, k.strides[3], nj);
+    const Right value_lanes =
+        attrs.wants_k ? tiles.lanes(1, v, head_offset(v, b, n, hk) + j0 * v.strides[3], v.strides[3], nj) : Right{};
+    const Right keys = all ? tiles.keys(k, k_at, k.strides[3], nj) : Right{};
     for (int64_t i = 0; i < s.D * kBlock; ++i) t.sums[0][i] = t.sums[1][i] = 0.0f;
     for (int64_t j = 0; j < kBlock; ++j) t.mask[j] = 0.0f;
     mask_terms(mask, b, n, j0, nj, mask_value, t.mask);
@@ -82,9 +78,9 @@ struct Backward {
       const int64_t q_at = head_offset(q, b, n, h), bias_at = bias.defined() ? head_offset(bias, b, n, h) : 0;
       for (int64_t i0 = first_query; i0 < s.Lq; i0 += kBlock) {
         const int64_t ni = smaller(kBlock, s.Lq - i0), row0 = row_of(b, n, h) + i0;
-        const Rows queries = rows_of(q, q_at + i0 * q.strides[3], q.strides[3], ni, s.D, t.rows[0]);
-        const Rows grads = rows_of(g, output_offset(g, b, n, h, i0), g.strides[2], ni, s.D, t.rows[1]);
-        tile_product(ni, s.D, queries.data, queries.stride, 1, t.packed[0], t.scores, lanes, false);
+        const auto queries = tiles.rows(0, q, q_at + i0 * q.strides[3], q.strides[3], ni);
+        const auto grads = tiles.rows(1, g, output_offset(g, b, n, h, i0), g.strides[2], ni);
+        tiles.product(ni, s.D, tiles.by_rows(queries), key_lanes, t.scores, kBlock, lanes, false);
         finish_scores_by_key(t.scores, s, scale, t.mask, bias, bias_at, i0, ni, j0, nj, lanes);
         for (int64_t i = 0; i < ni; ++i) {
           float* row = t.scores + i * kBlock;
@@ -92,19 +88,22 @@ struct Backward {
 #pragma omp simd
           for (int64_t j = 0; j < lanes; ++j) row[j] = exp_of_negative(row[j] - shift);
         }
-        if (attrs.wants_v) tile_product(s.D, ni, grads.data, 1, grads.stride, t.scores, t.sums[1], lanes, true);
+        if (attrs.wants_v)
+          tiles.product(s.D, ni, tiles.by_columns(1, grads, ni), tiles.weights(t.scores, ni, lanes), t.sums[1], kBlock,
+                        lanes, true);
         if (!attrs.wants_k) continue;
-        tile_product(ni, s.D, grads.data, grads.stride, 1, t.packed[1], t.gradient, lanes, false);
+        tiles.product(ni, s.D, tiles.by_rows(grads), value_lanes, t.gradient, kBlock, lanes, false);
         for (int64_t i = 0; i < ni; ++i) {
           float* row = t.gradient + i * kBlock;
           const float *p = t.scores + i * kBlock, subtract = delta[row0 + i];
 #pragma omp simd
           for (int64_t j = 0; j < lanes; ++j) row[j] = p[j] * (row[j] - subtract);
         }
-        tile_product(s.D, ni, queries.data, 1, queries.stride, t.gradient, t.sums[0], lanes, true);
+        tiles.product(s.D, ni, tiles.by_columns(0, queries, ni), tiles.weights(t.gradient, ni, lanes), t.sums[0], kBlock,
+                      lanes, true);
         if (!all) continue;
         float* sums = dq_sums + ((h - hk * s.group()) * s.Lq + i0) * width;
-        tile_product(ni, nj, {t.gradient, kBlock, 1, t.keys, width, sums, width}, width, true);
+        tiles.product(ni, nj, tiles.weight_rows(t.gradient, ni, nj), keys, sums, width, width, true);
         if (attrs.wants_bias) set_bias_rows(t.gradient, b, n, h, i0, ni, j0, nj, partial);
       }
     }
@@ -133,22 +132,24 @@ struct Backward {
   }
 
   // A task owns 64 keys of one key/value head.
-  void keys_and_values(std::byte* tiles) const {
+  void keys_and_values(std::byte* space) const {
     const int64_t blocks = blocks_of(s.Lk);
     parallel_tasks(
         a, s.B * s.N * s.Hkv * blocks, kBlock * s.Lq * s.group() * s.D / 4, [&](int64_t slot, int64_t task) {
           const int64_t hk = task / blocks % s.Hkv, n = task / blocks / s.Hkv % s.N,
                         b = task / blocks / s.Hkv / s.N;
-          keys_of(BackwardTiles(tiles, slot, s.D), b, n, hk, task % blocks * kBlock, false, nullptr, nullptr);
+          const BackwardTiles t(space, slot, s.D, Tiles::kAmx);
+          keys_of(t, Tiles(t.operands, s.D, true), b, n, hk, task % blocks * kBlock, false, nullptr, nullptr);
         });
   }
 
   // A task owns a key/value head of one row, or of the chunk of rows whose dbias it sums.
-  void all_gradients(std::byte* tiles, int64_t chunks, float* partials) const {
+  void all_gradients(std::byte* space, int64_t chunks, float* partials) const {
     const int64_t pieces = chunks > 0 ? chunks : s.N, width = attention_padded_width(s.D), square = s.Lq * s.Lk;
     const int64_t work = s.Lk * s.Lq * s.group() * s.D / 2 * (s.N / pieces);
     parallel_tasks(a, s.B * pieces * s.Hkv, work, [&](int64_t slot, int64_t task) {
-      const BackwardTiles t(tiles, slot, s.D);
+      const BackwardTiles t(space, slot, s.D, Tiles::kAmx);
+      const Tiles tiles(t.operands, s.D, true);
       const int64_t hk = task % s.Hkv, piece = task / s.Hkv % pieces, b = task / s.Hkv / pieces;
       float* sums = query_sums + slot * attention_query_sums(s);
       float* partial = chunks > 0 ? partials + (b * chunks + piece) * s.H * square : nullptr;
@@ -160,7 +161,7 @@ struct Backward {
           __builtin_memset(dbias.data + static_cast<size_t>((b * s.N + n) * s.Hkv + hk) * bytes, 0, bytes);
         }
         for (int64_t i = 0; i < attention_query_sums(s); ++i) sums[i] = 0.0f;
-        for (int64_t j0 = 0; j0 < s.Lk; j0 += kBlock) keys_of(t, b, n, hk, j0, true, sums, partial);
+        for (int64_t j0 = 0; j0 < s.Lk; j0 += kBlock) keys_of(t, tiles, b, n, hk, j0, true, sums, partial);
         for (int64_t r = 0; r < s.group() * s.Lq; ++r) {
           float* row = sums + r * width;
 #pragma omp simd
@@ -192,33 +193,33 @@ struct Backward {
 
   // One block of 64 queries of one head: dq, and its tiles of dbias added up (or, for a bias that is not
   // summed, set).
-  void queries_of(const BackwardTiles& t, int64_t b, int64_t n, int64_t h, int64_t i0, int64_t dbias_at) const {
+  void queries_of(const BackwardTiles& t, const Tiles& tiles, int64_t b, int64_t n, int64_t h, int64_t i0, int64_t dbias_at) const {
     const int64_t ni = smaller(kBlock, s.Lq - i0), lanes = padded_lanes(ni), last_key = s.visible(i0 + ni - 1),
                   row0 = row_of(b, n, h) + i0;
     const int64_t hk = h / s.group(), bias_at = bias.defined() ? head_offset(bias, b, n, h) : 0;
-    pack_lanes(q, head_offset(q, b, n, h) + i0 * q.strides[3], q.strides[3], ni, s.D, t.packed[0]);
-    pack_lanes(g, output_offset(g, b, n, h, i0), g.strides[2], ni, s.D, t.packed[1]);
+    const auto query_lanes = tiles.lanes(0, q, head_offset(q, b, n, h) + i0 * q.strides[3], q.strides[3], ni);
+    const auto grad_lanes = tiles.lanes(1, g, output_offset(g, b, n, h, i0), g.strides[2], ni);
     for (int64_t i = 0; i < kBlock; ++i) {
       t.lse[i] = i < ni ? lse.as<float>()[row0 + i] : 0.0f;
       t.delta[i] = i < ni ? delta[row0 + i] : 0.0f;
     }
     for (int64_t j0 = 0; j0 < last_key; j0 += kBlock) {
       const int64_t nj = smaller(kBlock, last_key - j0);
-      const Rows keys =
-          rows_of(k, head_offset(k, b, n, hk) + j0 * k.strides[3], k.strides[3], nj, s.D, t.rows[0]);
-      const Rows values =
-          rows_of(v, head_offset(v, b, n, hk) + j0 * v.strides[3], v.strides[3], nj, s.D, t.rows[1]);
-      tile_product(nj, s.D, keys.data, keys.stride, 1, t.packed[0], t.scores, lanes, false);
+      const auto keys = tiles.rows(0, k, head_offset(k, b, n, hk) + j0 * k.strides[3], k.strides[3], nj);
+      const auto values = tiles.rows(1, v, head_offset(v, b, n, hk) + j0 * v.strides[3], v.strides[3], nj);
+      tiles.product(nj, s.D, tiles.by_rows(keys), query_lanes, t.scores, kBlock, lanes, false);
       mask_terms(mask, b, n, j0, nj, mask_value, t.mask);
       finish_scores_by_query(t.scores, s, scale, t.mask, bias, bias_at, i0, ni, j0, nj, lanes);
-      tile_product(nj, s.D, values.data, values.stride, 1, t.packed[1], t.gradient, lanes, false);
+      tiles.product(nj, s.D, tiles.by_rows(values), grad_lanes, t.gradient, kBlock, lanes, false);
       for (int64_t j = 0; j < nj; ++j) {
         const float* x = t.scores + j * kBlock;
         float* row = t.gradient + j * kBlock;
 #pragma omp simd
         for (int64_t i = 0; i < lanes; ++i) row[i] = exp_of_negative(x[i] - t.lse[i]) * (row[i] - t.delta[i]);
       }
-      if (attrs.wants_q) tile_product(s.D, nj, keys.data, 1, keys.stride, t.gradient, t.sums[0], lanes, j0 > 0);
+      if (attrs.wants_q)
+        tiles.product(s.D, nj, tiles.by_columns(0, keys, nj), tiles.weights(t.gradient, nj, lanes), t.sums[0], kBlock,
+                      lanes, j0 > 0);
       if (attrs.wants_bias) add_bias_tile(t.gradient, dbias_at + j0, ni, nj);
     }
     if (!attrs.wants_q) return;
@@ -251,7 +252,7 @@ struct Backward {
   }
 
   // A task owns 64 rows of dbias and walks over everything that the bias was broadcast to.
-  void queries(std::byte* tiles) const {
+  void queries(std::byte* space) const {
     const int64_t blocks = blocks_of(s.Lq);
     const int64_t own_b = attrs.wants_bias ? dbias.shape[0] : s.B,
                   own_n = attrs.wants_bias ? dbias.shape[1] : s.N;
@@ -259,7 +260,8 @@ struct Backward {
     parallel_tasks(
         a, own_b * own_n * s.H * blocks, many_b * many_n * kBlock * s.Lk * s.D / 4,
         [&](int64_t slot, int64_t task) {
-          const BackwardTiles t(tiles, slot, s.D);
+          const BackwardTiles t(space, slot, s.D, Tiles::kAmx);
+          const Tiles tiles(t.operands, s.D, true);
           const int64_t i0 = task % blocks * kBlock, h = task / blocks % s.H, n0 = task / blocks / s.H % own_n,
                         b0 = task / blocks / s.H / own_n;
           const int64_t dbias_at = (((b0 * own_n + n0) * s.H + h) * s.Lq + i0) * s.Lk,
@@ -271,7 +273,7 @@ struct Backward {
                              static_cast<size_t>(count) * (dbias_sum ? sizeof(float) : size_of(dbias.dtype)));
           }
           for (int64_t b = b0; b < s.B; b += own_b)
-            for (int64_t n = n0; n < s.N; n += own_n) queries_of(t, b, n, h, i0, dbias_at);
+            for (int64_t n = n0; n < s.N; n += own_n) queries_of(t, tiles, b, n, h, i0, dbias_at);
           if (dbias_sum && dbias.dtype != DType::f32)
             store_tile<float>(dbias.data, dbias.dtype, dbias_at, count, dbias_sum + dbias_at);
         });
@@ -279,8 +281,9 @@ struct Backward {
 };
 
 // in g [B, N, Lq, H, D], q, k, v, key_mask, bias, o, lse; out those wanted of dq, dk, dv, dbias.
+template <class Tiles>
 inline void attention_backward_tiled(KernelArgs& args) {
-  Backward p{args};
+  Backward<Tiles> p{args};
   const auto& w = p.attrs;
   int out = 0, workspace = 1, launch = 0;
   if (w.wants_q) p.dq = reordered(args.out[out++], w.q_axes);
@@ -305,7 +308,7 @@ inline void attention_backward_tiled(KernelArgs& args) {
     return;
   }
   if (w.wants_bias && (p.dbias.shape[0] < p.s.B || p.dbias.shape[1] < p.s.N))
-    p.dbias_sum = p.dbias.dtype == DType::f32 ? p.dbias.as<float>()
+    p.dbias_sum = p.dbias.dtype == DType::f32 ? p.dbias.template as<float>()
                                               : reinterpret_cast<float*>(args.workspace[workspace++]);
   if (w.wants_k || w.wants_v) {
     args.launch(launch++);

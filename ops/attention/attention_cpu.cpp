@@ -1,9 +1,30 @@
 #include "ops/attention/attention_backward_tiled.h"
 #include "ops/attention/attention_tiled.h"
 
-namespace reckon::ops::RECKON_ISA {
+namespace reckon::ops {
 
-void attention_cpu(KernelArgs& a) { attention_tiled(a); }
-void attention_backward_cpu(KernelArgs& a) { attention_backward_tiled(a); }
+namespace isa_amx {
+void attention_amx(KernelArgs& a);
+void attention_backward_amx(KernelArgs& a);
+}  // namespace isa_amx
 
-}  // namespace reckon::ops::RECKON_ISA
+namespace RECKON_ISA {
+
+// Processors with AMX take the kernels of level v4 otherwise.
+void attention_cpu(KernelArgs& a) {
+#if defined(__AVX512F__)
+  if (attention_on_amx(a.isa_level, a.in[0], a.in[1], a.in[2])) return isa_amx::attention_amx(a);
+#endif
+  attention_tiled<FloatTiles>(a);
+}
+
+void attention_backward_cpu(KernelArgs& a) {
+#if defined(__AVX512F__)
+  if (attention_on_amx(a.isa_level, a.in[1], a.in[2], a.in[3]) && a.in[0].dtype == DType::bf16)
+    return isa_amx::attention_backward_amx(a);
+#endif
+  attention_backward_tiled<FloatTiles>(a);
+}
+
+}  // namespace RECKON_ISA
+}  // namespace reckon::ops

@@ -1,6 +1,7 @@
 // Pieces of the tiled attention kernels: products of a tile, conversions and transposes, loops over tasks. A
 // tile holds its 64 lanes (queries in the forward pass and dq, keys in dk and dv) side by side, so that softmax
 // statistics of the lanes are vectors and the other operand is read one number at a time from where it lies.
+// The products themselves come from a tile engine: FloatTiles here, AmxTiles in attention_amx_tiles.h.
 #pragma once
 
 #include <omp.h>
@@ -105,12 +106,6 @@ inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int6
   }
 }
 
-// The same for b and c with rows of 64.
-inline void tile_product(int64_t rows, int64_t steps, const float* a, int64_t a_row, int64_t a_step,
-                         const float* b, float* c, int64_t lanes, bool accumulate) {
-  tile_product(rows, steps, {a, a_row, a_step, b, kBlock, c, kBlock}, lanes, accumulate);
-}
-
 // f(column, first_row, v): the kWidth rows from first_row of one column as a vector, zeros past `rows`, up to
 // `padded` rows.
 template <class S, class F>
@@ -168,19 +163,67 @@ inline void unpack_lanes(const float* from, const float* factor, int64_t n, int6
   });
 }
 
-struct Rows {
-  const float* data;
-  int64_t stride;
-};
+// Products of f32 numbers. Left operands are [rows][steps], right ones [steps][lanes]; `slot` (0 or 1) names the buffers
+// that an operand may take, valid until the slot is used again.
+class FloatTiles {
+ public:
+  static constexpr bool kAmx = false;
+  struct Rows {
+    const float* data;
+    int64_t stride;
+  };
+  struct Left {
+    const float* data;
+    int64_t row, step;
+  };
+  struct Right {
+    const float* data;
+    int64_t row;
+  };
 
-// Rows of t as floats: in place, or converted into `buffer`.
-inline Rows rows_of(const TensorArg& t, int64_t offset, int64_t row_stride, int64_t n, int64_t D,
-                    float* buffer) {
-  if (t.dtype == DType::f32) return {t.as<float>() + offset, row_stride};
-  for (int64_t i = 0; i < n; ++i)
-    load_tile<float>(t.data, t.dtype, offset + i * row_stride, 1, D, buffer + i * D);
-  return {buffer, D};
-}
+  FloatTiles(float* base, int64_t D, bool backward) : D_(D), width_(attention_padded_width(D)) {
+    for (int i = 0; i < 2; ++i) rows_[i] = base + i * kBlock * D;
+    for (int i = 0; i < (backward ? 2 : 1); ++i) lanes_[i] = base + (2 + i) * kBlock * D;
+    keys_ = base + 4 * kBlock * D;
+  }
+
+  // n rows of t as lanes, those past n zero.
+  Right lanes(int slot, const TensorArg& t, int64_t offset, int64_t row_stride, int64_t n) const {
+    pack_lanes(t, offset, row_stride, n, D_, lanes_[slot]);
+    return {lanes_[slot], kBlock};
+  }
+  // n rows of t: in place, or converted.
+  Rows rows(int slot, const TensorArg& t, int64_t offset, int64_t row_stride, int64_t n) const {
+    if (t.dtype == DType::f32) return {t.as<float>() + offset, row_stride};
+    for (int64_t i = 0; i < n; ++i)
+      load_tile<float>(t.data, t.dtype, offset + i * row_stride, 1, D_, rows_[slot] + i * D_);
+    return {rows_[slot], D_};
+  }
+  Left by_rows(const Rows& r) const { return {r.data, r.stride, 1}; }
+  Left by_columns(int, const Rows& r, int64_t) const { return {r.data, 1, r.stride}; }
+  // A tile of numbers, 64 to a row, as either operand: n rows of it are steps, or m columns of it are.
+  Right weights(const float* tile, int64_t, int64_t) const { return {tile, kBlock}; }
+  Left weight_rows(const float* tile, int64_t, int64_t) const { return {tile, kBlock, 1}; }
+  // n rows of t as steps, their width padded with zeros.
+  Right keys(const TensorArg& t, int64_t offset, int64_t row_stride, int64_t n) const {
+    for (int64_t j = 0; j < n; ++j) {
+      float* to = keys_ + j * width_;
+      const float* from = load_tile<float>(t.data, t.dtype, offset + j * row_stride, 1, D_, to);
+      for (int64_t d = 0; d < width_; ++d) to[d] = d < D_ ? from[d] : 0.0f;
+    }
+    return {keys_, width_};
+  }
+
+  // c[rows][lanes] (+)= a b, rows of c `c_row` apart.
+  void product(int64_t rows, int64_t steps, const Left& a, const Right& b, float* c, int64_t c_row, int64_t lanes,
+               bool accumulate) const {
+    tile_product(rows, steps, {a.data, a.row, a.step, b.data, b.row, c, c_row}, lanes, accumulate);
+  }
+
+ private:
+  int64_t D_, width_;
+  float *rows_[2], *lanes_[2] = {}, *keys_;
+};
 
 // body(slot, task) for every task; no two tasks run in one slot at a time.
 template <class F>

@@ -8,12 +8,12 @@ namespace reckon::ops::RECKON_ISA {
 namespace {
 
 struct ForwardTiles {
-  float *q, *o, *k, *v, *scores, *top, *sum, *shift, *factor, *mask;
-  ForwardTiles(std::byte* base, int64_t slot, int64_t D) {
-    float* p = reinterpret_cast<float*>(base) + slot * attention_tile_floats(D, false);
-    q = p, o = q + kBlock * D, k = o + kBlock * D, v = k + kBlock * D, scores = v + kBlock * D;
+  float *o, *scores, *top, *sum, *shift, *factor, *mask, *operands;
+  ForwardTiles(std::byte* base, int64_t slot, int64_t D, bool amx) {
+    o = reinterpret_cast<float*>(base) + slot * attention_tile_floats(D, false, amx);
+    scores = o + kBlock * D;
     top = scores + kBlock * kBlock, sum = top + kBlock, shift = sum + kBlock, factor = shift + kBlock,
-    mask = factor + kBlock;
+    mask = factor + kBlock, operands = mask + 2 * kBlock;
   }
 };
 
@@ -50,6 +50,7 @@ inline void running_softmax(const ForwardTiles& t, int64_t nj, int64_t lanes) {
 }
 
 // in q, k, v, key_mask, bias; out o [B, N, Lq, H, D], lse [B, N, H, Lq]; workspace one set of tiles per thread.
+template <class Tiles>
 inline void attention_tiled(KernelArgs& a) {
   const auto& attrs = a.as<AttentionAttrs>();
   const TensorArg &q = a.in[0], &k = a.in[1], &v = a.in[2], &mask = a.in[3], &bias = a.in[4], &o = a.out[0],
@@ -59,18 +60,19 @@ inline void attention_tiled(KernelArgs& a) {
   const int64_t blocks = blocks_of(s.Lq);
   a.launch(0);
   parallel_tasks(a, s.B * s.N * s.H * blocks, kBlock * s.Lk * s.D / 8, [&](int64_t slot, int64_t task) {
-    const ForwardTiles t(a.workspace[0], slot, s.D);
+    const ForwardTiles t(a.workspace[0], slot, s.D, Tiles::kAmx);
+    const Tiles tiles(t.operands, s.D, false);
     const int64_t i0 = task % blocks * kBlock, h = task / blocks % s.H, n = task / blocks / s.H % s.N,
                   b = task / blocks / s.H / s.N;
     const int64_t ni = smaller(kBlock, s.Lq - i0), lanes = padded_lanes(ni), last_key = s.visible(i0 + ni - 1);
     const int64_t hk = h / s.group(), k_at = head_offset(k, b, n, hk), v_at = head_offset(v, b, n, hk);
     const int64_t bias_at = bias.defined() ? head_offset(bias, b, n, h) : 0;
-    pack_lanes(q, head_offset(q, b, n, h) + i0 * q.strides[3], q.strides[3], ni, s.D, t.q);
+    const auto queries = tiles.lanes(0, q, head_offset(q, b, n, h) + i0 * q.strides[3], q.strides[3], ni);
     for (int64_t i = 0; i < kBlock; ++i) t.top[i] = -__builtin_inff(), t.sum[i] = 0.0f;
     for (int64_t j0 = 0; j0 < last_key; j0 += kBlock) {
       const int64_t nj = smaller(kBlock, last_key - j0);
-      const Rows keys = rows_of(k, k_at + j0 * k.strides[3], k.strides[3], nj, s.D, t.k);
-      tile_product(nj, s.D, keys.data, keys.stride, 1, t.q, t.scores, lanes, false);
+      const auto keys = tiles.rows(0, k, k_at + j0 * k.strides[3], k.strides[3], nj);
+      tiles.product(nj, s.D, tiles.by_rows(keys), queries, t.scores, kBlock, lanes, false);
       mask_terms(mask, b, n, j0, nj, mask_value, t.mask);
       finish_scores_by_query(t.scores, s, scale, t.mask, bias, bias_at, i0, ni, j0, nj, lanes);
       running_softmax(t, nj, lanes);
@@ -80,8 +82,9 @@ inline void attention_tiled(KernelArgs& a) {
 #pragma omp simd
           for (int64_t i = 0; i < lanes; ++i) row[i] *= t.factor[i];
         }
-      const Rows values = rows_of(v, v_at + j0 * v.strides[3], v.strides[3], nj, s.D, t.v);
-      tile_product(s.D, nj, values.data, 1, values.stride, t.scores, t.o, lanes, j0 > 0);
+      const auto values = tiles.rows(1, v, v_at + j0 * v.strides[3], v.strides[3], nj);
+      tiles.product(s.D, nj, tiles.by_columns(1, values, nj), tiles.weights(t.scores, nj, lanes), t.o, kBlock, lanes,
+                    j0 > 0);
     }
     float* statistic = lse.as<float>() + ((b * s.N + n) * s.H + h) * s.Lq + i0;
     for (int64_t i = 0; i < ni; ++i) {

@@ -1,68 +1,13 @@
 // bf16 x bf16 products on AMX tiles with sums in f32. One task computes an mc x nc part of c; both operands are
 // packed into 1 KiB tiles, a as 16 rows of 32 steps, b as 16 pairs of steps of 16 columns. Four accumulator
 // tiles hold 32 x 32 of c. Steps past k are zero on both sides.
+#include "ops/kernel/amx_tiles.h"
 #include "ops/kernel/gemm_store.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-constexpr int kTileLanes = 16;  // rows of a or columns of b in a tile
-constexpr int kTileSteps = 32;  // of k
-constexpr int kTileElements = kTileLanes * kTileSteps;
 constexpr int kPanel = 2 * kTileLanes;
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// A bf16 operand seen as lanes (rows of a, columns of b) by steps.
-struct Lanes {
-  const bf16* data;
-  int64_t lane_stride, step_stride;
-};
-
-RECKON_INLINE __mmask32 first_steps(int64_t n) {
-  return n >= kTileSteps ? ~__mmask32{0} : static_cast<__mmask32>((1u << n) - 1u);
-}
-
-// A tile as 16 vectors. Lane-major: vector l holds the 32 steps of lane l. Pair-major: vector r holds steps 2r
-// and 2r + 1 of each lane.
-enum class Order { lane_major, pair_major };
-
-template <Order ORDER>
-RECKON_INLINE void read_whole_tile(const Lanes& from, Floats (&rows)[kTileLanes]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kTileLanes; ++i) {
-    if constexpr (ORDER == Order::lane_major) {
-      rows[i] = read<Floats>(from.data + i * from.lane_stride);
-    } else {
-      const bf16* pair = from.data + 2 * i * from.step_stride;
-      const Words even = __builtin_convertvector(read<Halves>(pair), Words);
-      const Words odd = __builtin_convertvector(read<Halves>(pair + from.step_stride), Words);
-      rows[i] = reinterpret_cast<Floats>(even | odd << 16);
-    }
-  }
-}
-
-template <Order ORDER>
-void read_part_of_tile(const Lanes& from, int64_t lanes, int64_t steps, Floats (&rows)[kTileLanes]) {
-  const auto step = [&](int64_t p) {
-    return p < steps ? __builtin_convertvector(read_halves(from.data + p * from.step_stride, lanes), Words)
-                     : Words{};
-  };
-  for (int i = 0; i < kTileLanes; ++i) {
-    if constexpr (ORDER == Order::pair_major)
-      rows[i] = reinterpret_cast<Floats>(step(2 * i) | step(2 * i + 1) << 16);
-    else
-      rows[i] = i < lanes
-                    ? (Floats)_mm512_maskz_loadu_epi16(first_steps(steps), from.data + i * from.lane_stride)
-                    : Floats{};
-  }
-}
 
 void gather_tile(const Lanes& from, int64_t lanes, int64_t steps, Floats (&rows)[kTileLanes]) {
   alignas(64) bf16 gathered[kTileElements] = {};
@@ -117,9 +62,6 @@ struct TilesOfA {
   int64_t next_tile;   // elements to the tile of the next steps
   int64_t lower_half;  // elements to the tile of rows 16..31
 };
-
-// Tile loads do not tell the compiler that they read memory.
-RECKON_INLINE void finish_pending_stores() { __asm__ volatile("" ::: "memory"); }
 
 // sums (pitch 32) = a * b over `tiles` tiles of steps; ROWS, COLUMNS: accumulator tiles in use each way.
 template <int ROWS, int COLUMNS>
@@ -274,12 +216,9 @@ class TileProduct {
 }  // namespace
 
 void gemm_tasks(const GemmJob& job, int64_t begin, int64_t end, void* slice, GemmPackedB& packed) {
-  const TileConfig config;
-  __asm__ volatile("" ::"r"(&config) : "memory");  // the load below names eight bytes of it only
-  _tile_loadconfig(&config);
+  const TileUnit unit;
   TileProduct product(job, static_cast<char*>(slice), packed);
   for (int64_t i = begin; i < end; ++i) product.run(decode_task(job, i));
-  _tile_release();
 }
 
 }  // namespace reckon::ops::RECKON_ISA

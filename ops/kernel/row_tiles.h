@@ -136,21 +136,20 @@ inline void multiply_back(const KernelArgs& args, int64_t m, Matrix g, const Ten
                     .accumulate = accumulate});
 }
 
-// sum[n, k] += g[m, n]^T a[m, k]: the gradient of its weight. Null: not wanted.
+// c[n, k] (+)= g[m, n]^T a[m, k]: the gradient of its weight.
 template <class C>
-inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a,
-                                C* sum) {
-  if (!sum) return;
+inline void weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a,
+                            std::byte* c, DType c_dtype, bool accumulate) {
   product<C>(args, {.m = n,
                     .n = k,
                     .k = m,
                     .a = {g.data, g.dtype, 1, g.ld},
                     .b = {a.data, a.dtype, a.ld, 1},
-                    .c = sum,
-                    .c_dtype = kNative<C>,
+                    .c = c,
+                    .c_dtype = c_dtype,
                     .c_row_stride = k,
                     .c_col_stride = 1,
-                    .accumulate = true});
+                    .accumulate = accumulate});
 }
 
 // sum[j] += sum over rows of g[row, j]: the gradient of its bias. Null: not wanted.
@@ -178,14 +177,30 @@ inline void add_column_sums(const KernelArgs& args, int64_t rows, int64_t n, Mat
   });
 }
 
+// The gradient of a weight matrix, which products of tiles add up in: the first one sets it.
+struct ProductSum {
+  TensorArg out;
+  std::byte* at = nullptr;  // null: not wanted
+  DType dtype = DType::f32;
+  bool started = false;
+};
+
+template <class C>
+inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a,
+                                ProductSum& sum) {
+  if (!sum.at) return;
+  weight_gradient<C>(args, m, n, k, g, a, sum.at, sum.dtype, sum.started);
+  sum.started = true;
+}
+
 // Walks the outputs of a backward op in the order of the forward inputs, handing out those that are wanted, and
-// the zeroed sums they grow in: the output itself, or a part of the workspace where the output's type is
-// narrower.
+// the sums they grow in: the output itself, or a part of the workspace where the output's type is narrower and
+// `one_tile` does not say that nothing is added up (GradientPlan agrees).
 template <class C>
 class GradientOutputs {
  public:
-  GradientOutputs(KernelArgs& args, uint32_t needs, std::byte* sums)
-      : args_(args), needs_(needs), sums_(reinterpret_cast<C*>(sums)) {}
+  GradientOutputs(KernelArgs& args, uint32_t needs, std::byte* sums, bool one_tile = false)
+      : args_(args), needs_(needs), sums_(reinterpret_cast<C*>(sums)), one_tile_(one_tile) {}
 
   RECKON_INLINE bool needs(int input) const { return (needs_ >> input) & 1u; }
   TensorArg take(int input) { return needs(input) ? args_.out[next_++] : TensorArg{}; }
@@ -195,34 +210,55 @@ class GradientOutputs {
     C* at = nullptr;
 
     void finish(const KernelArgs& args) const {
-      if (!at || at == reinterpret_cast<const C*>(out.data)) return;
-      const int64_t n = out.numel(), tiles = (n + kTile - 1) / kTile;
-      parallel_ranges(args, tiles, kTile, [&](int64_t first, int64_t last) {
-        for (int64_t t = first; t < last; ++t)
-          store_tile<C>(out.data, out.dtype, t * kTile, n - t * kTile < kTile ? n - t * kTile : kTile, at + t * kTile);
-      });
+      if (at && at != reinterpret_cast<const C*>(out.data)) narrow(args, out, at);
     }
   };
+  // Zeros at first.
   Sum take_sum(int input) {
     Sum s{take(input)};
     if (!s.out.defined()) return s;
     const int64_t n = s.out.numel();
-    if (s.out.dtype == kNative<C>) {
-      s.at = reinterpret_cast<C*>(s.out.data);
-    } else {
-      s.at = sums_;
-      sums_ += padded_sum(n);
-    }
+    s.at = s.out.dtype == kNative<C> ? reinterpret_cast<C*>(s.out.data) : part_of_workspace(n);
     parallel_ranges(args_, n, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) s.at[i] = C(0);
     });
     return s;
   }
 
+  ProductSum take_product_sum(int input) {
+    ProductSum s{take(input)};
+    if (!s.out.defined()) return s;
+    const bool in_place = s.out.dtype == kNative<C> || one_tile_;
+    s.at = in_place ? s.out.data : reinterpret_cast<std::byte*>(part_of_workspace(s.out.numel()));
+    s.dtype = in_place ? s.out.dtype : kNative<C>;
+    return s;
+  }
+  void finish(const ProductSum& s) const {
+    if (!s.at) return;
+    if (!s.started)  // there were no rows
+      __builtin_memset(s.out.data, 0, static_cast<size_t>(s.out.numel()) * size_of(s.out.dtype));
+    else if (s.at != s.out.data)
+      narrow(args_, s.out, reinterpret_cast<const C*>(s.at));
+  }
+
  private:
+  C* part_of_workspace(int64_t n) {
+    C* at = sums_;
+    sums_ += padded_sum(n);
+    return at;
+  }
+  static void narrow(const KernelArgs& args, const TensorArg& out, const C* from) {
+    const int64_t n = out.numel(), tiles = (n + kTile - 1) / kTile;
+    parallel_ranges(args, tiles, kTile, [&](int64_t first, int64_t last) {
+      for (int64_t t = first; t < last; ++t)
+        store_tile<C>(out.data, out.dtype, t * kTile, n - t * kTile < kTile ? n - t * kTile : kTile, from + t * kTile);
+    });
+  }
+
   KernelArgs& args_;
   uint32_t needs_;
   C* sums_;
+  bool one_tile_;
   int next_ = 0;
 };
 

@@ -79,13 +79,14 @@ __global__ void __launch_bounds__(kReduceThreads) reduce_pieces(const float* sum
 }
 
 // dx = 2 (x - target) g, where one g serves all elements when reduced and is divided by `divisor`.
-__global__ void __launch_bounds__(kThreads) mse_backward(Operands p, Elements g, bool reduced, float divisor, Elements dx) {
+template <bool kReduced>
+__global__ void __launch_bounds__(kThreads) mse_backward(Operands p, Elements g, float divisor, Elements dx) {
   const int64_t first = int64_t{blockIdx.x} * kMsePiece;
-  const float scale = reduced ? 2.0f * load(g, 0) / divisor : 2.0f;
+  const float scale = kReduced ? 2.0f * load(g, 0) / divisor : 2.0f;
   p.each(first, end_of_piece(first, p.n), [&](const float (&x)[4], const float (&target)[4], int count, int64_t i) {
     float gv[4] = {1, 1, 1, 1}, v[4] = {};
-    if (!reduced && count == 4) load4(g, i, gv);
-    else if (!reduced) gv[0] = load(g, i);
+    if (!kReduced && count == 4) load4(g, i, gv);
+    else if (!kReduced) gv[0] = load(g, i);
     for (int k = 0; k < count; ++k) v[k] = (x[k] - target[k]) * scale * gv[k];
     store_some(dx, i, count, v);
   });
@@ -111,8 +112,9 @@ void mse_loss_backward_gpu(KernelArgs& a) {
   const Reduction r = a.as<MseAttrs>().reduction;
   Operands p = operands(a.in[1], a.in[2], a.out[0]);
   if (r == Reduction::none) p.fours = p.fours && takes_fours(a.in[0], 4);
-  launch(a, 0, mse_backward, pieces_of(p), kThreads, 0, p, elements(a.in[0]), r != Reduction::none,
-         r == Reduction::mean ? static_cast<float>(p.n) : 1.0f, elements(a.out[0]));
+  const float divisor = r == Reduction::mean ? static_cast<float>(p.n) : 1.0f;
+  if (r == Reduction::none) launch(a, 0, mse_backward<false>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor, elements(a.out[0]));
+  else launch(a, 0, mse_backward<true>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor, elements(a.out[0]));
 }
 
 }  // namespace

@@ -85,14 +85,14 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   const NormCost norm{attrs.kind, width, c.in[2].defined()};
   check_fused_types(c.in, 0, "norm_linear_backward");
   Plan p;
-  GradientPlan grads{p, attrs.needs};
+  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }), width);
+  const TileHeights heights(rows, tile);
+  GradientPlan grads{p, attrs.needs, heights.one};
   grads.add(0, x.shape(), x.dtype(), "dx", false);
   grads.add(1, {width}, c.in[1].dtype(), "dnorm_weight", true);
   if (c.in[2].defined()) grads.add(2, {width}, c.in[2].dtype(), "dnorm_bias", true);
   const bool through_norm = (attrs.needs & 7u) != 0;
   const DType t = c.in[5].dtype(), native = statistics_dtype(x.dtype());
-  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }), width);
-  const TileHeights heights(rows, tile);
   GemmScratch scratch(c.spec);
   bool rebuild = false;
   for (int i = 0; i < n_linears; ++i) {
@@ -106,7 +106,7 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
     rebuild |= dw;
     if (!dy.defined()) continue;
     for (int64_t m : {heights.full, heights.last}) {
-      if (dw) scratch.add(out, width, m, dy.dtype(), t, native);
+      if (dw) scratch.add(out, width, m, dy.dtype(), t, grads.product_dtype(t, native));
       if (through_norm) scratch.add(m, width, out, dy.dtype(), t, native);
     }
     p.cost.matmul_flops += matmul_flops(rows, out, width) * ((dw ? 1 : 0) + (through_norm ? 1 : 0));

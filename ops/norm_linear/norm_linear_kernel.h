@@ -48,20 +48,21 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
   const NormRows<C> norm{
       attrs.kind,  x, a.in[1], a.in[2], reinterpret_cast<C*>(a.in[3].data), reinterpret_cast<C*>(a.in[4].data),
       C(attrs.eps)};
+  int64_t widest = x.last();
+  for (int i = 0; i < n_linears; ++i) widest = a.in[5 + 2 * i].shape[0] > widest ? a.in[5 + 2 * i].shape[0] : widest;
+  const int64_t c = x.last(), rows = x.rows(), tile = rows_per_tile(widest, c);
   using Outputs = GradientOutputs<C>;
-  Outputs outputs(a, attrs.needs, a.workspace[3]);
+  Outputs outputs(a, attrs.needs, a.workspace[3], rows <= tile);
   const TensorArg dx = outputs.take(0);
   const auto dw = outputs.take_sum(1), db = outputs.take_sum(2);
-  typename Outputs::Sum weights[kMaxLinears], biases[kMaxLinears];
+  ProductSum weights[kMaxLinears];
+  typename Outputs::Sum biases[kMaxLinears];
   bool rebuild = false;
-  int64_t widest = x.last();
   for (int i = 0; i < n_linears; ++i) {
-    weights[i] = outputs.take_sum(3 + 2 * i);
+    weights[i] = outputs.take_product_sum(3 + 2 * i);
     biases[i] = outputs.take_sum(4 + 2 * i);
     rebuild |= weights[i].at != nullptr;
-    widest = a.in[5 + 2 * i].shape[0] > widest ? a.in[5 + 2 * i].shape[0] : widest;
   }
-  const int64_t c = x.last(), rows = x.rows(), tile = rows_per_tile(widest, c);
   const Matrix normed{a.workspace[1], a.in[5].dtype, c}, dn{a.workspace[2], kNative<C>, c};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
@@ -71,7 +72,7 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
       const TensorArg &w = a.in[5 + 2 * i], &dy = a.in[6 + 2 * i];
       if (!dy.defined()) continue;
       const Matrix g = rows_of(dy).from_row(row);
-      add_weight_gradient(a, m, w.shape[0], c, g, normed, weights[i].at);
+      add_weight_gradient<C>(a, m, w.shape[0], c, g, normed, weights[i]);
       add_column_sums(a, m, w.shape[0], g, biases[i].at);
       if (attrs.needs & 7u) {
         multiply_back<C>(a, m, g, w, dn, started);
@@ -83,7 +84,7 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
   dw.finish(a);
   db.finish(a);
   for (int i = 0; i < n_linears; ++i) {
-    weights[i].finish(a);
+    outputs.finish(weights[i]);
     biases[i].finish(a);
   }
 }

@@ -97,7 +97,7 @@ Plan plan_relu_backward(const PlanContext& c) {
   const Sizes s(x, w1, w2);
   check_shape(dy, with_last(x.shape(), s.out), "relu_transition's output gradient");
   Plan p;
-  GradientPlan grads{p, needs};
+  GradientPlan grads{p, needs, s.tile.one};
   grads.add(0, x.shape(), x.dtype(), "dx", false);
   grads.add(1, {s.c}, c.in[2].dtype(), "dln_weight", true);
   if (c.in[3].defined()) grads.add(2, {s.c}, c.in[3].dtype(), "dln_bias", true);
@@ -108,9 +108,9 @@ Plan plan_relu_backward(const PlanContext& c) {
   const auto wants = [&](uint32_t mask) { return (needs & mask) != 0; };
   GemmScratch scratch(c.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
-    if (wants(1u << 5)) scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
+    if (wants(1u << 5)) scratch.add(s.out, s.h, m, dy.dtype(), s.t, grads.product_dtype(s.t, s.stats));
     if (wants(0x1f)) scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
-    if (wants(1u << 3)) scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
+    if (wants(1u << 3)) scratch.add(s.h, s.c, m, s.t, s.t, grads.product_dtype(s.t, s.stats));
     if (wants(7)) scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
   }
   const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};
@@ -184,7 +184,7 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   check_shape(dy, with_last(x.shape(), s.out), "swiglu_transition's output gradient");
   const bool normalised = c.in[2].defined(), direct = !normalised && x.dtype() == s.t;
   Plan p;
-  GradientPlan grads{p, needs};
+  GradientPlan grads{p, needs, s.tile.one};
   grads.add(0, x.shape(), x.dtype(), "dx", false);
   if (normalised) grads.add(1, {s.c}, c.in[2].dtype(), "dln_weight", true);
   if (c.in[3].defined()) grads.add(2, {s.c}, c.in[3].dtype(), "dln_bias", true);
@@ -195,8 +195,8 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   GemmScratch scratch(c.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
     scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
-    scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
-    scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
+    scratch.add(s.out, s.h, m, dy.dtype(), s.t, grads.product_dtype(s.t, s.stats));
+    scratch.add(s.h, s.c, m, s.t, s.t, grads.product_dtype(s.t, s.stats));
     scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
   }
   const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};

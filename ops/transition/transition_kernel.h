@@ -49,19 +49,22 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
                          reinterpret_cast<C*>(a.in[4].data),
                          reinterpret_cast<C*>(a.in[5].data),
                          C(attrs.eps)};
-  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[4]);
-  const TensorArg dx = outputs.take(0);
-  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2), dw1 = outputs.take_sum(3),
-             db1 = outputs.take_sum(4), dw2 = outputs.take_sum(5), db2 = outputs.take_sum(6);
   const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], out = w2.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
+  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[4], rows <= tile);
+  const TensorArg dx = outputs.take(0);
+  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2);
+  ProductSum dw1 = outputs.take_product_sum(3);
+  const auto db1 = outputs.take_sum(4);
+  ProductSum dw2 = outputs.take_product_sum(5);
+  const auto db2 = outputs.take_sum(6);
   const Matrix normed{a.workspace[1], w1.dtype, c}, dn{a.workspace[2], kNative<C>, c},
       dh{a.workspace[3], w1.dtype, h};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
     const Matrix g = rows_of(dy).from_row(row), hidden = rows_of(a.in[6]).from_row(row);
     add_column_sums(a, m, out, g, db2.at);
-    add_weight_gradient(a, m, out, h, g, hidden, dw2.at);
+    add_weight_gradient<C>(a, m, out, h, g, hidden, dw2);
     if (!(attrs.needs & 0x1fu)) continue;
     multiply_back<C>(a, m, g, w2, dh, false);
     map_rows<C, 2, 1>(a, m, h, {dh, hidden}, {dh}, 1, [](const C* const* v, C* const* o, int64_t n) {
@@ -71,13 +74,14 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
     add_column_sums(a, m, h, dh, db1.at);
     if (dw1.at) {
       norm_rows(a, norm, row, m, false, normed);
-      add_weight_gradient(a, m, h, c, dh, normed, dw1.at);
+      add_weight_gradient<C>(a, m, h, c, dh, normed, dw1);
     }
     if (!(attrs.needs & 7u)) continue;
     multiply_back<C>(a, m, dh, w1, dn, false);
     norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
   }
-  for (const auto& s : {&dg, &db, &dw1, &db1, &dw2, &db2}) s->finish(a);
+  for (const auto* s : {&dg, &db, &db1, &db2}) s->finish(a);
+  for (const ProductSum* s : {&dw1, &dw2}) outputs.finish(*s);
 }
 
 // in x, ln weight, ln bias, w_a, w_b, w_o; out y, [A, B], [mean, rstd where there is a norm].
@@ -132,12 +136,12 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
                          reinterpret_cast<C*>(a.in[4].data),
                          reinterpret_cast<C*>(a.in[5].data),
                          C(attrs.eps)};
-  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[6]);
-  const TensorArg dx = outputs.take(0);
-  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2), dwa = outputs.take_sum(3),
-             dwb = outputs.take_sum(4), dwo = outputs.take_sum(5);
   const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], out = wo.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
+  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[6], rows <= tile);
+  const TensorArg dx = outputs.take(0);
+  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2);
+  ProductSum dwa = outputs.take_product_sum(3), dwb = outputs.take_product_sum(4), dwo = outputs.take_product_sum(5);
   const bool direct = !norm.weight.defined() && x.dtype == wa.dtype;
   const Matrix dn{a.workspace[2], kNative<C>, c}, gated{a.workspace[3], wa.dtype, h},
       da{a.workspace[4], wa.dtype, h}, dp{a.workspace[5], wa.dtype, h};
@@ -158,17 +162,18 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
                           da_o[i] = dp_v[i] * pb_v[i] * (s + silu * (C(1) - s));
                         }
                       });
-    add_weight_gradient(a, m, out, h, g, gated, dwo.at);
+    add_weight_gradient<C>(a, m, out, h, g, gated, dwo);
     const Matrix normed = direct ? rows_of(x).from_row(row) : Matrix{a.workspace[1], wa.dtype, c};
     if (!direct && (dwa.at || dwb.at)) norm_rows(a, norm, row, m, false, normed);
-    add_weight_gradient(a, m, h, c, da, normed, dwa.at);
-    add_weight_gradient(a, m, h, c, dp, normed, dwb.at);
+    add_weight_gradient<C>(a, m, h, c, da, normed, dwa);
+    add_weight_gradient<C>(a, m, h, c, dp, normed, dwb);
     if (!(attrs.needs & 7u)) continue;
     multiply_back<C>(a, m, da, wa, dn, false);
     multiply_back<C>(a, m, dp, wb, dn, true);
     norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
   }
-  for (const auto& s : {&dg, &db, &dwa, &dwb, &dwo}) s->finish(a);
+  for (const auto* s : {&dg, &db}) s->finish(a);
+  for (const ProductSum* s : {&dwa, &dwb, &dwo}) outputs.finish(*s);
 }
 
 }  // namespace

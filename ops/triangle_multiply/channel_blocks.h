@@ -96,7 +96,7 @@ inline void gather_channels(const KernelArgs& args, int64_t positions, int64_t c
   constexpr int64_t kRows = 64;
   const int64_t left = positions - done;
   parallel_ranges(args, (left + kRows - 1) / kRows, kRows * nb * 8, [&](int64_t first, int64_t last) {
-    alignas(64) C vb[kTriangleChannels], gb[kTriangleChannels], columns[kTriangleChannels][kRows];
+    alignas(64) C vb[kMostTriangleChannels], gb[kMostTriangleChannels], columns[kMostTriangleChannels][kRows];
     for (int64_t piece = first; piece < last; ++piece) {
       const int64_t r0 = done + piece * kRows, rows = positions - r0 < kRows ? positions - r0 : kRows;
       for (int64_t r = 0; r < rows; ++r) {
@@ -133,7 +133,7 @@ inline void scatter_channels(const KernelArgs& args, int64_t positions, int64_t 
   constexpr int64_t kRows = 64;
   const int64_t left = positions - done;
   parallel_ranges(args, (left + kRows - 1) / kRows, kRows * nb * 2, [&](int64_t first, int64_t last) {
-    alignas(64) C buffer[kRows], rows_of_block[kRows][kTriangleChannels];
+    alignas(64) C buffer[kRows], rows_of_block[kRows][kMostTriangleChannels];
     for (int64_t piece = first; piece < last; ++piece) {
       const int64_t r0 = done + piece * kRows, rows = positions - r0 < kRows ? positions - r0 : kRows;
       for (int64_t k = 0; k < nb; ++k) {

@@ -59,7 +59,7 @@ Sizes check_sizes(In in) {
           cz,
           c,
           c_out,
-          std::min(c, kTriangleChannels),
+          std::clamp<int64_t>(c, 1, triangle_channels(wa.dtype())),
           wa.dtype(),
           statistics_dtype(zt.dtype()),
           TileHeights(r * r, rows_per_tile(std::max({cz, c, c_out}), cz))};
@@ -72,7 +72,7 @@ Shape with_last(Shape s, int64_t extent) {
 
 // Products that both directions make with a weight [out, in] and tiles of the norm's type.
 void add_channel_products(GemmScratch& scratch, const Sizes& s) {
-  for (int64_t nb : {s.channels, s.c % kTriangleChannels ? s.c % kTriangleChannels : s.channels})
+  for (int64_t nb : {s.channels, s.c % s.channels ? s.c % s.channels : s.channels})
     scratch.add(s.r, s.r, s.r, s.low, s.low, s.low, nb);
 }
 
@@ -138,7 +138,7 @@ Plan plan_backward(const PlanContext& ctx) {
   const int64_t n = s.r * s.r;
   check_shape(ctx.in[0], with_last(in(z).shape(), s.c_out), "triangle_multiply's output gradient");
   Plan p;
-  GradientPlan grads{p, needs};
+  GradientPlan grads{p, needs, s.batches == 1 && s.tile.one};
   for (int k = 0; k < n_inputs; ++k) {
     if (k == mask || !wants(k)) continue;
     const Shape shape = is_bias(k) ? Shape{in(k - 1).size(0)} : in(k).shape();
@@ -150,10 +150,10 @@ Plan plan_backward(const PlanContext& ctx) {
 
   GemmScratch scratch(ctx.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
-    scratch.add(s.c_out, s.c, m, s.low, s.low, s.native);
+    scratch.add(s.c_out, s.c, m, s.low, s.low, grads.product_dtype(s.low, s.native));
     scratch.add(m, s.c, s.c_out, s.low, s.low, s.native);
     for (int64_t width : {s.c, s.c_out}) {
-      scratch.add(width, s.cz, m, s.low, s.low, s.native);
+      scratch.add(width, s.cz, m, s.low, s.low, grads.product_dtype(s.low, s.native));
       scratch.add(m, s.cz, width, s.low, s.low, s.native);
     }
   }

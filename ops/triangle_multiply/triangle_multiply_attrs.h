@@ -34,6 +34,9 @@ enum Input : int {
   b_g,
   n_inputs
 };
+RECKON_INLINE constexpr bool is_matrix(int input) {
+  return input == w_a || input == w_ag || input == w_b || input == w_bg || input == w_z || input == w_g;
+}
 // What the op keeps, in this order: its further outputs, or, where nothing needs a gradient, only t in a
 // workspace.
 enum Kept : int { pa, pag, pb, pbg, t, o, g, mean_in, rstd_in, mean_out, rstd_out, n_kept };
@@ -43,7 +46,8 @@ enum Kept : int { pa, pag, pb, pbg, t, o, g, mean_in, rstd_in, mean_out, rstd_ou
 RECKON_INLINE constexpr int triangle_input(int forward_input) { return 1 + forward_input; }
 RECKON_INLINE constexpr int triangle_kept(int kept) { return 1 + triangle::n_inputs + kept; }
 
-// Channels whose R x R matrices are multiplied at a time: 16 of f32 are one cache line of a position.
-inline constexpr int64_t kTriangleChannels = 16;
+// Channels whose R x R matrices are multiplied at a time: a cache line of a position.
+inline constexpr int64_t kMostTriangleChannels = 32;
+RECKON_INLINE constexpr int64_t triangle_channels(DType t) { return size_of(t) == 2 ? kMostTriangleChannels : 16; }
 
 }  // namespace reckon::ops

@@ -15,22 +15,26 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
   const auto in = [&](int k) -> const TensorArg& { return args.in[triangle_input(k)]; };
   const auto kept = [&](int k) -> const TensorArg& { return args.in[triangle_kept(k)]; };
   const TensorArg &dy = args.in[0], &zt = in(z), &mt = in(mask);
-  GradientOutputs<C> outputs(args, attrs.needs, args.workspace[8]);
-  TensorArg dz = outputs.take(z);
-  Sum sums[n_inputs];
-  for (int k = ln_in_w; k < n_inputs; ++k) sums[k] = outputs.take_sum(k);
-
   const DType low = in(w_a).dtype;
   const int64_t batches = zt.shape[0], r = zt.shape[1], n = r * r, cz = zt.shape[3], c = in(w_a).shape[0],
                 c_out = in(w_z).shape[0];
   const int64_t widest = cz > c ? (cz > c_out ? cz : c_out) : (c > c_out ? c : c_out),
                 tile = rows_per_tile(widest, cz);
+  GradientOutputs<C> outputs(args, attrs.needs, args.workspace[8], batches == 1 && n <= tile);
+  TensorArg dz = outputs.take(z);
+  Sum sums[n_inputs];           // of vectors
+  ProductSum weights[n_inputs];  // of matrices
+  for (int k = ln_in_w; k < n_inputs; ++k) {
+    if (is_matrix(k)) weights[k] = outputs.take_product_sum(k);
+    else sums[k] = outputs.take_sum(k);
+  }
   const bool through_input = dz.defined() || sums[ln_in_w].at || sums[ln_in_b].at;
-  const bool rebuild = sums[w_a].at || sums[w_ag].at || sums[w_b].at || sums[w_bg].at || sums[w_g].at;
+  const bool rebuild = weights[w_a].at || weights[w_ag].at || weights[w_b].at || weights[w_bg].at || weights[w_g].at;
+  const int64_t channels = c < triangle_channels(low) ? c : triangle_channels(low);
   std::byte* block[4];
   for (int64_t k = 0; k < 4; ++k)
     block[k] =
-        element_at(args.workspace[7], low, k * padded_sum((c < kTriangleChannels ? c : kTriangleChannels) * n));
+        element_at(args.workspace[7], low, k * padded_sum(channels * n));
   C* dn = reinterpret_cast<C*>(args.workspace[2]);
   const Matrix dt_rows{args.workspace[5], low, c}, db_rows{args.workspace[6], low, c};
   const TensorArg dt_arg{args.workspace[5], low, 2, {n, c}, {c, 1}};
@@ -60,9 +64,9 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
 #pragma omp simd
                           for (int64_t k = 0; k < count; ++k) to[k] = dv[k] * k_sigmoid(gv[k]);
                         });
-      if (sums[w_z].at) {
+      if (weights[w_z].at) {
         norm_rows(args, norm_out, row, m, false, normed);
-        add_weight_gradient(args, m, c_out, c, d_o, normed, sums[w_z].at);
+        add_weight_gradient<C>(args, m, c_out, c, d_o, normed, weights[w_z]);
       }
       add_column_sums(args, m, c_out, d_o, sums[b_z].at);
       multiply_back<C>(args, m, d_o, in(w_z), {args.workspace[2], kNative<C>, c}, false);
@@ -70,8 +74,8 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
     }
 
     args.launch(static_cast<int>(3 * batch + 1));  // da and db, channel by channel
-    for (int64_t ch0 = 0; ch0 < c; ch0 += kTriangleChannels) {
-      const int64_t nb = c - ch0 < kTriangleChannels ? c - ch0 : kTriangleChannels;
+    for (int64_t ch0 = 0; ch0 < c; ch0 += channels) {
+      const int64_t nb = c - ch0 < channels ? c - ch0 : channels;
       const Matrix gate_a = rows_kept(pag), gate_b = rows_kept(pbg);
       gather_channels<C>(args, n, ch0, nb, rows_kept(pa), &gate_a, mt, row0, block[0], low);
       gather_channels<C>(args, n, ch0, nb, rows_kept(pb), &gate_b, mt, row0, block[1], low);
@@ -96,7 +100,7 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
       if (rebuild) norm_rows(args, norm_in, row, m, false, normed);
       bool started = false;
       const auto through = [&](Matrix d, int w, int64_t width) {
-        add_weight_gradient(args, m, width, cz, d, normed, sums[w].at);
+        add_weight_gradient<C>(args, m, width, cz, d, normed, weights[w]);
         add_column_sums(args, m, width, d, sums[w + 1].at);
         if (through_input) multiply_back<C>(args, m, d, in(w), dx, started);
         started = true;
@@ -153,7 +157,10 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
         norm_rows_backward(args, norm_in, row, m, dn, dz_rows, sums[ln_in_w].at, sums[ln_in_b].at);
     }
   }
-  for (int k = ln_in_w; k < n_inputs; ++k) sums[k].finish(args);
+  for (int k = ln_in_w; k < n_inputs; ++k) {
+    sums[k].finish(args);
+    outputs.finish(weights[k]);
+  }
 }
 
 }  // namespace

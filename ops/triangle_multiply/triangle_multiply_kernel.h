@@ -48,10 +48,11 @@ inline void triangle_multiply_kernel(KernelArgs& args) {
                 tile = rows_per_tile(widest, cz);
   const int64_t height = n < tile ? n : tile;
   const Matrix normed{args.workspace[1], low, cz}, normed_t{args.workspace[1], low, c};
+  const int64_t channels = c < triangle_channels(low) ? c : triangle_channels(low);
   std::byte* block[3];
   for (int64_t k = 0; k < 3; ++k)
     block[k] =
-        element_at(args.workspace[2], low, k * padded_sum((c < kTriangleChannels ? c : kTriangleChannels) * n));
+        element_at(args.workspace[2], low, k * padded_sum(channels * n));
 
   for (int64_t batch = 0; batch < batches; ++batch) {
     const int64_t row0 = batch * n;
@@ -110,8 +111,8 @@ inline void triangle_multiply_kernel(KernelArgs& args) {
     }
 
     args.launch(static_cast<int>(3 * batch + 1));  // t, channel by channel
-    for (int64_t ch0 = 0; ch0 < c; ch0 += kTriangleChannels) {
-      const int64_t nb = c - ch0 < kTriangleChannels ? c - ch0 : kTriangleChannels;
+    for (int64_t ch0 = 0; ch0 < c; ch0 += channels) {
+      const int64_t nb = c - ch0 < channels ? c - ch0 : channels;
       for (int side = 0; side < 2; ++side) {
         const Matrix gate = keeps ? rows_kept(side ? pbg : pag) : Matrix{};
         gather_channels<C>(args, n, ch0, nb, values[side], keeps ? &gate : nullptr, mt, row0, block[side], low);

@@ -9,6 +9,7 @@
 #include "autograd/node.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
+#include "ops/kernel/isa.h"
 #include "ops/matmul/matmul.h"
 #include "ops/view/view.h"
 #include "tests/support/event_log.h"
@@ -19,6 +20,8 @@ namespace {
 
 using ops::attention;
 using ops::AttentionOptions;
+using ops::cpu_isa_level;
+using ops::IsaLevel;
 using Values = std::vector<double>;
 
 Tensor random_tensor(Device& device, const Shape& shape, DType t, uint64_t seed,
@@ -102,11 +105,11 @@ Expected formula(const Extents& e, const Values& q, const Values& k, const Value
 }
 
 // Runs forward and backward on operands that are permuted views of [B, N, L, H, D], as model code makes them.
-void expect_formula(const Extents& e, bool masked, const Shape& bias_shape, bool causal, DType type,
-                    double tolerance_scale = 1.0) {
-  SCOPED_TRACE(fmt::format("B{} N{} H{}/{} Lq{} Lk{} D{} mask {} bias {} causal {} {}", e.B, e.N, e.H, e.Hkv,
-                           e.Lq, e.Lk, e.D, masked, to_string(bias_shape), causal, name_of(type)));
-  auto device = make_device(DeviceKind::cpu, 2);
+void expect_formula_at(int isa_level, const Extents& e, bool masked, const Shape& bias_shape, bool causal, DType type,
+                       double tolerance_scale) {
+  SCOPED_TRACE(fmt::format("B{} N{} H{}/{} Lq{} Lk{} D{} mask {} bias {} causal {} {} level {}", e.B, e.N, e.H, e.Hkv,
+                           e.Lq, e.Lk, e.D, masked, to_string(bias_shape), causal, name_of(type), isa_level));
+  auto device = make_device(DeviceKind::cpu, 2, isa_level);
   const auto operand = [&](int64_t heads, int64_t length, uint64_t seed) {
     Tensor t = random_tensor(*device, {e.B, e.N, length, heads, e.D}, type, seed);
     autograd::set_requires_grad(t);
@@ -144,6 +147,15 @@ void expect_formula(const Extents& e, bool masked, const Shape& bias_shape, bool
   }
 }
 
+// At the machine's best level; bf16 also at the one below AMX, whose kernels share nothing but the loops.
+void expect_formula(const Extents& e, bool masked, const Shape& bias_shape, bool causal, DType type,
+                    double tolerance_scale = 1.0) {
+  const int best = static_cast<int>(cpu_isa_level()), below_amx = static_cast<int>(IsaLevel::v4);
+  expect_formula_at(best, e, masked, bias_shape, causal, type, tolerance_scale);
+  if (best > below_amx && type == DType::bf16)
+    expect_formula_at(below_amx, e, masked, bias_shape, causal, type, tolerance_scale);
+}
+
 TEST(Attention, AgreesWithTheFormulaForEveryBroadcastOfMaskAndBias) {
   const Extents e{2, 3, 2, 2, 37, 71, 12};
   for (DType t : {DType::f64, DType::f32, DType::bf16, DType::f16})
@@ -157,9 +169,19 @@ TEST(Attention, AgreesWithTheFormulaForEveryBroadcastOfMaskAndBias) {
 TEST(Attention, AgreesWithTheFormulaAtOddSizesOnBothSidesOfTheTiles) {
   for (int64_t Lq : {1, 63, 64, 65, 130})
     for (int64_t Lk : {1, 64, 129})
-      expect_formula({1, 2, 1, 1, Lq, Lk, 19}, true, {1, 1, 1, Lq, Lk}, false, DType::f32);
-  for (int64_t D : {1, 15, 16, 33, 100, 256})
-    expect_formula({1, 1, 2, 1, 20, 70, D}, false, {}, false, DType::f32, D > 200 ? 2.0 : 1.0);
+      for (DType t : {DType::f32, DType::bf16})
+        expect_formula({1, 2, 1, 1, Lq, Lk, 19}, true, {1, 1, 1, Lq, Lk}, false, t);
+  for (int64_t D : {1, 15, 16, 32, 33, 64, 100, 256})
+    for (DType t : {DType::f32, DType::bf16})
+      expect_formula({1, 1, 2, 1, 20, 70, D}, false, {}, false, t, D > 200 ? 2.0 : 1.0);
+}
+
+// Enough heads for the backward pass that sums dq beside dk and dv.
+TEST(Attention, AgreesWithTheFormulaInOnePass) {
+  for (int64_t Lq : {5, 48, 64, 81})
+    for (int64_t Lk : {7, 32, 64, 90})
+      for (int64_t D : {8, 32})
+        for (DType t : {DType::f32, DType::bf16}) expect_formula({1, 5, 4, 4, Lq, Lk, D}, true, {1, 1, 4, Lq, Lk}, false, t);
 }
 
 TEST(Attention, CausalQueriesSeeTheKeysBeforeThemAlsoWhenThereAreMoreKeys) {
