@@ -210,18 +210,22 @@ __device__ __forceinline__ void for_pairs(float (&sums)[MT][NT][4], F&& f) {
       for (int h = 0; h < 2; ++h) f(16 * m + 8 * h + g, 8 * n + 2 * t, &sums[m][n][2 * h]);
 }
 
-// Adds bias[0 .. columns) to every row.
-template <class T, int MT, int NT>
+// Adds bias[0 .. columns) to every row of sums [n0, n0 + kCount).
+template <int n0, int kCount, class T, int MT, int NT>
 __device__ __forceinline__ void add_bias(float (&sums)[MT][NT][4], const T* bias, int columns) {
 #pragma unroll
-  for (int n = 0; n < NT; ++n)
+  for (int n = 0; n < kCount; ++n)
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
       const int column = 8 * n + threadIdx.x % 4 * 2 + e;
       const float b = column < columns ? to_float(bias[column]) : 0.0f;
 #pragma unroll
-      for (int m = 0; m < MT; ++m) sums[m][n][e] += b, sums[m][n][2 + e] += b;
+      for (int m = 0; m < MT; ++m) sums[m][n0 + n][e] += b, sums[m][n0 + n][2 + e] += b;
     }
+}
+template <class T, int MT, int NT>
+__device__ __forceinline__ void add_bias(float (&sums)[MT][NT][4], const T* bias, int columns) {
+  add_bias<0, NT>(sums, bias, columns);
 }
 
 template <class T>

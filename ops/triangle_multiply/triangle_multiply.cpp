@@ -2,6 +2,7 @@
 
 #include "ops/fused_plan.h"
 #include "ops/triangle_multiply/triangle_multiply_backward_kernel.h"
+#include "ops/triangle_multiply/triangle_multiply_gpu.h"
 
 RECKON_DECLARE_CPU_KERNEL(triangle_multiply_cpu)
 RECKON_DECLARE_CPU_KERNEL(triangle_multiply_backward_cpu)
@@ -196,6 +197,21 @@ Plan plan_backward(const PlanContext& ctx) {
   return p;
 }
 
+TriangleSizes gpu_sizes(const Sizes& s, const DeviceSpec& spec) {
+  const int64_t widest = std::max({s.cz, s.c, s.c_out}), most = most_triangle_columns(s.low, spec.shared_bytes_per_block);
+  RECKON_CHECK(widest <= most, "triangle_multiply on a GPU takes up to {} channels of {}, got c_z {}, c {} and c_out {}: leave triangle out of --fuse", most,
+               name_of(s.low), s.cz, s.c, s.c_out);
+  RECKON_CHECK(s.rows < (int64_t{1} << 31), "triangle_multiply on a GPU takes fewer than 2^31 positions, got {}", s.rows);
+  return {s.batches, s.r, s.cz, s.c, s.c_out, s.low};
+}
+
+void plan_forward_gpu(const PlanContext& ctx, Plan& p) {
+  const TriangleSizes s = gpu_sizes(check_sizes([&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(k)]; }), ctx.spec);
+  const size_t bytes = bytes_of(s.channel_elements(), s.low);
+  p.workspaces = {{"library workspace", ctx.spec.library_workspace_bytes}, {"a by channels", bytes}, {"b by channels", bytes}, {"triangle by channels", bytes}};
+  p.launches = {{"triangle_project"}, {"triangle_einsum", LaunchKind::library}, {"triangle_output"}};
+}
+
 struct CaseSizes {
   int64_t batches, r, cz, c, c_out;
   bool biases, masked;
@@ -296,7 +312,8 @@ const OpDef forward_op{
           forward_case("incoming, biases and mask", {1, 5, 6, 4, 7, true, true}, false),
           forward_case("incoming, several channel blocks", {1, 4, 9, 19, 9, false, false}, false),
           forward_case("outgoing, several row tiles", {1, 23, 4, 12, 4, false, true}, true)};
-    }};
+    },
+    .gpu_plan = plan_forward_gpu};
 
 }  // namespace
 

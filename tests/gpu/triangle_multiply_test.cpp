@@ -1,0 +1,116 @@
+// The triangle multiplication on sizes that cross tiles of positions and of channels, with whole vectors and without, with
+// mixed types, and for every gradient alone; what its plans refuse.
+#include <gtest/gtest.h>
+
+#include "ops/rules.h"
+#include "ops/triangle_multiply/triangle_multiply_attrs.h"
+#include "tests/gpu/gpu_device.h"
+#include "tests/support/op_case_runner.h"
+
+namespace reckon::testing {
+namespace {
+
+namespace in = ops::triangle;
+
+struct Triangle {
+  int64_t B, R, cz, c, c_out;
+  bool outgoing = true, biases = true, masked = true, z_f32 = false;
+  double scale = 2;  // of the tolerance: a chain of products, each rounded
+};
+
+std::string describe(const Triangle& p, DType t) {
+  return fmt::format("B{} R{} {} {} {} {} {} {}{}", p.B, p.R, p.cz, p.c, p.c_out, p.outgoing ? "outgoing" : "incoming", p.biases ? "biases" : "",
+                     name_of(t), p.z_f32 ? " of f32" : "");
+}
+
+bool is_bias(int k) { return k == in::b_a || k == in::b_ag || k == in::b_b || k == in::b_bg || k == in::b_z || k == in::b_g; }
+
+std::vector<ops::InputSpec> forward_inputs(const Triangle& p, bool with_biases) {
+  std::vector<ops::InputSpec> specs(in::n_inputs, ops::absent());
+  specs[in::z] = ops::normal({p.B, p.R, p.R, p.cz});
+  specs[in::z].fixed_f32 = p.z_f32;
+  if (p.masked) specs[in::mask] = ops::mask01({p.B, p.R, p.R});
+  specs[in::ln_in_w] = ops::normal({p.cz});
+  specs[in::ln_out_w] = ops::normal({p.c});
+  if (p.biases) specs[in::ln_in_b] = specs[in::ln_in_w], specs[in::ln_out_b] = specs[in::ln_out_w];
+  for (int k : {in::w_a, in::w_ag, in::w_b, in::w_bg}) specs[k] = ops::normal({p.c, p.cz});
+  specs[in::w_z] = ops::normal({p.c_out, p.c});
+  specs[in::w_g] = ops::normal({p.c_out, p.cz});
+  for (int k = in::w_a; k < in::n_inputs && p.biases && with_biases; ++k)
+    if (is_bias(k)) specs[k] = ops::normal({specs[k - 1].shape[0]});
+  return specs;
+}
+
+// What a device holds, as doubles, without running an op of that device.
+std::vector<double> values(const Tensor& t) {
+  static const auto cpu = make_device(DeviceKind::cpu, 1);
+  const std::vector<std::byte> bytes = t.to_host();
+  return to_doubles(Tensor::from_host(*cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
+}
+
+TensorList run(Device& device, std::string_view op, const Triangle& p, const std::vector<ops::InputSpec>& specs, DType t, uint32_t needs) {
+  const TensorList inputs = make_inputs(device, {.name = "", .inputs = specs}, t, 23);
+  return ops::dispatch(ops::op_by_name(op), inputs, std::make_shared<ops::TriangleMultiplyAttrs>(p.outgoing, 1e-5, needs), needs);
+}
+
+void expect_agreement(std::string_view op, const Triangle& p, const std::vector<ops::InputSpec>& specs, DType t, uint32_t needs) {
+  SCOPED_TRACE(describe(p, t));
+  const auto gpu = make_gpu(), cpu = make_device(DeviceKind::cpu);
+  const TensorList got = run(*gpu, op, p, specs, t, needs), want = run(*cpu, op, p, specs, DType::f64, needs);
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    EXPECT_LE(relative_error(values(got[i]), to_doubles(want[i])), tolerance(t) * p.scale) << "output " << i;
+}
+
+TEST(TriangleMultiplyOnAGpu, ForwardAgreesAcrossTiles) {
+#if defined(RECKON_SMALLEST_SHAPES)
+  const Triangle crossing{.B = 1, .R = 12, .cz = 32, .c = 40, .c_out = 32};
+  const DType types[] = {DType::bf16};
+#else
+  const Triangle crossing{.B = 1, .R = 33, .cz = 64, .c = 40, .c_out = 72};
+  const DType types[] = {DType::f32, DType::bf16, DType::f16};
+#endif
+  for (DType t : types) expect_agreement("triangle_multiply", crossing, forward_inputs(crossing, true), t, ~0u);
+  Triangle vectors{.B = 2, .R = 16, .cz = 32, .c = 64, .c_out = 32, .outgoing = false, .biases = false, .masked = false, .z_f32 = true};
+  expect_agreement("triangle_multiply", vectors, forward_inputs(vectors, true), DType::bf16, ~0u);
+}
+
+TEST(TriangleMultiplyOnAGpu, KeepingForBackwardChangesNoBitOfTheOutput) {
+  const Triangle p{.B = 1, .R = 13, .cz = 24, .c = 33, .c_out = 17};
+  const auto gpu = make_gpu();
+  for (DType t : {DType::f32, DType::bf16}) {
+    const auto specs = forward_inputs(p, true);
+    EXPECT_EQ(run(*gpu, "triangle_multiply", p, specs, t, ~0u)[0].to_host(), run(*gpu, "triangle_multiply", p, specs, t, 0)[0].to_host()) << name_of(t);
+  }
+}
+
+#if !defined(RECKON_SMALLEST_SHAPES)
+TEST(TriangleMultiplyOnAGpu, ForwardTakesTheWidestRows) {
+  const Triangle p{.B = 1, .R = 12, .cz = 256, .c = 136, .c_out = 200};
+  for (DType t : {DType::f32, DType::bf16}) expect_agreement("triangle_multiply", p, forward_inputs(p, true), t, ~0u);
+}
+#endif
+
+ops::Plan plan(std::string_view op, const std::vector<ops::InputSpec>& specs, DType t, const DeviceSpec& spec, uint32_t needs) {
+  Device meta(DeviceKind::meta, spec);
+  const TensorList inputs = make_inputs(meta, {.name = "", .inputs = specs}, t, 23);
+  return ops::plan_of(ops::op_by_name(op), inputs, std::make_shared<ops::TriangleMultiplyAttrs>(true, 1e-5, needs), spec, needs);
+}
+
+TEST(TriangleMultiplyOnAGpu, LaunchesDoNotGrowWithTheBatch) {
+  const Triangle p{.B = 5, .R = 64, .cz = 128, .c = 128, .c_out = 128};
+  EXPECT_EQ(plan("triangle_multiply", forward_inputs(p, true), DType::bf16, gpu_spec(), ~0u).launches.size(), 3u);
+}
+
+TEST(TriangleMultiplyOnAGpu, RefusesWiderRowsByName) {
+  Triangle p{.B = 1, .R = 4, .cz = 257, .c = 8, .c_out = 8};
+  EXPECT_THROW(plan("triangle_multiply", forward_inputs(p, true), DType::bf16, gpu_spec(), 0), Error);
+  p.cz = 130;
+  DeviceSpec small = gpu_spec();
+  small.shared_bytes_per_block = 166912;
+  EXPECT_THROW(plan("triangle_multiply", forward_inputs(p, true), DType::f32, small, 0), Error);
+  EXPECT_NO_THROW(plan("triangle_multiply", forward_inputs(p, true), DType::bf16, small, 0));
+}
+
+}  // namespace
+}  // namespace reckon::testing
