@@ -26,6 +26,11 @@ inline Source source_of(const TensorArg& t, DType low, int64_t row) {
   return {elements(t), t.dtype == low && takes_vectors(t.data, size_of(low), row)};
 }
 
+// One of two by value: a reference to either would put both into local memory.
+__device__ __forceinline__ Elements chosen(bool first, const Elements& x, const Elements& y) {
+  return {first ? x.data : y.data, first ? x.dtype : y.dtype};
+}
+
 // 1 / (eps + count) or 1 / max(count, 1) of each pair [B, R, R]; one value where `of` is null.
 struct PairScales {
   const float* of = nullptr;
@@ -64,7 +69,7 @@ __device__ __forceinline__ void load_segments(T* to, int row_of_tile, const Sour
   constexpr int kPerSegment = kWidth / kVector<T>, kPerRow = kSegments * kPerSegment, kTotal = kRows * kPerRow;
   constexpr bool kScaled = !std::is_same_v<Scale, Unscaled>;
   static_assert(kWidth % kVector<T> == 0);
-#pragma unroll 2
+#pragma unroll 1
   for (int i = threadIdx.x; i < kTotal; i += kThreads) {
     const int row = i / kPerRow, segment = i / kPerSegment % kSegments, column = i % kPerSegment * kVector<T>;
     const int64_t offset = at(row, segment);

@@ -31,12 +31,12 @@ __global__ void __launch_bounds__(256, 1)
   T* const sides = products + Space::kProducts;
   const int tiles = (d.r + kPairRows - 1) / kPairRows, across = (d.c + kPairChannels - 1) / kPairChannels, each = tiles * across;
   const int own = blockIdx.x % each, s0 = blockIdx.x / each % s_tiles * Space::kRows;
-  const int64_t batch_and_side = blockIdx.x / each / s_tiles;
+  const int batch_and_side = blockIdx.x / each / s_tiles;
   const bool of_db = !da || (db && batch_and_side % 2 == 1);
-  const int64_t batch = da && db ? batch_and_side / 2 : batch_and_side;
+  const int batch = da && db ? batch_and_side / 2 : batch_and_side;
   const int own0 = own / across * kPairRows, own_channel0 = own % across * kPairChannels;
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  const Source& side = of_db ? a : b;
+  const Source side{chosen(of_db, a.from, b.from), of_db ? a.vectors : b.vectors};
 
   struct At {
     int other, channel;
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(256, 1)
     T* const to = back + back_stage * Space::kBack;
     load_segments<256, Tile::kPairs, 1, kStep<T>>(to, Space::kRowOfStep, dy, d.cz - z0, [&](int pair, int) -> int64_t {
       const int i = i0 + pair / kPairRows, j = j0 + pair % kPairRows;
-      return i < d.r && j < d.r ? ((batch * d.r + i) * d.r + j) * d.cz + z0 : -1;
+      return i < d.r && j < d.r ? (int64_t{batch * d.r + i} * d.r + j) * d.cz + z0 : -1;
     });
     load_weight<256, kStep<T>, kPairChannels>(to + Space::kGradient, Space::kRowOfWeight, weight, d, z0, of_db ? other.channel : own_channel0,
                                               of_db ? own_channel0 : other.channel);
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(256, 1)
     const int row0 = other.other + column0 / kPairChannels;
     load_segments<256, Space::kRows, kStep<T> / kPairChannels, kPairChannels>(
         sides + side_stage * Space::kSide, Space::kRowOfStep, side, d.c - other.channel, [&](int s, int row) -> int64_t {
-          return s0 + s < d.s && row0 + row < d.r ? ((batch * d.s + s0 + s) * d.r + row0 + row) * d.c + other.channel : -1;
+          return s0 + s < d.s && row0 + row < d.r ? (int64_t{batch * d.s + s0 + s} * d.r + row0 + row) * d.c + other.channel : -1;
         });
   };
 
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(256, 1)
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           const int i = warp_pair / kPairRows + 2 * m + h;
-          const float f = i0 + i < d.r && j0 + g < d.r ? scales.at((batch * d.r + i0 + i) * d.r + j0 + g) : 0.0f;
+          const float f = i0 + i < d.r && j0 + g < d.r ? scales.at(int64_t{batch * d.r + i0 + i} * d.r + j0 + g) : 0.0f;
 #pragma unroll
           for (int n = 0; n < 8; ++n) {
             const int p = warp_channel / kPairChannels + n / 2, q = n % 2 * 8 + 2 * t;
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(256, 1)
         multiply<Along::k, Along::k>(sums, at, Space::kRowOfStep, products + warp_own * Space::kRowOfProducts + column0, Space::kRowOfProducts, kStep<T>);
     }
   }
-  const Elements to = of_db ? db : da;
+  const Elements to = chosen(of_db, db, da);
   const bool pairs = of_db ? db_pairs : da_pairs;
 #pragma unroll
   for (int m = 0; m < MT; ++m)
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(256, 1)
       for (int n = 0; n < 8; ++n) {
         const int row = own0 + warp_own / kPairChannels + n / 2, channel = own_channel0 + n % 2 * 8 + 2 * t;
         if (s < d.s && row < d.r && channel < d.c)
-          store_pair(to, ((batch * d.s + s) * d.r + row) * d.c + channel, sums[m][n][2 * h], sums[m][n][2 * h + 1], pairs, channel + 1 < d.c);
+          store_pair(to, (int64_t{batch * d.s + s} * d.r + row) * d.c + channel, sums[m][n][2 * h], sums[m][n][2 * h + 1], pairs, channel + 1 < d.c);
       }
     }
 }
@@ -138,7 +138,7 @@ struct WeightSpace {
 // [64 pairs, 16 p, 16 q], g [64 pairs, kOutputs].
 template <class T>
 __global__ void __launch_bounds__(256, 1) outer_weight(Source dy, Source a, Source b, PairScales scales, float* partial, OuterDims d, int tiles,
-                                                       int64_t all_tiles, int64_t tiles_per_piece) {
+                                                       int all_tiles, int tiles_per_piece) {
   using Space = WeightSpace<T>;
   using Tile = OuterTile<T>;
   constexpr int MT = Space::MT;
@@ -148,16 +148,14 @@ __global__ void __launch_bounds__(256, 1) outer_weight(Source dy, Source a, Sour
   const int across = (d.c + kPairChannels - 1) / kPairChannels, p0 = blockIdx.x / across * kPairChannels, q0 = blockIdx.x % across * kPairChannels;
   const int z0 = blockIdx.y * Space::kOutputs, warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int warp_z = warp / 4 * 16 * MT, warp_channel = warp % 4 * 64;
-  const int64_t first = blockIdx.z * tiles_per_piece, last = first + tiles_per_piece < all_tiles ? first + tiles_per_piece : all_tiles;
-  const int64_t tiles_of_batch = int64_t{tiles} * tiles;
+  const int first = blockIdx.z * tiles_per_piece, last = first + tiles_per_piece < all_tiles ? first + tiles_per_piece : all_tiles;
   Tile tile{a, b, d, 0};
   const int steps = tile.steps();
 
   int stage = 0, i0 = 0, j0 = 0;
-  const auto go_to = [&](int64_t k) {
-    tile.batch = static_cast<int>(k / tiles_of_batch);
-    const int rest = static_cast<int>(k % tiles_of_batch);
-    i0 = rest / tiles * kPairRows, j0 = rest % tiles * kPairRows;
+  const auto go_to = [&](int k) {
+    tile.batch = k / (tiles * tiles);
+    i0 = k / tiles % tiles * kPairRows, j0 = k % tiles * kPairRows;
   };
   const auto issue = [&](int step) { tile.issue(stages + stage * Tile::kStage, step, i0, j0, p0, q0); };
   float dw[MT][8][4];
@@ -166,7 +164,7 @@ __global__ void __launch_bounds__(256, 1) outer_weight(Source dy, Source a, Sour
     go_to(first);
     issue(0);
   }
-  for (int64_t k = first; k < last; ++k) {
+  for (int k = first; k < last; ++k) {
     const auto offset = [&](int i, int j) -> int64_t { return i0 + i < d.r && j0 + j < d.r ? int64_t{tile.batch * d.r + i0 + i} * d.r + j0 + j : -1; };
     float sums[2][8][4];
     clear(sums);

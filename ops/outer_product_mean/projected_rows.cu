@@ -74,7 +74,7 @@ __device__ __forceinline__ void store_rows_at(const float (&sums)[1][8][4], cons
 
 // U. Blocks: tiles of rows m, outputs z, tiles of q.
 template <class T>
-__global__ void __launch_bounds__(kThreads) project_rows(Source a, Source weight, T* u, Chunk k, bool fours) {
+__global__ void __launch_bounds__(kThreads, 3) project_rows(Source a, Source weight, T* u, Chunk k, bool fours) {
   using S = Steps<T, Along::k, Along::rows>;
   RECKON_DYNAMIC_SHARED(T, stages);
   const OuterDims& d = k.d;
@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kThreads) project_rows(Source a, Source weight
 
 // out. Blocks: rows of the chunk, tiles of j, tiles of z.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     multiply_projected(Source u, Source b, Elements bias, PairScales scales, T* out, Chunk k, bool before, bool fours) {
   using S = Steps<T, Along::k, Along::k>;
   RECKON_DYNAMIC_SHARED(T, stages);
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // dU. Blocks: rows m of the chunk, tiles of z, tiles of q.
 template <class T, bool kScaled>
-__global__ void __launch_bounds__(kThreads) projection_gradient(Source dy, Source b, PairScales scales, T* du, Chunk k, bool fours) {
+__global__ void __launch_bounds__(kThreads, 3) projection_gradient(Source dy, Source b, PairScales scales, T* du, Chunk k, bool fours) {
   using S = Steps<T, Along::rows, Along::rows>;
   RECKON_DYNAMIC_SHARED(T, stages);
   const OuterDims& d = k.d;
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kThreads) projection_gradient(Source dy, Sourc
 
 // da[m, p] = sum over z and q of dU[m, z, q] W[z, p, q], a piece of the outputs z per blockIdx.y. Blocks: tiles of m, tiles of p.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     projected_da(Source du, Source weight, Elements da, int64_t elements_of_piece, Chunk k, int outputs_per_piece, bool pairs) {
   using S = Steps<T, Along::k, Along::k>;
   RECKON_DYNAMIC_SHARED(T, stages);
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(kThreads)
 // db[s, j, q] = sum over i and z of f_ij g_ijz U[i, s, z, q], a piece of the rows i of each batch element per blockIdx.y; the
 // factors multiply the sums over z. Blocks: batch elements of the chunk, s, tiles of j, tiles of q.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     projected_db(Source dy, Source u, PairScales scales, Elements db, int64_t elements_of_piece, Chunk k, int rows_of_batch, int rows_per_piece, bool pairs) {
   using S = Steps<T, Along::k, Along::rows>;
   RECKON_DYNAMIC_SHARED(T, stages);
@@ -271,7 +271,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // dW[z, p, q] = sum over m of a[m, p] dU[m, z, q]. Between chunks the sums wait in `sum`. Blocks: z, tiles of p, tiles of q.
 template <class T>
-__global__ void __launch_bounds__(kThreads) projected_dweight(Source a, Source du, Elements dw, Elements sum, Chunk k, bool pairs) {
+__global__ void __launch_bounds__(kThreads, 3) projected_dweight(Source a, Source du, Elements dw, Elements sum, Chunk k, bool pairs) {
   using S = Steps<T, Along::rows, Along::rows>;
   RECKON_DYNAMIC_SHARED(T, stages);
   const OuterDims& d = k.d;
@@ -308,7 +308,7 @@ __global__ void __launch_bounds__(kThreads) projected_dweight(Source a, Source d
         });
       },
       Nothing{});
-  store_rows_at(sums, k.ends ? dw : sum, d.c - q0, pairs, result);
+  store_rows_at(sums, chosen(k.ends, dw, sum), d.c - q0, pairs, result);
 }
 
 Chunk chunk_of(const ProjectedChunks& chunks, int64_t k, const OuterSizes& n) {
