@@ -6,6 +6,6 @@
 
 namespace reckon::ops {
 
-inline constexpr std::string_view kNotOnGpu[] = {"attention_backward", "triangle_multiply_backward"};
+inline constexpr std::string_view kNotOnGpu[] = {"triangle_multiply_backward"};
 
 }  // namespace reckon::ops
