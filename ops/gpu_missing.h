@@ -6,7 +6,6 @@
 
 namespace reckon::ops {
 
-inline constexpr std::string_view kNotOnGpu[] = {"attention_backward", "outer_product_mean", "outer_product_mean_backward",
-                                                 "triangle_multiply_backward"};
+inline constexpr std::string_view kNotOnGpu[] = {"attention_backward", "outer_product_mean", "outer_product_mean_backward"};
 
 }  // namespace reckon::ops
