@@ -212,6 +212,32 @@ void plan_forward_gpu(const PlanContext& ctx, Plan& p) {
   p.launches = {{"triangle_project"}, {"triangle_einsum", LaunchKind::library}, {"triangle_output"}};
 }
 
+void plan_backward_gpu(const PlanContext& ctx, Plan& p) {
+  const uint32_t needs = ctx.as<TriangleMultiplyAttrs>().needs;
+  const auto in = [&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(triangle_input(k))]; };
+  const TriangleSizes s = gpu_sizes(check_sizes(in), ctx.spec);
+  RECKON_CHECK(ctx.in[0].dtype() == s.low, "triangle_multiply_backward on a GPU needs an output gradient of the weights' type, got {} and {}",
+               describe(ctx.in[0]), describe(in(w_a)));
+  const TriangleWork work(needs);
+  const TriangleSums sums(needs, s);
+  const int64_t tall = RowPieces(s.positions()).pieces;
+  p.workspaces = {};
+  p.launches = {};
+  if (work.sides) {
+    p.workspaces.push_back({"library workspace", ctx.spec.library_workspace_bytes});
+    for (const char* label : {"triangle gradient by channels", "gradient of a by channels", "a by channels", "b by channels, then its gradient"})
+      p.workspaces.push_back({label, bytes_of(s.channel_elements(), s.low)});
+  }
+  if (work.norm_out) p.workspaces.push_back({"output norm's sums of pieces", bytes_of(tall * 2 * s.c, DType::f32)});
+  if (work.norm_in) p.workspaces.push_back({"input norm's sums of pieces", bytes_of(tall * 2 * s.cz, DType::f32)});
+  if (work.weights) p.workspaces.push_back({"weight sums of pieces", bytes_of(sums.pieces(s.positions()).pieces * sums.floats, DType::f32)});
+  if (work.output_rows) p.launches.push_back({"triangle_output_rows"});
+  if (work.sides) p.launches.append({{"triangle_gather"}, {"triangle_einsum", LaunchKind::library}, {"triangle_einsum", LaunchKind::library}});
+  if (work.input_rows) p.launches.push_back({"triangle_input_rows"});
+  if (work.weights) p.launches.push_back({"triangle_weights"});
+  if (work.sums) p.launches.push_back({"sum_gradients"});
+}
+
 struct CaseSizes {
   int64_t batches, r, cz, c, c_out;
   bool biases, masked;
@@ -280,7 +306,8 @@ const OpDef backward_op{
           backward_case("outgoing, everything", {1, 5, 6, 4, 7, true, true}, true, 0x3fffd),
           backward_case("incoming, several channel blocks", {2, 3, 6, 19, 4, false, false}, false, 0x15555),
           backward_case("only the output layer's weight", {1, 4, 3, 5, 2, true, true}, true, 1u << w_z)};
-    }};
+    },
+    .gpu_plan = plan_backward_gpu};
 
 TensorList backward(BackwardContext& c) {
   const auto& attrs = c.as<TriangleMultiplyAttrs>();

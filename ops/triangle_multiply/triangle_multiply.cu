@@ -279,4 +279,6 @@ void triangle_multiply_gpu(KernelArgs& a) {
 }  // namespace
 }  // namespace reckon::ops::gpu
 
-RECKON_GPU_KERNELS(triangle_multiply) { return {{"triangle_multiply", triangle_multiply_gpu}}; }
+RECKON_GPU_KERNELS(triangle_multiply) {
+  return {{"triangle_multiply", triangle_multiply_gpu}, {"triangle_multiply_backward", triangle_multiply_backward_gpu}};
+}

@@ -7,6 +7,8 @@
 
 namespace reckon::ops::gpu {
 
+void triangle_multiply_backward_gpu(KernelArgs& a);
+
 // Where position p = (batch r + i) r + k of channel ch lies in [B, c, r, ld].
 struct Channels {
   unsigned positions, r;
@@ -32,6 +34,20 @@ struct PaddedTile {
 
   __device__ __forceinline__ T* vector(int channel, int v) const { return data + channel * kRow + v * kVector<T>; }
   __device__ __forceinline__ T& at(int channel, int position) const { return data[channel * kRow + position]; }
+};
+
+// The second, whose vectors of a row are permuted by groups of channels, so that neither threads that walk along positions nor
+// those that walk along channels, a vector at a time, meet in a bank.
+template <class T, int kPositions>
+struct TurnedTile {
+  static constexpr int kVectors = kPositions / kVector<T>;
+
+  T* data;
+
+  __device__ __forceinline__ T* vector(int channel, int v) const {
+    return data + channel * kPositions + (v ^ (channel / kVector<T> % 8)) * kVector<T>;
+  }
+  __device__ __forceinline__ T& at(int channel, int position) const { return vector(channel, position / kVector<T>)[position % kVector<T>]; }
 };
 
 // The passage of a block's tiles of kPositions positions from `first` on, below `end`. Every thread keeps to one place along the

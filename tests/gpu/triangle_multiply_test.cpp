@@ -84,10 +84,54 @@ TEST(TriangleMultiplyOnAGpu, KeepingForBackwardChangesNoBitOfTheOutput) {
   }
 }
 
+std::vector<ops::InputSpec> backward_inputs(const Triangle& p) {
+  std::vector<ops::InputSpec> specs{ops::normal({p.B, p.R, p.R, p.c_out})};
+  for (const ops::InputSpec& s : forward_inputs(p, false)) specs.push_back(s);
+  for (int k = 0; k < in::n_kept; ++k) {
+    if (k >= in::mean_in) specs.push_back(ops::positive({p.B, p.R, p.R})), specs.back().fixed_f32 = true;
+    else specs.push_back(ops::normal({p.B, p.R, p.R, k == in::o || k == in::g ? p.c_out : p.c}));
+  }
+  return specs;
+}
+
+constexpr uint32_t kEverything = 0x3fffd, kWithoutBiases = 0x15555;  // all but the mask
+
+TEST(TriangleMultiplyOnAGpu, BackwardAgreesAcrossTiles) {
+#if defined(RECKON_SMALLEST_SHAPES)
+  const Triangle crossing{.B = 1, .R = 12, .cz = 32, .c = 72, .c_out = 32};
+  const DType types[] = {DType::bf16};
+#else
+  const Triangle crossing{.B = 1, .R = 33, .cz = 64, .c = 72, .c_out = 40};
+  const DType types[] = {DType::f32, DType::bf16, DType::f16};
+#endif
+  for (DType t : types) expect_agreement("triangle_multiply_backward", crossing, backward_inputs(crossing), t, kEverything);
+  const Triangle vectors{.B = 2, .R = 16, .cz = 32, .c = 64, .c_out = 32, .outgoing = false, .biases = false, .masked = false, .z_f32 = true};
+  expect_agreement("triangle_multiply_backward", vectors, backward_inputs(vectors), DType::bf16, kWithoutBiases);
+}
+
+TEST(TriangleMultiplyOnAGpu, EveryGradientAloneHasTheBitsOfAll) {
+  const Triangle p{.B = 1, .R = 3, .cz = 6, .c = 5, .c_out = 7};
+  const auto gpu = make_gpu();
+  const auto specs = backward_inputs(p);
+  const TensorList all = run(*gpu, "triangle_multiply_backward", p, specs, DType::bf16, kEverything);
+  size_t next = 0;
+  for (int k = 0; k < in::n_inputs; ++k) {
+    if (k == in::mask) continue;
+    const TensorList one = run(*gpu, "triangle_multiply_backward", p, specs, DType::bf16, 1u << k);
+    ASSERT_EQ(one.size(), 1u);
+    EXPECT_EQ(one[0].to_host(), all[next++].to_host()) << "input " << k;
+  }
+}
+
 #if !defined(RECKON_SMALLEST_SHAPES)
 TEST(TriangleMultiplyOnAGpu, ForwardTakesTheWidestRows) {
   const Triangle p{.B = 1, .R = 12, .cz = 256, .c = 136, .c_out = 200};
   for (DType t : {DType::f32, DType::bf16}) expect_agreement("triangle_multiply", p, forward_inputs(p, true), t, ~0u);
+}
+
+TEST(TriangleMultiplyOnAGpu, BackwardTakesTheWidestRows) {
+  const Triangle p{.B = 1, .R = 12, .cz = 256, .c = 136, .c_out = 200};
+  for (DType t : {DType::f32, DType::bf16}) expect_agreement("triangle_multiply_backward", p, backward_inputs(p), t, kEverything);
 }
 #endif
 
@@ -98,8 +142,9 @@ ops::Plan plan(std::string_view op, const std::vector<ops::InputSpec>& specs, DT
 }
 
 TEST(TriangleMultiplyOnAGpu, LaunchesDoNotGrowWithTheBatch) {
-  const Triangle p{.B = 5, .R = 64, .cz = 128, .c = 128, .c_out = 128};
+  const Triangle p{.B = 5, .R = 9, .cz = 24, .c = 16, .c_out = 24};
   EXPECT_EQ(plan("triangle_multiply", forward_inputs(p, true), DType::bf16, gpu_spec(), ~0u).launches.size(), 3u);
+  EXPECT_EQ(plan("triangle_multiply_backward", backward_inputs(p), DType::bf16, gpu_spec(), kEverything).launches.size(), 7u);
 }
 
 TEST(TriangleMultiplyOnAGpu, RefusesWiderRowsByName) {
