@@ -120,7 +120,7 @@ TEST_P(GpuTraining, CheckpointPoliciesChangeNoBit) {
 }
 
 // What runs fused on a GPU so far (ops/gpu_missing.h lists the rest).
-constexpr std::string_view kFused = "norm-linear,transition,cross-entropy,adamw,dropout-add";
+constexpr std::string_view kFused = "norm-linear,transition,triangle,cross-entropy,adamw,dropout-add";
 
 INSTANTIATE_TEST_SUITE_P(All, GpuTraining,
                          ::testing::Values(Setting{Family::qwen, DType::f32, "none"}, Setting{Family::qwen, DType::f32, kFused},
