@@ -31,6 +31,7 @@ template <class T, bool kGated, int MT, int NT>
 __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     transition_rows(NormInput n, TransitionBackward p, Elements dx, float* partial, int64_t tiles_per_piece, bool fours) {
   using Space = RowsSpace<T, kGated, MT, NT>;
+  constexpr bool kAhead = sizeof(T) == 2 || !kGated;  // f32 has no registers left for two kept values of a unit
   constexpr int kThreads = NormGradient<MT, NT>::kThreads, kStep = Space::kStep, kStages = Space::kStages, kRowOfW = Space::kRowOfW;
   RECKON_DYNAMIC_SHARED(T, dy);
   const Space space(p.out);
@@ -62,21 +63,25 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     const T* const own_a = static_cast<const T*>(p.a) + (warp_row + g) * p.h + 2 * t;
     const T* const own_b = static_cast<const T*>(p.b) + (warp_row + g) * p.h + 2 * t;
     for (int h0 = 0; h0 < p.h; h0 += kStep) {
+      const auto load_kept = [&](const T* kept, int m, int j, int h) {
+        const int row = 16 * m + 8 * h, unit = h0 + 8 * j;
+        typename PairBits<T>::Type bits = {};
+        if (row < own_rows && unit < own_units) bits = load_pair_bits(kept + row * p.h + unit, p.pairs, unit + 1 < own_units);
+        return bits;
+      };
       // The kept values of this step, on their way while the first product runs.
       typename PairBits<T>::Type a[MT][kStep / 8][2], b[kGated ? MT : 1][kStep / 8][2];
+      if constexpr (kAhead) {
 #pragma unroll
-      for (int m = 0; m < MT; ++m)
+        for (int m = 0; m < MT; ++m)
 #pragma unroll
-        for (int j = 0; j < kStep / 8; ++j)
+          for (int j = 0; j < kStep / 8; ++j)
 #pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            const int row = 16 * m + 8 * h, unit = h0 + 8 * j, at = row * p.h + unit;
-            a[m][j][h] = {};
-            if constexpr (kGated) b[m][j][h] = {};
-            if (row >= own_rows || unit >= own_units) continue;
-            a[m][j][h] = load_pair_bits(own_a + at, p.pairs, unit + 1 < own_units);
-            if constexpr (kGated) b[m][j][h] = load_pair_bits(own_b + at, p.pairs, unit + 1 < own_units);
-          }
+            for (int h = 0; h < 2; ++h) {
+              a[m][j][h] = load_kept(own_a, m, j, h);
+              if constexpr (kGated) b[m][j][h] = load_kept(own_b, m, j, h);
+            }
+      }
       copy_async_wait();
       __syncthreads();
       if (kStages == 2 && h0 + kStep < p.h) issue(h0 + kStep);
@@ -95,6 +100,10 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
           for (int j = 0; j < 2; ++j)
 #pragma unroll
             for (int h = 0; h < 2; ++h) {
+              if constexpr (!kAhead) {
+                a[m][s + j][h] = load_kept(own_a, m, s + j, h);
+                if constexpr (kGated) b[m][s + j][h] = load_kept(own_b, m, s + j, h);
+              }
               const float2 v = pair_of<T>(a[m][s + j][h]);
               const float low = dp[m][s + j][2 * h], high = dp[m][s + j][2 * h + 1];
               if constexpr (kGated) {
