@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 
-#include "ops/gpu_missing.h"
 #include "ops/op.h"
 #include "runtime/scope.h"
 
@@ -169,8 +168,6 @@ void Recorder::note(void* recorder, int index) {
 
 // A GPU computes in f32, bf16 and f16: f64 is for references.
 void check_gpu_takes(const OpDef& op, std::span<const Tensor> inputs) {
-  RECKON_CHECK(std::find(std::begin(kNotOnGpu), std::end(kNotOnGpu), op.name) == std::end(kNotOnGpu),
-               "op '{}' has no GPU kernel yet: leave it out of --fuse, and its parts run one by one", op.name);
   for (const Tensor& t : inputs)
     RECKON_CHECK(!t.defined() || t.dtype() != DType::f64, "op '{}' on a GPU got {}: expected f32, bf16 or f16 (f64 runs on the cpu)",
                  op.name, describe(t));

@@ -2,13 +2,18 @@
 
 f32: each tensor of reckon against PyTorch's, as a relative 2-norm. bf16: both against PyTorch's f32 gradients; rounding
 makes both differ, and reckon may not be further away than PyTorch's own bf16 by more than half. With the residual
-streams in bf16 too (which PyTorch's autocast does not do) four times is allowed; such rows carry no time target."""
+streams in bf16 too (which PyTorch's autocast does not do) four times is allowed; such rows carry no time target.
+
+Gradients of a ReLU jump where a sum lies within rounding of zero: two correct f32 programs may then differ by the square
+root of (units that jump / units), 1e-4 and more for the 8 million hidden units of 128 x 128 pairs. Where f32 misses its
+tolerance, both sides are therefore run in f64 as well: they must agree there, and f32 within F32_WITH_JUMPS."""
 import math
 
 import torch
 from safetensors.torch import load_file
 
 F32_TOLERANCE = 1e-4
+F32_WITH_JUMPS, F64_TOLERANCE = 2e-3, 1e-6  # gradients are stored in f32
 BF16_FACTOR, BF16_FLOOR = 1.5, 0.02
 LOW_RESIDUAL_FACTOR = 4  # one rounding of the stream per branch, which PyTorch's autocast does not make
 
@@ -43,4 +48,12 @@ def check(reckon_path, reckon_loss, torch_f32_path, torch_f32_loss, torch_low_pa
         theirs = rms(distances(load_file(torch_low_path), expected).values())
         result |= {"torch_rms": theirs, "allowed": max((LOW_RESIDUAL_FACTOR if low_residual else BF16_FACTOR) * theirs, BF16_FLOOR)}
         result["agrees"] = result["rms"] <= result["allowed"] and result["loss_difference"] <= 0.05
+    return result
+
+
+def check_again(result, reckon_path, reckon_loss, torch_path, torch_loss):
+    """`result` of an f32 row that missed its tolerance, with what the same comparison says in f64."""
+    exact = check(reckon_path, reckon_loss, torch_path, torch_loss)
+    result |= {"allowed": F32_WITH_JUMPS, "worst_in_f64": exact.get("worst"), "why": exact.get("why", "f32 missed its tolerance")}
+    result["agrees"] = exact.get("worst", 1) <= F64_TOLERANCE and result.get("worst", 1) <= F32_WITH_JUMPS
     return result

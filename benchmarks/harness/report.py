@@ -71,7 +71,7 @@ def case_table(case, dtype):
         saved = mib(row, "saved_bytes")
         flop = matmul_gflop(row)
         a = row.get("agreement")
-        agrees = "" if a is None else ("yes" if a["agrees"] else "NO") + (f", rms {a['rms']:.1e}" if "rms" in a else "")
+        agrees = "" if a is None else ("yes" if a["agrees"] else "NO") + (f", rms {a['rms']:.1e}" if "rms" in a else "") + (f", in f64 {a['worst_in_f64']:.0e}" if a.get("worst_in_f64") is not None else "")
         lines.append("| " + " | ".join([
             name, number(median, 1), f"{number(min(t), 1)} - {number(max(t), 1)}" if t else "-", f"{r[0]:.2f} ({r[1]:.2f} - {r[2]:.2f})" if r else "-",
             number(1e3 * statistics.median(row["cpu_seconds"]), 0) if row.get("cpu_seconds") else "-", number(saved, 1), f"{saved / eager_saved:.3f}" if saved is not None and eager_saved else "-", number(mib(row, "rss_peak", "rss_start")),

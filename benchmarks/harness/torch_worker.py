@@ -148,7 +148,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("case")
     p.add_argument("--variant", choices=["eager", "checkpoint", "compile"], default="eager")
-    p.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+    p.add_argument("--dtype", choices=["f64", "f32", "bf16"], default="f32")
     p.add_argument("--optimizer", choices=["none", "adamw"], default="none")
     p.add_argument("--mode", choices=["time", "books"], default="time")
     p.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -160,6 +160,8 @@ def main():
     torch.set_num_threads(a.threads)
     torch.set_num_interop_threads(1)
     loaded = Loaded(a.case, a.device)
+    if a.dtype == "f64":
+        loaded.widen()
     loaded.module.checkpoint = a.variant == "checkpoint"
     if a.variant == "compile":
         loaded.module.compile_regions()

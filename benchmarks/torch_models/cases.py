@@ -144,6 +144,12 @@ class Loaded:
             if name in self.inputs:
                 self.inputs[name].requires_grad_()
 
+    def widen(self):
+        """Everything that is floating point in f64."""
+        self.module.double()
+        self.cotangents = [c.double() for c in self.cotangents]
+        self.inputs = {k: t.detach().double().requires_grad_(t.requires_grad) if t.is_floating_point() else t for k, t in self.inputs.items()}
+
     def arguments(self):
         order = {"qwen": ("input_ids", "labels"), "evoformer": ("m", "z", "msa_mask", "pair_mask"), "pair": ("z", "pair_mask"), "outer": ("m",)}
         return [self.inputs[k] for k in order[self.family]]

@@ -15,6 +15,10 @@ namespace {
 
 DType statistics_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
 
+AttentionShape shape_of(const Tensor& q, const Tensor& k, bool causal) {
+  return {q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), k.size(3), q.size(4), causal};
+}
+
 AttentionShape checked_shape(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
                              const Tensor& bias, const AttentionAttrs& a) {
   for (const auto& [t, what] :
@@ -26,7 +30,7 @@ AttentionShape checked_shape(const Tensor& q, const Tensor& k, const Tensor& v, 
                  "permute them, do not transpose the width)",
                  what, to_string(t->strides()));
   }
-  const AttentionShape s{q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), k.size(3), q.size(4), a.causal};
+  const AttentionShape s = shape_of(q, k, a.causal);
   RECKON_CHECK(numel(q.shape()) > 0 && numel(k.shape()) > 0, "attention of empty tensors: q {}, k {}",
                describe(q), describe(k));
   check_shape(k, {s.B, s.N, s.Hkv, s.Lk, s.D}, "attention's k (batch, rows and width as q)");
@@ -104,8 +108,22 @@ Plan plan_attention(const PlanContext& c) {
   return p;
 }
 
+// Blocks and rows of statistics are counted in 32 bits there, and tiles of wide heads need shared memory that not every GPU has.
+void check_gpu_shape(const PlanContext& c, const AttentionShape& s) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  constexpr size_t kWide = 160 * 1024;
+  RECKON_CHECK(s.B * s.N * s.H < kMost / std::max(s.Lq, s.Lk),
+               "attention on a GPU takes fewer than 2^31 queries and keys over all heads, got {} heads of {} and {}", s.B * s.N * s.H, s.Lq, s.Lk);
+  RECKON_CHECK(s.D <= 128 || c.spec.shared_bytes_per_block >= kWide,
+               "attention with a width of {} per head needs {} bytes of shared memory a block on a GPU, and this one has {}: leave attention out of "
+               "--fuse", s.D, kWide, c.spec.shared_bytes_per_block);
+}
+
 // Tiles lie in shared memory there.
-void plan_attention_gpu(const PlanContext&, Plan& p) { p.workspaces = {}; }
+void plan_attention_gpu(const PlanContext& c, Plan& p) {
+  check_gpu_shape(c, shape_of(c.in[0], c.in[1], c.as<AttentionAttrs>().causal));
+  p.workspaces = {};
+}
 
 Shape in_order(const Tensor& t, const int (&axes)[5]) {
   Shape s;
@@ -170,6 +188,31 @@ Plan plan_attention_backward(const PlanContext& c) {
   return p;
 }
 
+// Every kernel owns what it writes: dk and dv by tiles of keys, dq by tiles of queries and with it the gradient of a bias
+// that no rows share; a shared bias has a kernel of its own. The logits are computed anew in each, the gradients of the
+// logits in each but for dv alone.
+void plan_attention_backward_gpu(const PlanContext& c, Plan& p) {
+  const auto& a = c.as<AttentionBackwardAttrs>();
+  const Tensor &q = c.in[1], &k = c.in[2], &bias = c.in[5], &lse = c.in[7];
+  const AttentionShape s = shape_of(q, k, a.causal);
+  check_gpu_shape(c, s);
+  p.workspaces = {};
+  p.launches = {};
+  if (a.wants_scores()) {
+    p.workspaces.push_back({"attention delta", static_cast<size_t>(lse.numel()) * sizeof(float)});
+    p.launches.push_back({"attention_delta"});
+  }
+  if (a.wants_k || a.wants_v) p.launches.push_back({"attention_dk_dv"});
+  const bool shared = a.wants_bias && attention_bias_sharers(s, bias.size(0), bias.size(1)) > 1;
+  if (a.wants_q || (a.wants_bias && !shared)) p.launches.push_back({a.wants_bias && !shared ? "attention_dq_dbias" : "attention_dq"});
+  if (!shared) return;
+  p.launches.push_back({"attention_dbias"});
+  const int64_t ranges = attention_bias_ranges(s, bias.size(0), bias.size(1));
+  if (ranges == 1) return;
+  p.workspaces.push_back({"partial sums of dbias", static_cast<size_t>(ranges * bias.numel()) * sizeof(float)});
+  p.launches.push_back({"attention_dbias_sum"});
+}
+
 // Axes from the slowest to the fastest in memory.
 void set_memory_order(const Tensor& t, int (&axes)[5]) {
   std::stable_sort(axes, axes + 4, [&](int x, int y) { return t.strides()[x] > t.strides()[y]; });
@@ -214,7 +257,8 @@ const OpDef attention_backward_op{.name = "attention_backward",
                                   .counted = RECKON_ISA::attention_backward_kernel<Counted>,
                                   .gradient = Gradient::none,
                                   .gradient_note = "second derivatives are not offered",
-                                  .cases = backward_cases};
+                                  .cases = backward_cases,
+                                  .gpu_plan = plan_attention_backward_gpu};
 
 TensorList attention_backward(BackwardContext& c) {
   size_t next = 0;

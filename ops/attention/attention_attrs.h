@@ -81,4 +81,19 @@ RECKON_INLINE int64_t attention_tile_floats(int64_t D, bool backward, bool amx) 
   return own + (backward ? 7 * block * width + 2 * block * block : 5 * block * width + block * block) / 2;
 }
 
+// On a GPU the gradient of a bias that rows share has a block for each 64 x 64 tile of it, which walks over those rows.
+// Where that makes few blocks, the rows are split into ranges, with a partial sum each.
+RECKON_INLINE int64_t attention_bias_sharers(const AttentionShape& s, int64_t bias_b, int64_t bias_n) {
+  return (s.B / bias_b) * (s.N / bias_n);
+}
+RECKON_INLINE int64_t attention_bias_ranges(const AttentionShape& s, int64_t bias_b, int64_t bias_n) {
+  constexpr int64_t kEnoughBlocks = 1024, kMostRanges = 16, kFewestRows = 4;
+  const int64_t tiles = bias_b * bias_n * s.H * ((s.Lq + 63) / 64) * ((s.Lk + 63) / 64);
+  int64_t ranges = (kEnoughBlocks + tiles - 1) / tiles;
+  const int64_t most = attention_bias_sharers(s, bias_b, bias_n) / kFewestRows;
+  ranges = ranges < most ? ranges : most;
+  ranges = ranges < kMostRanges ? ranges : kMostRanges;
+  return ranges > 1 ? ranges : 1;
+}
+
 }  // namespace reckon::ops

@@ -47,7 +47,7 @@ struct FmaTiles {
 #pragma unroll
       for (int c = 0; c < kPart; ++c) s[r][c] = 0.0f;
     a += ty() * kRow, b += tx() * kRow;
-#pragma unroll 2
+#pragma unroll 1
     for (int d = 0; d < kWidth; d += 4) {
       float4 x[kPart], y[kPart];
 #pragma unroll

@@ -6,20 +6,18 @@
 namespace reckon::ops::gpu {
 namespace {
 
-constexpr int64_t kFewestBlocks = 264;  // two for each multiprocessor of an H100
-
 template <class T, int kWidth, int kTiles>
 void forward_mma(KernelArgs& a, const AttentionProblem& p) {
   using Tiles = ForwardTiles<T, kWidth, kTiles>;
   const int query_tiles = (p.Lq + Tiles::kRows - 1) / Tiles::kRows;
-  launch(a, 0, attention_forward_mma<T, kWidth, kTiles>, blocks_for(p.B * p.N * p.H * query_tiles, 1), kAttentionThreads, Tiles::kBytes, p,
+  launch(a, 0, attention_forward_mma<T, kWidth, kTiles>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1), kAttentionThreads, Tiles::kBytes, p,
          merged_heads(a.out[0]), a.out[1].as<float>(), query_tiles);
 }
 
 template <int kWidth>
 void forward_fma(KernelArgs& a, const AttentionProblem& p) {
   const int query_tiles = (p.Lq + FmaTiles<kWidth>::kEdge - 1) / FmaTiles<kWidth>::kEdge;
-  launch(a, 0, attention_forward_fma<kWidth>, blocks_for(p.B * p.N * p.H * query_tiles, 1), kFmaThreads, forward_fma_bytes<kWidth>(), p,
+  launch(a, 0, attention_forward_fma<kWidth>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1), kFmaThreads, forward_fma_bytes<kWidth>(), p,
          merged_heads(a.out[0]), a.out[1].as<float>(), query_tiles);
 }
 
@@ -33,14 +31,10 @@ void attention_gpu(KernelArgs& a) {
     constexpr int kWidth = decltype(width)::value;
     with_type(tiles ? q.dtype : DType::f32, [&](auto zero) {
       using T = decltype(zero);
-      if constexpr (std::is_same_v<T, float>) {
+      if constexpr (std::is_same_v<T, float>)
         forward_fma<kWidth>(a, p);
-      } else if constexpr (kWidth == 256) {
-        forward_mma<T, kWidth, 1>(a, p);
-      } else {
-        const bool many = p.Lq > 64 && p.B * p.N * p.H * ((p.Lq + 127) / 128) >= kFewestBlocks;
-        many ? forward_mma<T, kWidth, 2>(a, p) : forward_mma<T, kWidth, 1>(a, p);
-      }
+      else
+        with_tiles<kWidth <= 128>(int64_t{p.B} * p.N * p.H, p.Lq, [&](auto number) { forward_mma<T, kWidth, decltype(number)::value>(a, p); });
     });
   });
 }

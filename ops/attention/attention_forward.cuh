@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
   T* const keys = queries + kRows * kRow;  // two stages of keys and values
   float* const terms = reinterpret_cast<float*>(keys + 4 * kKeys * kRow);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4, thread = threadIdx.x;
-  const HeadTile at(blockIdx.x, p.N, p.H, query_tiles, p.causal);
+  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles, p.causal ? TileOrder::last_first : TileOrder::in_turn);
   const int first = at.tile * kRows, own = first + warp * 16 * kTiles;
   const int seen = p.keys_until(min(first + kRows, p.Lq) - 1), tiles = (seen + kKeys - 1) / kKeys;
   const bool works = own < p.Lq;
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
   }
 
   if (!works) return;
-  const int64_t head_row = ((at.b * p.N + at.n) * p.H + at.h) * p.Lq;
+  const int64_t head_row = p.head_row(at.b, at.n, at.h);
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     const int row = own + 16 * m;

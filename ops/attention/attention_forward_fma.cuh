@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kFmaThreads, 2) attention_forward_fma(Attentio
   RECKON_DYNAMIC_SHARED(float, queries);
   float *const keys = queries + Tiles::kTile, *const values = keys + Tiles::kTile, *const cells = values + Tiles::kTile,
                *const terms = cells + Tiles::kScores;
-  const HeadTile at(blockIdx.x, p.N, p.H, query_tiles, p.causal);
+  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles, p.causal ? TileOrder::last_first : TileOrder::in_turn);
   const int first = at.tile * kEdge, seen = p.keys_until(min(first + kEdge, p.Lq) - 1), thread = threadIdx.x;
   const int64_t k_at = p.k.at(at.b, at.n, at.h / p.group()), v_at = p.v.at(at.b, at.n, at.h / p.group()), bias_at = p.bias.at(at.b, at.n, at.h);
   const KeyTerms key_terms(p, at.b, at.n);
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kFmaThreads, 2) attention_forward_fma(Attentio
     Tiles::add_product(sums, cells, values);
   }
 
-  const int64_t head_row = ((at.b * p.N + at.n) * p.H + at.h) * p.Lq;
+  const int64_t head_row = p.head_row(at.b, at.n, at.h);
 #pragma unroll
   for (int r = 0; r < kPart; ++r) {
     const float sum = row_sum(total[r]);

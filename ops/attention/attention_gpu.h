@@ -1,4 +1,4 @@
-// The GPU's attention kernels, one .cu each, and what the plans of both ops must know of them.
+// The GPU's attention: what attention.cu registers.
 #pragma once
 
 #include "ops/kernel_args.h"
@@ -7,5 +7,9 @@ namespace reckon::ops::gpu {
 
 // in q, k, v, key_mask, bias; out o [B, N, Lq, H, D], lse [B, N, H, Lq].
 void attention_gpu(KernelArgs& a);
+
+// in g [B, N, Lq, H, D], q, k, v, key_mask, bias, o, lse; out those wanted of dq, dk, dv, dbias. Workspaces, where needed:
+// delta [B, N, H, Lq], and the partial sums of dbias over ranges of the rows that share it.
+void attention_backward_gpu(KernelArgs& a);
 
 }  // namespace reckon::ops::gpu

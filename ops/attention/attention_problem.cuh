@@ -16,13 +16,12 @@ struct Heads {
   bool by_eight = false;  // rows may be accessed eight elements at a time
   int64_t b = 0, n = 0, h = 0, row = 0;
 
-  __device__ int64_t at(int64_t ib, int64_t in, int64_t ih) const { return ib * b + in * n + ih * h; }
+  __device__ int64_t at(int ib, int in, int ih) const { return ib * b + in * n + ih * h; }
   __device__ explicit operator bool() const { return data != nullptr; }
 };
 
 struct AttentionProblem {
-  int64_t B = 0, N = 0;
-  int H = 0, Hkv = 0, Lq = 0, Lk = 0, D = 0;
+  int B = 0, N = 0, H = 0, Hkv = 0, Lq = 0, Lk = 0, D = 0;
   bool causal = false;
   float scale = 1, mask_value = 0;
   Heads q, k, v, bias;
@@ -31,6 +30,8 @@ struct AttentionProblem {
 
   __device__ int lead() const { return Lk - Lq; }
   __device__ int group() const { return H / Hkv; }
+  // Where the statistics of a head begin, [B, N, H, Lq].
+  __device__ int64_t head_row(int b, int n, int h) const { return ((int64_t{b} * N + n) * H + h) * Lq; }
   // Keys that any of the queries [.., last] sees.
   __device__ int keys_until(int last) const {
     const int seen = last + lead() + 1;
@@ -59,7 +60,7 @@ inline Heads ordered_heads(const TensorArg& t, const int (&axes)[5]) {
 inline AttentionProblem attention_problem(const TensorArg& q, const TensorArg& k, const TensorArg& v, const TensorArg& mask, const TensorArg& bias,
                                           const AttentionAttrs& attrs) {
   AttentionProblem p;
-  p.B = q.shape[0], p.N = q.shape[1];
+  p.B = static_cast<int>(q.shape[0]), p.N = static_cast<int>(q.shape[1]);
   p.H = static_cast<int>(q.shape[2]), p.Hkv = static_cast<int>(k.shape[2]);
   p.Lq = static_cast<int>(q.shape[3]), p.Lk = static_cast<int>(k.shape[3]), p.D = static_cast<int>(q.shape[4]);
   p.causal = attrs.causal;
@@ -85,16 +86,32 @@ void with_width(int64_t d, F&& body) {
   else body(std::integral_constant<int, 256>{});
 }
 
-// Which tile of which head a block works on. Blocks of one head follow each other, so that its keys stay in the cache;
-// with causality the tiles with the most work of all heads go first.
-struct HeadTile {
-  int64_t b, n;
-  int h, tile;
+// Calls body(std::integral_constant) with the number of 16-row tiles that a warp takes: two (where the kernel has them) use
+// what is read from shared memory twice, one makes enough blocks of a small problem.
+template <bool kHasTwo, class F>
+void with_tiles(int64_t heads, int length, F&& body) {
+  constexpr int64_t kFewestBlocks = 264;  // two for each multiprocessor of an H100
+  if constexpr (kHasTwo) {
+    if (length > 64 && heads * ((length + 127) / 128) >= kFewestBlocks) return body(std::integral_constant<int, 2>{});
+  }
+  body(std::integral_constant<int, 1>{});
+}
 
-  __device__ HeadTile(unsigned block, unsigned rows, unsigned heads, unsigned tiles, bool largest_last) {
-    const unsigned all = gridDim.x / tiles, head = largest_last ? block % all : block / tiles;
-    tile = static_cast<int>(largest_last ? tiles - 1 - block / all : block % tiles);
-    h = static_cast<int>(head % heads), n = head / heads % rows, b = head / heads / rows;
+// Which tile of which head a block works on. Blocks of one head follow each other, so that its keys stay in the cache;
+// where causality makes tiles unequal, the last tiles of all heads (the most work for queries) come first, or the first
+// tile with the last one, the second with the last but one: the most work for keys with the least.
+enum class TileOrder { in_turn, last_first, folded };
+
+struct HeadTile {
+  int b, n, h, tile;
+
+  __device__ HeadTile(unsigned block, unsigned blocks, unsigned rows, unsigned heads, unsigned tiles, TileOrder order) {
+    const unsigned all = blocks / tiles, half = (tiles + 1) / 2, turn = order == TileOrder::in_turn ? block % tiles : block / all;
+    const unsigned head = order == TileOrder::in_turn ? block / tiles : block % all;
+    tile = static_cast<int>(turn);
+    if (order == TileOrder::last_first || (order == TileOrder::folded && turn >= half)) tile = static_cast<int>(tiles - 1 - turn);
+    if (order == TileOrder::folded && turn >= half) tile += static_cast<int>(half);
+    h = static_cast<int>(head % heads), n = static_cast<int>(head / heads % rows), b = static_cast<int>(head / heads / rows);
   }
 };
 
@@ -106,7 +123,7 @@ struct KeyTerms {
   int keys;
   float value;
 
-  __device__ KeyTerms(const AttentionProblem& p, int64_t b, int64_t n) : mask(p.mask), keys(p.Lk), value(p.mask_value) {
+  __device__ KeyTerms(const AttentionProblem& p, int b, int n) : mask(p.mask), keys(p.Lk), value(p.mask_value) {
     at = b * p.mask_b + n * p.mask_n, stride = p.mask_j;
   }
   __device__ unsigned fetch(int j) const {

@@ -21,8 +21,8 @@ __device__ __forceinline__ int tile_row_of_key(int key) { return (key & ~31) | (
 template <class T, int kRows, int kWidth, bool kKeyOrder = false>
 __device__ __forceinline__ void load_tile(T* tile, const T* from, int64_t stride, int rows, int width) {
   constexpr int kRow = kTileRow<kWidth>, kEights = kWidth / 8, kStep = kAttentionThreads / kEights;
-  const int column = threadIdx.x % kEights * 8;
-  int row = threadIdx.x / kEights;
+  const int thread = recomputed(threadIdx.x), column = thread % kEights * 8;
+  int row = thread / kEights;
   const T* own = from + row * stride + column;
 #pragma unroll
   for (int i = 0; i < kRows / kStep; ++i, row += kStep, own += kStep * stride)
@@ -129,6 +129,14 @@ __device__ __forceinline__ void hide_later_keys(float (*logits)[4], int query, i
       if (key + 8 * t + 2 * u + r % 2 > query + r / 2 * 8 + lead) logits[u][r] = -INFINITY;
 }
 
+// The two numbers of a 16-bit type in one register.
+template <DType kType>
+__device__ __forceinline__ float2 pair_values(unsigned pair) {
+  if constexpr (kType == DType::bf16) return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+  return make_float2(__half2float(__ushort_as_half(static_cast<unsigned short>(pair))),
+                     __half2float(__ushort_as_half(static_cast<unsigned short>(pair >> 16))));
+}
+
 // A head's bias. 16-bit types are fetched as they are, before they are needed; f32 is read when it is added.
 struct BiasRows {
   const void* data = nullptr;
@@ -137,7 +145,7 @@ struct BiasRows {
   int64_t stride = 0;
   int rows = 0, keys = 0;
 
-  __device__ BiasRows(const AttentionProblem& p, int64_t b, int64_t n, int h)
+  __device__ BiasRows(const AttentionProblem& p, int b, int n, int h)
       : dtype(p.bias.dtype), by_eight(p.bias.by_eight), stride(p.bias.row), rows(p.Lq), keys(p.Lk) {
     if (p.bias) data = static_cast<const char*>(p.bias.data) + p.bias.at(b, n, h) * (dtype == DType::f32 ? 4 : 2);
   }
@@ -174,12 +182,8 @@ struct BiasRows {
       const unsigned pairs[4] = {bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if constexpr (kType == DType::bf16) {
-          v[2 * i] = __uint_as_float(pairs[i] << 16), v[2 * i + 1] = __uint_as_float(pairs[i] & 0xffff0000u);
-        } else {
-          v[2 * i] = __half2float(__ushort_as_half(static_cast<unsigned short>(pairs[i])));
-          v[2 * i + 1] = __half2float(__ushort_as_half(static_cast<unsigned short>(pairs[i] >> 16)));
-        }
+        const float2 x = pair_values<kType>(pairs[i]);
+        v[2 * i] = x.x, v[2 * i + 1] = x.y;
       }
     }
   }
@@ -207,6 +211,20 @@ __device__ __forceinline__ void add_bias(float (*logits)[4], const BiasRows& bia
     bias.values<kType>(bits[half], row + 8 * half, key, v);
 #pragma unroll
     for (int i = 0; i < 8; ++i) logits[i / 2][2 * half + i % 2] += v[i];
+  }
+}
+
+// Eight neighbours of the bias's gradient, of which those before `keys` exist; at + key is a multiple of 8 where by_eight.
+__device__ __forceinline__ void store_bias_gradient(const Elements& to, bool by_eight, int64_t at, int key, int keys, const float (&v)[8]) {
+  if (by_eight) {
+    if (key >= keys) return;
+    const float low[4] = {v[0], v[1], v[2], v[3]}, high[4] = {v[4], v[5], v[6], v[7]};
+    store4(to, at + key, low);
+    store4(to, at + key + 4, high);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      if (key + i < keys) store(to, at + key + i, v[i]);
   }
 }
 

@@ -40,4 +40,14 @@ struct WeightPieces {
   int64_t rows_per_piece = kStep, pieces = 1;
 };
 
+// Rows that one block sums columns over: at most 128 pieces of them.
+struct ColumnPieces {
+  RECKON_INLINE constexpr explicit ColumnPieces(int64_t rows) : rows_per_piece((rows + 127) / 128) {
+    if (rows_per_piece < 64) rows_per_piece = 64;
+    pieces = (rows + rows_per_piece - 1) / rows_per_piece;
+    if (pieces < 1) pieces = 1;
+  }
+  int64_t rows_per_piece, pieces = 1;
+};
+
 }  // namespace reckon::ops

@@ -59,6 +59,13 @@ __device__ __forceinline__ void copy_async4(void* shared, const void* from, bool
 // Until this thread's copies have landed; other threads see them after a barrier.
 __device__ __forceinline__ void copy_async_wait() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
 
+// The same value, of which the compiler knows nothing: what follows from it is computed where it is needed, instead of staying
+// in registers over the loop around.
+__device__ __forceinline__ int recomputed(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 // 2^x to about 2 ulp; results below 2^-126 are zero.
 __device__ __forceinline__ float exp2_approximate(float x) {
   float y;
@@ -136,6 +143,7 @@ inline void copy_async_wait() {
   }
 }
 
+inline int recomputed(int v) { return v; }
 inline float exp2_approximate(float x) {
   const float y = std::exp2(x);
   return y < 0x1p-126f ? 0.0f : y;

@@ -94,9 +94,10 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   const bool through_norm = (attrs.needs & 7u) != 0;
   const DType t = c.in[5].dtype(), native = statistics_dtype(x.dtype());
   GemmScratch scratch(c.spec);
-  bool rebuild = false;
+  bool rebuild = false, any = false;
   for (int i = 0; i < n_linears; ++i) {
     const Tensor &w = c.in[5 + 2 * i], &dy = c.in[6 + 2 * i];
+    any |= dy.defined();
     const int64_t out = w.size(0);
     const bool dw = (attrs.needs >> (3 + 2 * i)) & 1u, db = (attrs.needs >> (4 + 2 * i)) & 1u;
     RECKON_CHECK(dy.defined() || (!dw && !db),
@@ -112,6 +113,7 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
     p.cost.matmul_flops += matmul_flops(rows, out, width) * ((dw ? 1 : 0) + (through_norm ? 1 : 0));
     if (db) p.cost.vector_flops += rows * out;
   }
+  RECKON_CHECK(any, "norm_linear_backward got no output's gradient");
   p.cost.vector_flops +=
       rows *
       ((rebuild ? norm.rows() : 0) + ((attrs.needs & 1u) ? norm.input_gradient() : 0) +
@@ -125,30 +127,44 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   return p;
 }
 
-// Wider rows would need normalised rows in memory and the library's products, which is not written yet.
-void check_gpu_width(int64_t width, DType weights) {
-  RECKON_CHECK(fits_tiles(width, weights),
-               "norm_linear on a GPU takes rows of up to 512 bytes ({} elements of {}), got {}: leave norm-linear out of --fuse",
-               512 / size_of(weights), name_of(weights), width);
-}
-
 void plan_norm_linear_gpu(const PlanContext& c, Plan& p) {
-  check_gpu_width(c.in[0].size(-1), c.in[3].dtype());
+  const Tensor &x = c.in[0], &w = c.in[3];
   p.workspaces = {};
+  if (fits_tiles(x.size(-1), w.dtype())) return;
+  p.workspaces = {{"library workspace", c.spec.library_workspace_bytes}, {"normalised rows", bytes_of(x.numel(), w.dtype())}};
+  p.launches = {{"norm_rows"}};
+  for (size_t i = 3; i < c.in.size(); i += 2) p.launches.push_back({"gemm", LaunchKind::library});
 }
 
 void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
   const uint32_t needs = attrs_of(c).needs;
   const int n_linears = static_cast<int>(c.in.size() - 5) / 2;
   const int64_t width = c.in[0].size(-1), rows = width > 0 ? c.in[0].numel() / width : 0;
-  for (int i = 0; i < n_linears; ++i)
-    RECKON_CHECK(!c.in[6 + 2 * i].defined() || c.in[6 + 2 * i].dtype() == c.in[5 + 2 * i].dtype(),
-                 "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}", describe(c.in[6 + 2 * i]),
+  const DType weights = c.in[5].dtype();
+  const auto out = [&](int i) { return c.in[5 + 2 * i].size(0); };
+  uint32_t used = 0;
+  for (int i = 0; i < n_linears; ++i) {
+    const Tensor& dy = c.in[6 + 2 * i];
+    if (!dy.defined()) continue;
+    used |= 1u << i;
+    RECKON_CHECK(dy.dtype() == weights, "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}", describe(dy),
                  describe(c.in[5 + 2 * i]));
-  check_gpu_width(width, c.in[5].dtype());
-  const NormLinearSums sums(needs, n_linears, width, [&](int i) { return c.in[5 + 2 * i].size(0); });
+  }
   p.workspaces = {};
   p.launches = {};
+  if (!fits_tiles(width, weights)) {
+    using Steps = WideNormLinearSteps;
+    const Steps steps(needs, used, n_linears, rows, width, weights, out);
+    for (int b = 0; b < Steps::kBuffers; ++b) {
+      const auto buffer = static_cast<Steps::Buffer>(b);
+      if (const size_t bytes = steps.bytes(buffer, c.spec.library_workspace_bytes); bytes > 0) p.workspaces.push_back({Steps::label(buffer), bytes});
+    }
+    steps.for_each([&](Steps::Step step, int) {
+      p.launches.push_back({Steps::name(step), Steps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
+    });
+    return;
+  }
+  const NormLinearSums sums(needs, n_linears, width, out);
   if (needs & 6u) p.workspaces.push_back({"norm sums of row pieces", bytes_of(RowPieces(rows).pieces * 2 * width, DType::f32)});
   if (sums.floats > 0) p.workspaces.push_back({"weight sums of row pieces", bytes_of(sums.pieces(rows).pieces * sums.floats, DType::f32)});
   if (needs & 7u) p.launches.push_back({"norm_linear_rows"});
@@ -187,7 +203,14 @@ const OpDef norm_linear_backward_op{
           {.name = "rms norm, several tiles",
            .inputs = {normal({1100, 6}), normal({6}), absent(), absent(), statistic({1100}), normal({3, 6}),
                       normal({1100, 3})},
-           .attrs = make_attrs(NormKind::rms, 1e-6, 0x1b)}};
+           .attrs = make_attrs(NormKind::rms, 1e-6, 0x1b)},
+          {.name = "rows of 200",
+           .inputs = {normal({19, 200}), normal({200}), normal({200}), statistic({19}), statistic({19}), normal({5, 200}), normal({19, 5})},
+           .attrs = make_attrs(NormKind::layer, 1e-5, 0x1f)},
+          {.name = "wider than a norm tile",
+           .inputs = {normal({3, 530}), normal({530}), normal({530}), statistic({3}), statistic({3}), normal({7, 530}), normal({3, 7}),
+                      normal({4, 530}), normal({3, 4})},
+           .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)}};
     },
     .gpu_plan = plan_norm_linear_backward_gpu};
 
@@ -235,6 +258,9 @@ const OpDef norm_linear_op{
           {.name = "layer norm without bias, wider than a norm tile",
            .inputs = {normal({3, 530}), normal({530}), absent(), normal({4, 530}), absent()},
            .attrs = make_attrs(NormKind::layer, 1e-5)},
+          {.name = "rms norm, rows of 200",
+           .inputs = {normal({19, 200}), normal({200}), absent(), normal({5, 200}), absent()},
+           .attrs = make_attrs(NormKind::rms, 1e-6)},
           {.name = "several row tiles",
            .inputs = {normal({2, 550, 4}), normal({4}), normal({4}), normal({3, 4}), normal({3})},
            .attrs = make_attrs(NormKind::layer, 1e-5)}};

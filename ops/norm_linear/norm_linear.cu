@@ -98,6 +98,7 @@ void forward(KernelArgs& a, const NormInput& n) {
 }
 
 void norm_linear_gpu(KernelArgs& a) {
+  if (!fits_tiles(a.in[0].last(), a.in[3].dtype)) return norm_linear_wide_gpu(a);
   const auto& attrs = a.as<NormLinearAttrs>();
   const int n_linears = (a.n_in - 3) / 2;
   const bool layer = attrs.kind == NormKind::layer;

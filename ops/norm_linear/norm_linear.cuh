@@ -9,4 +9,8 @@ namespace reckon::ops::gpu {
 
 void norm_linear_backward_gpu(KernelArgs& a);
 
+// For rows wider than tiles.
+void norm_linear_wide_gpu(KernelArgs& a);
+void norm_linear_backward_wide_gpu(KernelArgs& a);
+
 }  // namespace reckon::ops::gpu

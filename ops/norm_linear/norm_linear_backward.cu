@@ -193,6 +193,7 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
 }  // namespace
 
 void norm_linear_backward_gpu(KernelArgs& a) {
+  if (!fits_tiles(a.in[0].last(), a.in[5].dtype)) return norm_linear_backward_wide_gpu(a);
   const auto& attrs = a.as<NormLinearAttrs>();
   const NormInput n = norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps, a.in[3].as<float>(), a.in[4].as<float>());
   with_type(a.in[5].dtype, [&](auto t) { backward<decltype(t)>(a, n, attrs.needs, (a.n_in - 5) / 2); });

@@ -1,6 +1,7 @@
 #include "ops/outer_product_mean/outer_product_mean.h"
 
 #include "ops/fused_plan.h"
+#include "ops/outer_product_mean/outer_product_mean_gpu.h"
 #include "ops/outer_product_mean/outer_product_mean_kernel.h"
 
 RECKON_DECLARE_CPU_KERNEL(outer_product_mean_cpu)
@@ -128,6 +129,64 @@ Plan plan_backward(const PlanContext& c) {
   return p;
 }
 
+OuterSizes sizes_of(const Tensor& a, const Tensor& weight) { return {a.size(0), a.size(1), a.size(2), a.size(3), weight.size(0)}; }
+
+bool counts_pairs(const OuterProductMeanAttrs& attrs, const Tensor& mask) { return attrs.normalize != OuterNormalize::none && mask.defined(); }
+
+void plan_forward_gpu(const PlanContext& c, Plan& p) {
+  const Tensor& weight = c.in[2];
+  const OuterSizes n = sizes_of(c.in[0], weight);
+  p.workspaces = {};
+  p.launches = {};
+  if (counts_pairs(c.as<OuterProductMeanAttrs>(), c.in[4])) {
+    p.workspaces.push_back({"pair factors", bytes_of(n.batch * n.r * n.r, DType::f32)});
+    p.launches.push_back({"pair_scales"});
+  }
+  if (!outer_tiles(n, false).project_first) {
+    p.launches.push_back({"outer_forward"});
+    return;
+  }
+  const ProjectedChunks chunks(n, weight.dtype(), c.spec.library_workspace_bytes);
+  p.workspaces.push_back({"projected rows", bytes_of(chunks.per_chunk * n.s * n.cz * n.c, weight.dtype())});
+  for (int64_t k = 0; k < chunks.count(); ++k) {
+    p.launches.push_back({"project_rows"});
+    p.launches.push_back({"multiply_projected"});
+  }
+}
+
+void plan_backward_gpu(const PlanContext& c, Plan& p) {
+  const auto& attrs = c.as<OuterProductMeanAttrs>();
+  const Tensor& weight = c.in[3];
+  const DType low = weight.dtype();
+  const OuterBackwardPlan b(sizes_of(c.in[1], weight), attrs.needs, counts_pairs(attrs, c.in[4]), low, c.spec.library_workspace_bytes);
+  p.workspaces = {};
+  p.launches = {};
+  const auto space = [&](const char* label, int64_t elements, DType t) {
+    if (elements > 0) p.workspaces.push_back({label, bytes_of(elements, t)});
+  };
+  space("pair factors", b.scale_floats, DType::f32);
+  space("projected rows", b.projected, low);
+  space(b.project ? "weight sums" : "weight sums of pieces", b.weight_floats, DType::f32);
+  space("bias sums of pieces", b.bias_floats, DType::f32);
+  space("sums of da of pieces", b.da_floats, DType::f32);
+  space("sums of db of pieces", b.db_floats, DType::f32);
+  const auto launch = [&](bool wanted, const char* name) {
+    if (wanted) p.launches.push_back({name});
+  };
+  launch(b.scales, "pair_scales");
+  launch(!b.project && (b.da || b.db), "outer_sides");
+  launch(!b.project && b.weight, "outer_weight");
+  for (int64_t k = 0; k < b.chunks; ++k) {
+    launch(b.db, "project_rows");
+    launch(b.db, "projected_db");
+    launch(b.da || b.weight, "projection_gradient");
+    launch(b.da, "projected_da");
+    launch(b.weight, "projected_dweight");
+  }
+  launch(b.bias, "outer_bias");
+  launch(b.sums(), "sum_gradients");
+}
+
 AttrsPtr make_attrs(OuterNormalize normalize, uint32_t needs = 0) {
   return std::make_shared<OuterProductMeanAttrs>(OuterProductMeanOptions{normalize, 1e-3}, needs);
 }
@@ -157,7 +216,8 @@ const OpDef backward_op{.name = "outer_product_mean_backward",
                                .inputs = {normal({1, 13, 13, 3}), normal({1, 2, 13, 16}),
                                           normal({1, 2, 13, 16}), normal({3, 256}), absent()},
                                .attrs = make_attrs(OuterNormalize::none, 0x7)}};
-                        }};
+                        },
+                        .gpu_plan = plan_backward_gpu};
 
 TensorList backward(BackwardContext& c) {
   const auto& attrs = c.as<OuterProductMeanAttrs>();
@@ -202,7 +262,8 @@ const OpDef forward_op{
            .inputs = {normal({1, 40, 11, 16}), normal({1, 40, 11, 16}), normal({3, 256}), normal({3}),
                       mask01({1, 40, 11})},
            .attrs = make_attrs(after)}};
-    }};
+    },
+    .gpu_plan = plan_forward_gpu};
 
 }  // namespace
 

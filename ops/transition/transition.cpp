@@ -1,8 +1,8 @@
 #include "ops/transition/transition.h"
 
 #include "ops/fused_plan.h"
-#include "ops/transition/transition_gpu.h"
 #include "ops/transition/transition_kernel.h"
+#include "ops/transition/transition_wide.h"
 
 RECKON_DECLARE_CPU_KERNEL(relu_transition_cpu)
 RECKON_DECLARE_CPU_KERNEL(relu_transition_backward_cpu)
@@ -221,27 +221,37 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   return p;
 }
 
-// Wider rows would need hidden layers in memory and the library's products, which is not written yet.
-void check_gpu_width(int64_t c, int64_t out, DType weights) {
-  RECKON_CHECK(transition_fused(c, out, weights),
-               "a transition on a GPU takes rows of up to 512 bytes ({} elements of {}), got {} in and {} out: leave transition out of --fuse",
-               512 / size_of(weights), name_of(weights), c, out);
-}
-
-void plan_transition_gpu(const PlanContext& c, Plan& p) {
-  check_gpu_width(c.in[0].size(-1), c.in[5].size(0), c.in[3].dtype());
+// The launches and workspaces of rows or outputs that are wider than tiles.
+void follow_steps(const WideTransition& s, Plan& p) {
   p.workspaces = {};
+  p.launches = {};
+  for (int b = 0; b < WideTransition::kBuffers; ++b) {
+    const auto buffer = static_cast<WideTransition::Buffer>(b);
+    if (const size_t bytes = s.bytes(buffer); bytes > 0) p.workspaces.push_back({WideTransition::label(buffer), bytes});
+  }
+  s.for_each([&](WideTransition::Step step, int64_t) {
+    p.launches.push_back({s.name(step), WideTransition::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
+  });
 }
 
 // Gated: swiglu.
+void plan_forward_gpu(const PlanContext& c, Plan& p, bool gated) {
+  const Sizes s(c.in[0], c.in[3], c.in[5]);
+  p.workspaces = {};
+  if (transition_fused(s.c, s.out, s.t)) return;
+  follow_steps({{gated, s.rows, s.c, s.h, s.out}, c.in[0].dtype(), s.t, c.in[1].defined(), c.needs_grad != 0, c.spec.library_workspace_bytes}, p);
+}
+
 void plan_backward_gpu(const PlanContext& c, Plan& p, bool gated) {
   const uint32_t needs = c.as<TransitionAttrs>().needs;
   const Tensor &dy = c.in[0], &w_in = c.in[gated ? 8 : 7], &w_out = c.in[gated ? 10 : 8];
   RECKON_CHECK(dy.dtype() == w_in.dtype(), "a transition's backward on a GPU needs an output gradient of the weights' type, got {} and {}", describe(dy),
                describe(w_in));
   const Sizes s(c.in[1], w_in, w_out);
-  check_gpu_width(s.c, s.out, s.t);
-  const TransitionSums sums(needs, {gated, s.rows, s.c, s.h, s.out});
+  const TransitionSizes sizes{gated, s.rows, s.c, s.h, s.out};
+  if (!transition_fused(s.c, s.out, s.t))
+    return follow_steps(WideTransition::gradients(sizes, c.in[1].dtype(), s.t, c.in[2].defined(), needs, c.spec.library_workspace_bytes), p);
+  const TransitionSums sums(needs, sizes);
   p.workspaces = {};
   p.launches = {};
   if (needs & 6u) p.workspaces.push_back({"norm sums of row pieces", bytes_of(RowPieces(s.rows).pieces * 2 * s.c, DType::f32)});
@@ -274,7 +284,11 @@ const OpDef relu_backward_op{
           {.name = "only the output layer, several tiles",
            .inputs = {normal({600, 3}), normal({600, 4}), normal({4}), absent(), statistic({600}),
                       statistic({600}), normal({600, 5}), normal({5, 4}), normal({3, 5})},
-           .attrs = make_attrs(1e-5, 0x60)}};
+           .attrs = make_attrs(1e-5, 0x60)},
+          {.name = "wide rows",
+           .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}), statistic({5}),
+                      normal({5, 9}), normal({9, 300}), normal({300, 9})},
+           .attrs = make_attrs(1e-5, 0x7f)}};
     },
     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, false); }};
 
@@ -295,7 +309,11 @@ const OpDef swiglu_backward_op{
           {.name = "no norm, several tiles",
            .inputs = {normal({600, 3}), normal({600, 4}), absent(), absent(), absent(), absent(),
                       normal({600, 5}), normal({600, 5}), normal({5, 4}), normal({5, 4}), normal({3, 5})},
-           .attrs = make_attrs(0, 0x31)}};
+           .attrs = make_attrs(0, 0x31)},
+          {.name = "wide rows",
+           .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}), statistic({5}),
+                      normal({5, 9}), normal({5, 9}), normal({9, 300}), normal({9, 300}), normal({300, 9})},
+           .attrs = make_attrs(1e-5, 0x3f)}};
     },
     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, true); }};
 
@@ -348,9 +366,13 @@ const OpDef relu_op{.name = "relu_transition", .fingerprint = fingerprint_by<&Tr
                           {.name = "several tiles",
                            .inputs = {normal({520, 4}), normal({4}), normal({4}), normal({6, 4}), normal({6}),
                                       normal({3, 6}), normal({3})},
+                           .attrs = make_attrs(1e-5)},
+                          {.name = "wide rows",
+                           .inputs = {normal({5, 300}), normal({300}), normal({300}), normal({9, 300}), normal({9}),
+                                      normal({300, 9}), normal({300})},
                            .attrs = make_attrs(1e-5)}};
                     },
-                    .gpu_plan = plan_transition_gpu};
+                    .gpu_plan = [](const PlanContext& c, Plan& p) { plan_forward_gpu(c, p, false); }};
 
 const OpDef swiglu_op{
     .name = "swiglu_transition", .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
@@ -369,6 +391,9 @@ const OpDef swiglu_op{
            .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({17, 8}), normal({17, 8}),
                       normal({8, 17})},
            .attrs = make_attrs(1e-5)},
+          {.name = "wide rows",
+           .inputs = {normal({5, 300}), normal({300}), normal({300}), normal({9, 300}), normal({9, 300}), normal({300, 9})},
+           .attrs = make_attrs(1e-5)},
           {.name = "no norm",
            .inputs = {normal({5, 33}), absent(), absent(), normal({40, 33}), normal({40, 33}), normal({7, 40})},
            .attrs = make_attrs(0)},
@@ -379,7 +404,7 @@ const OpDef swiglu_op{
            .why = "norm, projections, product and output are each rounded to the low type, and 1500 outputs "
                   "have a larger worst one"}};
     },
-    .gpu_plan = plan_transition_gpu};
+    .gpu_plan = [](const PlanContext& c, Plan& p) { plan_forward_gpu(c, p, true); }};
 
 }  // namespace
 

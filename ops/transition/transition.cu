@@ -115,6 +115,7 @@ void forward(KernelArgs& a, const NormInput& n, const TransitionForward& p) {
 void transition_gpu(KernelArgs& a, bool gated) {
   const TensorArg &x = a.in[0], &w_a = a.in[3], &w_b = a.in[4], &w_out = a.in[5], &y = a.out[0];
   const int64_t h = w_a.shape[0], out = w_out.shape[0];
+  if (!transition_fused(x.last(), out, w_a.dtype)) return transition_wide_gpu(a, gated);
   const bool normalised = a.in[1].defined();
   const int n_kept = a.n_out - 1 - (normalised ? 2 : 0);
   float* const mean = normalised ? a.out[a.n_out - 2].as<float>() : nullptr;

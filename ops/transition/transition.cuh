@@ -10,6 +10,10 @@ namespace reckon::ops::gpu {
 void relu_transition_backward_gpu(KernelArgs& a);
 void swiglu_transition_backward_gpu(KernelArgs& a);
 
+// Where rows or outputs are wider than tiles.
+void transition_wide_gpu(KernelArgs& a, bool gated);
+void transition_backward_wide_gpu(KernelArgs& a, bool gated);
+
 // What backward reads, beside the norm's input.
 struct TransitionBackward {
   const void *dy, *a, *b, *w_a, *w_b, *w_out;  // dy [rows, out]; a, b [rows, h]: the relu's output, or the two projections

@@ -140,6 +140,7 @@ void transition_backward_gpu(KernelArgs& a, bool gated) {
   const TensorArg &dy = a.in[0], &x = a.in[1], &kept_a = a.in[6], &kept_b = a.in[gated ? 7 : 6];
   const TensorArg &w_a = a.in[gated ? 8 : 7], &w_b = a.in[gated ? 9 : 7], &w_out = a.in[gated ? 10 : 8];
   const int64_t h = w_a.shape[0], out = w_out.shape[0];
+  if (!transition_fused(x.last(), out, w_a.dtype)) return transition_backward_wide_gpu(a, gated);
   const uint32_t needs = attrs.needs;
   const NormInput n = norm_input(x, a.in[2], a.in[3], NormKind::layer, attrs.eps, a.in[4].as<float>(), a.in[5].as<float>());
   const auto pairs = [&](const TensorArg& t) { return h % 2 == 0 && reinterpret_cast<uintptr_t>(t.data) % 8 == 0; };

@@ -1,6 +1,6 @@
 // How the transitions run on a GPU: the same pure rules serve the plan and the kernels. Where rows and outputs fit tiles,
 // one kernel normalises, multiplies twice and keeps the hidden layer in registers; backward computes the hidden layer's
-// gradient twice, for rows and for weights, rather than keep it. Wider ones are refused.
+// gradient twice, for rows and for weights, rather than keep it. Wider ones: transition_wide.h.
 #pragma once
 
 #include "ops/kernel/tile_pieces.h"

@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "ops/cast/cast.h"
 #include "ops/op.h"
 #include "simt/backend.h"
 #include "tests/support/op_case_runner.h"
@@ -57,6 +58,19 @@ Values values(const Tensor& t) {
   return to_doubles(Tensor::from_host(*cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
 }
 
+double largest(const Values& v) {
+  double x = 0;
+  for (double e : v) x = std::max(x, std::fabs(e));
+  return x;
+}
+
+// Against the largest element, or against 0.1 where all are smaller: with one key the gradients of the logits vanish.
+double gradient_error(const Tensor& got, const Tensor& want) {
+  const Values expected = to_doubles(want);
+  const double unit = std::max(largest(expected), 1e-30);
+  return relative_error(values(got), expected) * unit / std::max(unit, 0.1);
+}
+
 TensorList forward(Device& device, const Problem& p, DType t) {
   return ops::dispatch(ops::op_by_name("attention"), operands(device, p, t), std::make_shared<ops::AttentionAttrs>(attributes(p)));
 }
@@ -68,6 +82,42 @@ void expect_forward(const Problem& p, DType t) {
   const double limit = tolerance(t) * (t == DType::f32 && p.D > 100 ? 2.0 : 1.0);
   EXPECT_LE(relative_error(values(got[0]), to_doubles(want[0])), limit);
   EXPECT_LE(relative_error(values(got[1]), to_doubles(want[1])), limit) << "logsumexp";
+}
+
+// Which gradients are asked for.
+struct Wanted {
+  bool q = true, k = true, v = true, bias = true;
+};
+
+Tensor from_doubles(Device& device, const Shape& shape, DType t, const Values& v) {
+  static const auto cpu = make_device(DeviceKind::cpu, 1);
+  const Tensor exact = Tensor::from_host(*cpu, shape, DType::f64, v.data(), v.size() * sizeof(double), Category::input, "values");
+  const std::vector<std::byte> bytes = ops::cast(exact, t).to_host();
+  return Tensor::from_host(device, shape, t, bytes.data(), bytes.size(), Category::input, "values");
+}
+
+// The gradients wanted, in the axes of what they belong to; the output and logsumexp are those of the f64 forward pass.
+TensorList backward(Device& device, const Problem& p, DType t, const Wanted& w) {
+  static const auto cpu = make_device(DeviceKind::cpu);
+  const TensorList in = operands(device, p, t), exact = forward(*cpu, p, DType::f64);
+  auto attrs = std::make_shared<ops::AttentionBackwardAttrs>(attributes(p), w.q, w.k, w.v, w.bias && p.bias.rank() > 0);
+  const int merged[5] = {0, 1, 3, 2, 4};  // as projections lie
+  for (auto* axes : {&attrs->q_axes, &attrs->k_axes, &attrs->v_axes}) std::copy(merged, merged + 5, *axes);
+  const Tensor g = drawn(device, {p.B, p.N, p.Lq, p.H, p.D}, t, 6);
+  const DType statistics = t == DType::f64 ? DType::f64 : DType::f32;
+  return ops::dispatch(ops::op_by_name("attention_backward"),
+                       TensorList{g, in[0], in[1], in[2], in[3], in[4], from_doubles(device, g.shape(), t, to_doubles(exact[0])),
+                                  from_doubles(device, {p.B, p.N, p.H, p.Lq}, statistics, to_doubles(exact[1]))},
+                       attrs);
+}
+
+void expect_backward(const Problem& p, DType t, const Wanted& w = {}) {
+  SCOPED_TRACE(describe(p, t) + fmt::format(" q{} k{} v{} bias{}", w.q, w.k, w.v, w.bias));
+  const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+  const TensorList got = backward(*device, p, t, w), want = backward(*cpu, p, DType::f64, w);
+  ASSERT_EQ(got.size(), want.size());
+  const double limit = tolerance(t) * (t == DType::f32 ? 2.0 : 1.0);  // of logsumexp and output, rounded, beside the sums
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_LE(gradient_error(got[i], want[i]), limit) << "gradient " << i;
 }
 
 constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
@@ -104,7 +154,7 @@ TEST(AttentionKernels, HideLaterKeysWithGroupedHeads) {
 
 // Enough heads that a warp takes 32 queries.
 TEST(AttentionKernels, TakeTwoTilesAWarpWhenThereAreManyBlocks) {
-  for (int64_t D : {32, 64, 128}) expect_forward({1, kMany, 4, 4, 66, 72, D, D != 32, D == 32, {1, 1, 4, 66, 72}}, DType::bf16);
+  for (int64_t D : {32, 128}) expect_forward({1, kMany, 4, 4, 66, 72, D, D != 32, D == 32, {1, 1, 4, 66, 72}}, DType::bf16);
 }
 
 TEST(AttentionKernels, MixedTypesRunInF32) {
@@ -166,6 +216,83 @@ TEST(AttentionKernels, RowsOfMinusInfinityStayAmongThemselves) {
     }
     EXPECT_EQ(values(results[0][1])[3], -INFINITY);
   }
+}
+
+TEST(AttentionKernels, GiveGradientsAtEveryWidth) {
+  for (int64_t D : {1, 8, 17, 24, 32, 64, 72, 128, 192, 256})
+    for (DType t : kTypes)
+      if (t != DType::f16 || D % 64 == 0) expect_backward({1, 2, 1, 1, 70, 75, D, true, true, {1, 1, 1, 70, 75}}, t);
+}
+
+TEST(AttentionKernels, GiveGradientsOnBothSidesOfTheTiles) {
+  for (int64_t Lq : {1, 16, 63, 65})
+    for (int64_t Lk : {1, 32, 33, 64, 129}) expect_backward({1, 2, 1, 1, Lq, Lk, 16, false, true, {1, 1, 1, Lq, Lk}}, DType::bf16);
+}
+
+TEST(AttentionKernels, GiveGradientsForEveryBroadcastOfTheBias) {
+  for (DType t : kTypes)
+    for (int64_t Lk : {72, 75})
+      for (bool f32 : {false, true})
+        for (int64_t b : {1, 2})
+          for (int64_t n : {1, 3}) expect_backward({2, 3, 1, 1, 20, Lk, 16, t == DType::f16, false, {b, n, 1, 20, Lk}, f32}, t);
+}
+
+TEST(AttentionKernels, GiveEachGradientAlone) {
+  for (DType t : {DType::f32, DType::bf16})
+    for (int64_t n : {1, 2})
+      for (int wanted = 1; wanted < 16; ++wanted)
+        expect_backward({1, 2, 2, 1, 33, 40, 16, true, true, {1, n, 2, 33, 40}}, t, {(wanted & 1) != 0, (wanted & 2) != 0, (wanted & 4) != 0, (wanted & 8) != 0});
+}
+
+TEST(AttentionKernels, SumTheGradientsOfGroupedHeads) {
+  for (DType t : kTypes)
+    for (auto [Lq, Lk] : {std::pair<int64_t, int64_t>{kOdd, kOdd}, {1, 40}, {66, kOdd}}) expect_backward({1, 1, 4, 2, Lq, Lk, t == DType::bf16 ? 64 : 32, true}, t);
+}
+
+TEST(AttentionKernels, GiveGradientsFromTwoTilesAWarp) {
+  expect_backward({1, kMany, 4, 4, 66, 67, 32, false, true, {}}, DType::bf16);
+  expect_backward({1, kMany, 4, 4, 66, 72, 64, true, false, {1, kMany, 4, 66, 72}}, DType::f16);
+}
+
+// Enough rows for several ranges of them, and tiles of the bias that no query sees.
+TEST(AttentionKernels, SumTheBiasOverRangesOfRows) {
+  for (DType t : kTypes) {
+    expect_backward({2, 7, 1, 1, 40, 36, 16, false, true, {1, 1, 1, 40, 36}}, t, {false, false, false, true});
+    expect_backward({2, 8, 1, 1, 130, 136, 16, true, false, {2, 1, 1, 130, 136}}, t, {false, false, false, true});
+    expect_backward({8, 2, 1, 1, 20, 35, 128, false, false, {1, 2, 1, 20, 35}}, t, {false, false, false, true});
+  }
+}
+
+TEST(AttentionKernels, GradientsRepeatTheirBits) {
+  const auto device = gpu();
+  const Problem p{1, 9, 4, 2, 70, 75, 32, false, true, {1, 1, 4, 70, 75}};
+  const TensorList first = backward(*device, p, DType::bf16, {}), second = backward(*device, p, DType::bf16, {});
+  for (size_t i = 0; i < first.size(); ++i) EXPECT_EQ(first[i].to_host(), second[i].to_host());
+}
+
+// A row without any key has a logsumexp of the mask's value, and probabilities of 1, as on the CPU.
+TEST(AttentionKernels, GradientsOfRowsWithoutAnyKeyAreThoseOfTheCpu) {
+  for (DType t : kTypes)
+    for (int64_t n : {1, 2}) {
+      Problem p{1, 2, 2, 2, 70, 75, 32, false, true, {1, n, 2, 70, 75}};
+      p.mask_value = -1e9;
+      SCOPED_TRACE(describe(p, t));
+      const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+      TensorList results[2];
+      for (int i = 0; i < 2; ++i) {
+        Device& where = i == 0 ? *device : *cpu;
+        TensorList in = operands(where, p, t);
+        std::vector<float> keep(static_cast<size_t>(2 * p.Lk), 0.0f);
+        for (size_t j = 0; j < static_cast<size_t>(p.Lk); ++j) keep[j] = 1.0f;
+        in[3] = Tensor::from_host(where, {1, 2, p.Lk}, DType::f32, keep.data(), keep.size() * 4, Category::input, "mask");
+        const TensorList out = ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
+        const Tensor g = drawn(where, out[0].shape(), t, 6);
+        results[i] = ops::dispatch(ops::op_by_name("attention_backward"), TensorList{g, in[0], in[1], in[2], in[3], in[4], out[0], out[1]},
+                                   std::make_shared<ops::AttentionBackwardAttrs>(attributes(p), true, true, true, true));
+      }
+      for (size_t i = 0; i < results[0].size(); ++i)
+        EXPECT_LE(gradient_error(results[0][i], results[1][i]), 2 * tolerance(t)) << "gradient " << i;
+    }
 }
 
 }  // namespace

@@ -167,15 +167,16 @@ TEST(SoftmaxKernels, TreatRowsOfInfinityAndNanAsTheCpu) {
           })};
         };
       };
-      expect_agreement(op, nullptr, row(-kInfinity, false));
       const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
-      for (const auto& inputs : {row(-kInfinity, true), row(kInfinity, false), row(NAN, false)}) {
+      for (const auto& inputs : {row(-kInfinity, false), row(-kInfinity, true), row(kInfinity, false), row(NAN, false)}) {
         const std::vector<double> got = values(ops::dispatch(ops::op_by_name(op), inputs(*device), nullptr)[0]);
         const std::vector<double> expected = values(ops::dispatch(ops::op_by_name(op), inputs(*cpu), nullptr)[0]);
         for (size_t i = 0; i < got.size(); ++i) {
           EXPECT_EQ(std::isnan(got[i]), std::isnan(expected[i])) << i;
-          if (!std::isnan(got[i])) {
+          if (std::isinf(expected[i])) {
             EXPECT_EQ(got[i], expected[i]) << i;
+          } else if (!std::isnan(expected[i])) {
+            EXPECT_NEAR(got[i], expected[i], 1e-6 * (1 + std::fabs(expected[i]))) << i;
           }
         }
       }

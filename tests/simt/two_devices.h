@@ -37,6 +37,12 @@ inline Tensor make(Device& device, const Input& in, uint64_t seed) {
   return in.view(Tensor::from_host(device, in.shape, in.dtype, bytes.data(), bytes.size(), Category::input, "x"));
 }
 
+// The same at an address that is no multiple of any vector.
+inline Tensor make_misaligned(Device& device, const Input& in, uint64_t seed) {
+  const int64_t n = numel(in.shape);
+  return make(device, {{n + 1}, in.dtype}, seed).sliced(0, 1, n + 1).reshaped(in.shape);
+}
+
 // What a contiguous tensor of any device holds, as doubles.
 inline std::vector<double> host_values(const Tensor& t, Device& cpu) {
   const std::vector<std::byte> bytes = t.to_host();
@@ -50,9 +56,9 @@ struct Work {
 using MakeInputs = std::function<TensorList(Device&)>;
 
 // Runs an op on the emulated GPU, whose library workspace is `library_bytes` (0: the usual), and checks it against the
-// CPU and against the events of its dry run. `scale` multiplies the tolerance of each output's type.
+// CPU and against the events of its dry run. `scale` multiplies the tolerance of each output's type; `needs_grad`: as dispatch.
 inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs, const ops::AttrsPtr& attrs = nullptr, size_t library_bytes = 0,
-                             double scale = 1.0) {
+                             double scale = 1.0, uint32_t needs_grad = 0) {
   DeviceSpec spec = simt::spec();
   if (library_bytes > 0) spec.library_workspace_bytes = library_bytes;
   Device gpu(DeviceKind::cuda, spec, DeviceOptions{}, simt::make_backend()), meta(DeviceKind::meta, spec);
@@ -63,7 +69,8 @@ inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs, con
   Work w;
   {
     const TensorList on_gpu = inputs(gpu), on_meta = inputs(meta), on_cpu = inputs(*cpu);
-    const TensorList got = ops::dispatch(op, on_gpu, attrs), planned = ops::dispatch(op, on_meta, attrs), want = ops::dispatch(op, on_cpu, attrs);
+    const TensorList got = ops::dispatch(op, on_gpu, attrs, needs_grad), planned = ops::dispatch(op, on_meta, attrs, needs_grad),
+                     want = ops::dispatch(op, on_cpu, attrs, needs_grad);
     EXPECT_EQ(first_difference(predicted.events, executed.events), "");
     EXPECT_EQ(got.size(), want.size());
     for (size_t i = 0; i < want.size(); ++i) {
