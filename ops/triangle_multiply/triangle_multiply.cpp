@@ -197,16 +197,16 @@ Plan plan_backward(const PlanContext& ctx) {
   return p;
 }
 
-TriangleSizes gpu_sizes(const Sizes& s, const DeviceSpec& spec) {
-  const int64_t widest = std::max({s.cz, s.c, s.c_out}), most = most_triangle_columns(s.low, spec.shared_bytes_per_block);
-  RECKON_CHECK(widest <= most, "triangle_multiply on a GPU takes up to {} channels of {}, got c_z {}, c {} and c_out {}: leave triangle out of --fuse", most,
-               name_of(s.low), s.cz, s.c, s.c_out);
+TriangleSizes gpu_sizes(const Sizes& s) {
+  RECKON_CHECK(fits_tiles(std::max({s.cz, s.c, s.c_out}), s.low),
+               "triangle_multiply on a GPU takes rows of up to 512 bytes ({} elements of {}), got c_z {}, c {} and c_out {}: leave triangle out of --fuse",
+               512 / size_of(s.low), name_of(s.low), s.cz, s.c, s.c_out);
   RECKON_CHECK(s.rows < (int64_t{1} << 31), "triangle_multiply on a GPU takes fewer than 2^31 positions, got {}", s.rows);
   return {s.batches, s.r, s.cz, s.c, s.c_out, s.low};
 }
 
 void plan_forward_gpu(const PlanContext& ctx, Plan& p) {
-  const TriangleSizes s = gpu_sizes(check_sizes([&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(k)]; }), ctx.spec);
+  const TriangleSizes s = gpu_sizes(check_sizes([&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(k)]; }));
   const size_t bytes = bytes_of(s.channel_elements(), s.low);
   p.workspaces = {{"library workspace", ctx.spec.library_workspace_bytes}, {"a by channels", bytes}, {"b by channels", bytes}, {"triangle by channels", bytes}};
   p.launches = {{"triangle_project"}, {"triangle_einsum", LaunchKind::library}, {"triangle_output"}};
@@ -215,7 +215,7 @@ void plan_forward_gpu(const PlanContext& ctx, Plan& p) {
 void plan_backward_gpu(const PlanContext& ctx, Plan& p) {
   const uint32_t needs = ctx.as<TriangleMultiplyAttrs>().needs;
   const auto in = [&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(triangle_input(k))]; };
-  const TriangleSizes s = gpu_sizes(check_sizes(in), ctx.spec);
+  const TriangleSizes s = gpu_sizes(check_sizes(in));
   RECKON_CHECK(ctx.in[0].dtype() == s.low, "triangle_multiply_backward on a GPU needs an output gradient of the weights' type, got {} and {}",
                describe(ctx.in[0]), describe(in(w_a)));
   const TriangleWork work(needs);

@@ -8,12 +8,6 @@
 
 namespace reckon::ops {
 
-// The widest rows: tiles of f32 wider than 128 columns need more shared memory than compute capability 8.0 offers.
-inline constexpr size_t kTriangleWideBytes = 220 << 10;
-RECKON_INLINE constexpr int64_t most_triangle_columns(DType low, size_t shared_bytes_per_block) {
-  return fits_tiles(kTileColumns, low) || shared_bytes_per_block >= kTriangleWideBytes ? kTileColumns : kTileColumns / 2;
-}
-
 inline constexpr int kTriangleSide = 64;  // channels of a side whose two weights a block of backward sums
 
 struct TriangleSizes {

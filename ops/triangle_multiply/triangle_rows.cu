@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
       copy_weight(w_first, p.w_g, p.c_out, k0, p.w_g_vectors);
       copy_async_wait();
       __syncthreads();
-      output_gradient<true, kThreads, 4>(first, kRowOfG, kTileRows, kWidth, p, row0, k0, rows_left, p.c_out - k0);
+      output_gradient<true, kThreads, sizeof(T) == 2 ? 4 : 2>(first, kRowOfG, kTileRows, kWidth, p, row0, k0, rows_left, p.c_out - k0);
       __syncthreads();
       add(first, w_first, p.c_out - k0 < kWidth ? whole_steps(p.c_out - k0) : kWidth);
       __syncthreads();
@@ -214,8 +214,8 @@ void launch_triangle_output_rows(const KernelArgs& a, int index, DType type, con
     const auto run = [&](auto kernel, int threads, size_t bytes) {
       launch(a, index, kernel, blocks_for(pieces.pieces, 1), threads, bytes, n, p, static_cast<T*>(dt), partial, pieces.tiles_per_piece);
     };
-    if (p.c <= 128) run(triangle_output_rows<T, 2, 16>, 128, OutputSpace<T, 2, 16>(p.c, p.c_out).bytes());
-    else run(triangle_output_rows<T, 1, 32>, 256, OutputSpace<T, 1, 32>(p.c, p.c_out).bytes());
+    if (sizeof(T) == 4 || p.c <= 128) run(triangle_output_rows<T, 2, 16>, 128, OutputSpace<T, 2, 16>(p.c, p.c_out).bytes());
+    else if constexpr (sizeof(T) == 2) run(triangle_output_rows<T, 1, 32>, 256, OutputSpace<T, 1, 32>(p.c, p.c_out).bytes());
   });
 }
 
@@ -236,8 +236,8 @@ void launch_triangle_input_rows(const KernelArgs& a, int index, DType type, cons
       launch(a, index, kernel, blocks_for(pieces.pieces, 1), threads, bytes, n, p, dz ? elements(*dz) : Elements{}, partial, pieces.tiles_per_piece,
              dz && takes_fours(*dz, n.c));
     };
-    if (p.cz <= 128) run(triangle_input_rows<T, 2, 16>, 128, InputSpace<T, 2, 16>(p.cz).bytes());
-    else run(triangle_input_rows<T, 1, 32>, 256, InputSpace<T, 1, 32>(p.cz).bytes());
+    if (sizeof(T) == 4 || p.cz <= 128) run(triangle_input_rows<T, 2, 16>, 128, InputSpace<T, 2, 16>(p.cz).bytes());
+    else if constexpr (sizeof(T) == 2) run(triangle_input_rows<T, 1, 32>, 256, InputSpace<T, 1, 32>(p.cz).bytes());
   });
 }
 
