@@ -141,7 +141,7 @@ def main():
                 say(f"[{i + 1}/{len(names)}] {name}: kept from {out}.json")
                 continue
             say(f"[{i + 1}/{len(names)}] {(time.monotonic() - begin) / 60:.1f} min so far")
-            done[name] = measure_case(a, CASES[name], pathlib.Path(work) / name)
+            done[name] = measure_case(a, CASES[name], pathlib.Path(work) / name) | {"reckon": commit()}
             meta["minutes"] = round((time.monotonic() - begin) / 60, 1)
             ordered = [done[n] for n in CASES if n in done]
             out.with_suffix(".json").write_text(json.dumps({"meta": meta, "cases": ordered}, indent=1))

@@ -177,7 +177,7 @@ def render(meta, cases):
     lines += [f"Loss and all gradients were compared before timing: {checked - len(disagree)} of {checked} reckon settings agree."
               + ("" if not disagree else " **Disagree: " + ", ".join(disagree) + ".**"), "", "## Targets", "", target_table(cases), ""]
     for case in cases:
-        lines += [f"## {case['title']}", ""]
+        lines += [f"## {case['title']}", ""] + ([f"Measured with reckon {case['reckon']}.", ""] if "reckon" in case else [])
         for dtype in case["dtypes"]:
             lines += [case_table(case, dtype), ""]
             for policy in ("none", "selective"):
