@@ -154,8 +154,7 @@ TEST(AttentionKernels, HideLaterKeysWithGroupedHeads) {
 
 // Enough heads that a warp takes 32 queries.
 TEST(AttentionKernels, TakeTwoTilesAWarpWhenThereAreManyBlocks) {
-  for (int64_t D : {32, 64, 128}) expect_forward({1, kMany, 4, 4, 66, 24, D, false, D == 32, {1, 1, 4, 66, 24}}, DType::bf16);
-  expect_forward({1, kMany, 4, 4, 66, 67, 64, true}, DType::bf16);
+  for (int64_t D : {32, 128}) expect_forward({1, kMany, 4, 4, 66, 24, D, false, D == 32, {1, 1, 4, 66, 24}}, DType::bf16);
 }
 
 TEST(AttentionKernels, MixedTypesRunInF32) {
