@@ -64,9 +64,8 @@ __device__ __forceinline__ void output_gradient(T* tile, int row_of_tile, int ti
 template <int kThreads, int kPositions, class T>
 __device__ __forceinline__ void side_gradient(T* value, T* gate, int row_of_tile, int channels, const TurnedTile<T, kPositions>& d, const Elements& mask,
                                               int64_t row0, int rows) {
-  [[maybe_unused]] constexpr int kUnrolled = sizeof(T) == 2 ? 2 : 1;  // the caller's sums fill most registers
   const int per_row = channels / kVector<T>;
-#pragma unroll kUnrolled
+#pragma unroll 1  // the caller's sums fill most registers
   for (int i = threadIdx.x; i < kPositions * per_row; i += kThreads) {
     const int r = i / per_row, channel = i % per_row * kVector<T>;
     const float m = mask && r < rows ? load(mask, row0 + r) : 1.0f;

@@ -14,6 +14,18 @@ struct Partial {
   int side_tiles, out_tiles;
 };
 
+struct Targets {
+  float *weight, *bias;
+};
+
+// Where a half of the tile goes, rows [0, 64) or [64, 128): they are of two weights on a side, of one else.
+__device__ __forceinline__ Targets targets_of(const Partial& to, bool lower, bool is_side, bool is_second, bool is_z) {
+  using namespace triangle;
+  if (!is_side) return is_z ? Targets{to.at[w_z], to.at[b_z]} : Targets{to.at[w_g], to.at[b_g]};
+  if (lower) return is_second ? Targets{to.at[w_bg], to.at[b_bg]} : Targets{to.at[w_ag], to.at[b_ag]};
+  return is_second ? Targets{to.at[w_b], to.at[b_b]} : Targets{to.at[w_a], to.at[b_a]};
+}
+
 template <class T>
 struct WeightsSpace {
   static constexpr int kDepth = kChunk<T>, kRow = tile_row<T>(kWeightTile), kTile = kDepth * kRow, kTurned = kTriangleSide * kDepth;
@@ -26,7 +38,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads) triangle_weights(NormInput in, NormInput out, TriangleBackward p, Partial to, int64_t rows_per_piece) {
   using Space = WeightsSpace<T>;
   using namespace triangle;
-  constexpr int kDepth = Space::kDepth, kRow = Space::kRow, kBatch = kDepth * kWeightTile / kVector<T> / kThreads;
+  constexpr int kDepth = Space::kDepth, kRow = Space::kRow;
   RECKON_DYNAMIC_SHARED(T, gradients);
   T* const x = gradients + 2 * Space::kTile;
   T* const turned = x + Space::kTile;
@@ -36,16 +48,8 @@ __global__ void __launch_bounds__(kThreads) triangle_weights(NormInput in, NormI
   if (is_z) n = out;
   const int row0_of_weight = is_side ? block % to.side_tiles * kTriangleSide : (block - 2 * to.side_tiles) % to.out_tiles * kWeightTile;
   const int height = is_side ? p.c : p.c_out;  // rows of each weight
-  // Rows [0, 64) and [64, 128) of the tile are of two weights, or of one.
-  float *weight[2], *bias[2];
-  if (is_side) {
-    weight[0] = is_second ? to.at[w_b] : to.at[w_a], bias[0] = is_second ? to.at[b_b] : to.at[b_a];
-    weight[1] = is_second ? to.at[w_bg] : to.at[w_ag], bias[1] = is_second ? to.at[b_bg] : to.at[b_ag];
-  } else {
-    weight[0] = weight[1] = is_z ? to.at[w_z] : to.at[w_g];
-    bias[0] = bias[1] = is_z ? to.at[b_z] : to.at[b_g];
-  }
-  const bool wants_weight = (weight[0] || weight[1]) && column0 < n.c, wants_bias = (bias[0] || bias[1]) && blockIdx.y == 0;
+  const Targets whole = targets_of(to, false, is_side, is_second, is_z), lower = targets_of(to, true, is_side, is_second, is_z);
+  const bool wants_weight = (whole.weight || lower.weight) && column0 < n.c, wants_bias = (whole.bias || lower.bias) && blockIdx.y == 0;
   if (!wants_weight && !wants_bias) return;
   const void *value = is_second ? p.side[1].value : p.side[0].value, *gate = is_second ? p.side[1].gate : p.side[0].gate;
   const T* const d = static_cast<const T*>(is_second ? p.side[1].gradient : p.side[0].gradient);
@@ -80,8 +84,8 @@ __global__ void __launch_bounds__(kThreads) triangle_weights(NormInput in, NormI
     if (is_side)
       side_gradient<kThreads, kDepth>(g, g + kTriangleSide, kRow, kTriangleSide, TurnedTile<T, kDepth>{turned + stage * Space::kTurned}, p.mask, row0,
                                       left(row0));
-    else if (is_z) output_gradient<false, kThreads, kBatch>(g, kRow, kDepth, kWeightTile, p, row0, row0_of_weight, left(row0), height - row0_of_weight);
-    else output_gradient<true, kThreads, kBatch>(g, kRow, kDepth, kWeightTile, p, row0, row0_of_weight, left(row0), height - row0_of_weight);
+    else if (is_z) output_gradient<false, kThreads, 1>(g, kRow, kDepth, kWeightTile, p, row0, row0_of_weight, left(row0), height - row0_of_weight);
+    else output_gradient<true, kThreads, 1>(g, kRow, kDepth, kWeightTile, p, row0, row0_of_weight, left(row0), height - row0_of_weight);
     if (wants_weight) norm.store(n, x, kRow);
     stage ^= 1;
     if (row0 + kDepth < last) issue(row0 + kDepth, stage);
@@ -92,7 +96,9 @@ __global__ void __launch_bounds__(kThreads) triangle_weights(NormInput in, NormI
   const int half = is_side && warp_out >= kTriangleSide ? 1 : 0;
   const int row0 = row0_of_weight + warp_out - half * kTriangleSide;  // of the weight
   const int64_t piece = blockIdx.z * to.floats;
-  float *const to_weight = half ? weight[1] : weight[0], *const to_bias = half ? bias[1] : bias[0];
+  const int kind = recomputed(is_side ? 1 : 0);  // eight registers less through the loop
+  const Targets target = targets_of(to, half != 0, kind != 0, is_second, is_z);
+  float *const to_weight = target.weight, *const to_bias = target.bias;
   if (wants_weight && to_weight)
     store_sums(sums, to_weight + piece + int64_t{row0} * n.c + column0 + warp_column, n.c, height - row0, n.c - column0 - warp_column, n.c % 2 == 0);
   if (!wants_bias || !to_bias || warp_column != 0 || threadIdx.x % 4 != 0) return;
