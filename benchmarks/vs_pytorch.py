@@ -74,8 +74,10 @@ def choose(text, all_cases, full, small):
 
 
 def commit():
-    r = subprocess.run(["git", "-C", str(HERE), "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return r.stdout.strip() or "unknown"
+    """The commit of the sources; "-dirty" where any of them but results and documents differ from it."""
+    git = lambda *words: subprocess.run(["git", "-C", str(HERE.parent), *words], capture_output=True, text=True).stdout.strip()
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!docs")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
 def without_paths(arguments):
