@@ -4,7 +4,6 @@
 
 #include "ops/attention/attention_reference.h"
 #include "ops/cast/cast.h"
-#include "ops/kernel/isa.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(attention_cpu)
@@ -72,12 +71,8 @@ int64_t product(std::initializer_list<int64_t> factors) {
   return n;
 }
 
-// `products`: the inputs whose products are taken.
-size_t tile_bytes(const PlanContext& c, const AttentionShape& s, std::span<const Tensor> products, bool backward) {
-  if (products[0].dtype() == DType::f64)
-    return static_cast<size_t>(2 * s.Lk) * sizeof(double);  // logits and mask terms of one row
-  const bool amx = c.spec.isa_level == static_cast<int>(IsaLevel::amx) &&
-                   std::all_of(products.begin(), products.end(), [](const Tensor& t) { return t.dtype() == DType::bf16; });
+size_t tile_bytes(const PlanContext& c, const AttentionShape& s, bool f64, bool backward, bool amx) {
+  if (f64) return static_cast<size_t>(2 * s.Lk) * sizeof(double);  // logits and mask terms of one row
   return static_cast<size_t>(c.spec.threads) * static_cast<size_t>(attention_tile_floats(s.D, backward, amx)) *
          sizeof(float);
 }
@@ -88,6 +83,7 @@ Plan plan_attention(const PlanContext& c) {
   const AttentionShape s = checked_shape(q, c.in[1], c.in[2], mask, bias, a);
   const int64_t heads = product({s.B, s.N, s.H}), pairs = product({heads, s.visible_pairs()}),
                 rows = product({heads, s.Lq});
+  const bool amx = attention_on_amx(c.spec.isa_level, q.dtype(), c.in[1].dtype(), c.in[2].dtype());
   Plan p;
   p.outputs = {{.shape = {s.B, s.N, s.Lq, s.H, s.D}, .dtype = q.dtype()},
                {.shape = {s.B, s.N, s.H, s.Lq},
@@ -95,7 +91,7 @@ Plan plan_attention(const PlanContext& c) {
                 .label = "logsumexp",
                 .differentiable = false}};
   p.launches = {{"attention"}};
-  p.workspaces = {{"attention tiles", tile_bytes(c, s, c.in.subspan(0, 3), false)}};
+  p.workspaces = {{"attention tiles", tile_bytes(c, s, q.dtype() == DType::f64, false, amx)}};
   for (int i = 0; i < 5; ++i)
     if (c.in[static_cast<size_t>(i)].defined()) p.saves.push_back({false, i});
   p.saves.push_back({true, 0});
@@ -146,6 +142,7 @@ Plan plan_attention_backward(const PlanContext& c) {
   RECKON_CHECK(!a.wants_bias || bias.defined(),
                "attention_backward is asked for the gradient of an absent bias");
   const bool f64 = q.dtype() == DType::f64;
+  const bool amx = attention_on_amx(c.spec.isa_level, g.dtype(), q.dtype(), k.dtype(), v.dtype());
   const int64_t heads = product({s.B, s.N, s.H}), pairs = product({heads, s.visible_pairs()}),
                 rows = product({heads, s.Lq});
   Plan p;
@@ -153,7 +150,7 @@ Plan plan_attention_backward(const PlanContext& c) {
   if (a.wants_k) p.outputs.push_back({.shape = in_order(k, a.k_axes), .dtype = k.dtype(), .label = "dk"});
   if (a.wants_v) p.outputs.push_back({.shape = in_order(v, a.v_axes), .dtype = v.dtype(), .label = "dv"});
   if (a.wants_bias) p.outputs.push_back({.shape = bias.shape(), .dtype = bias.dtype(), .label = "dbias"});
-  p.workspaces = {{"attention tiles", tile_bytes(c, s, c.in.subspan(0, 4), true)}};
+  p.workspaces = {{"attention tiles", tile_bytes(c, s, f64, true, amx)}};
   if (a.wants_scores()) {
     p.workspaces.push_back(
         {"attention delta", static_cast<size_t>(rows) * size_of(statistics_dtype(q.dtype()))});

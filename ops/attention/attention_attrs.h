@@ -66,9 +66,10 @@ RECKON_INLINE int64_t attention_query_sums(const AttentionShape& s) {
   return s.group() * s.Lq * attention_padded_width(s.D);
 }
 
-// Whether the products run on AMX tiles: all of q, k, v (and of the output's gradient) are bf16 there.
-RECKON_INLINE bool attention_on_amx(int isa_level, const TensorArg& q, const TensorArg& k, const TensorArg& v) {
-  return isa_level == 3 && q.dtype == DType::bf16 && k.dtype == DType::bf16 && v.dtype == DType::bf16;
+// Whether products of operands of these types (q, k, v; in backward the output's gradient too) run on AMX tiles.
+template <class... Types>
+RECKON_INLINE bool attention_on_amx(int isa_level, Types... types) {
+  return isa_level == 3 && ((types == DType::bf16) && ...);
 }
 
 // Floats of one thread's tiles. Forward: o^T, scores and six rows of 64. Backward: two accumulators, scores and their

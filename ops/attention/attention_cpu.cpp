@@ -13,14 +13,14 @@ namespace RECKON_ISA {
 // Processors with AMX take the kernels of level v4 otherwise.
 void attention_cpu(KernelArgs& a) {
 #if defined(__AVX512F__)
-  if (attention_on_amx(a.isa_level, a.in[0], a.in[1], a.in[2])) return isa_amx::attention_amx(a);
+  if (attention_on_amx(a.isa_level, a.in[0].dtype, a.in[1].dtype, a.in[2].dtype)) return isa_amx::attention_amx(a);
 #endif
   attention_tiled<FloatTiles>(a);
 }
 
 void attention_backward_cpu(KernelArgs& a) {
 #if defined(__AVX512F__)
-  if (attention_on_amx(a.isa_level, a.in[1], a.in[2], a.in[3]) && a.in[0].dtype == DType::bf16)
+  if (attention_on_amx(a.isa_level, a.in[0].dtype, a.in[1].dtype, a.in[2].dtype, a.in[3].dtype))
     return isa_amx::attention_backward_amx(a);
 #endif
   attention_backward_tiled<FloatTiles>(a);
