@@ -72,6 +72,23 @@ __device__ __forceinline__ void store_rows_at(const float (&sums)[1][8][4], cons
   }
 }
 
+// The way back: what store_rows_at left there.
+template <class Row>
+__device__ __forceinline__ void load_rows_at(float (&sums)[1][8][4], const Elements& from, int columns, Row row) {
+  const int warp_row = threadIdx.x / 32 * 16, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int64_t at = row(warp_row + 8 * h + g);
+#pragma unroll
+    for (int n = 0; n < 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int column = 8 * n + 2 * t + e;
+        if (at >= 0 && column < columns) sums[0][n][2 * h + e] = load(from, at + column);
+      }
+  }
+}
+
 // U. Blocks: tiles of rows m, outputs z, tiles of q.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 3) project_rows(Source a, Source weight, T* u, Chunk k, bool fours) {
@@ -219,25 +236,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int local0 = index / d.s * rows_of_batch + static_cast<int>(blockIdx.y) * rows_per_piece;
   const int rows = max(0, min(rows_per_piece, rows_of_batch - static_cast<int>(blockIdx.y) * rows_per_piece));
   const int64_t row0 = k.first + local0, batch = (k.first + index / d.s * rows_of_batch) / d.r;
-  const int z_steps = (d.cz + kStep<T> - 1) / kStep<T>, warp_row = threadIdx.x / 32 * 16, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int z_steps = (d.cz + kStep<T> - 1) / kStep<T>, warp_row = threadIdx.x / 32 * 16, g = threadIdx.x % 32 / 4;
   const auto result = [&](int j) -> int64_t {
     return j0 + j < d.r ? blockIdx.y * elements_of_piece + ((batch * d.s + s) * d.r + j0 + j) * d.c + q0 : -1;
   };
   float sums[1][8][4], total[1][8][4];
   clear(sums);
   clear(total);
-  if (!k.begins) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h)
-#pragma unroll
-      for (int n = 0; n < 8; ++n)
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int64_t at = result(warp_row + 8 * h + g);
-          const int column = 8 * n + 2 * t + e;
-          if (at >= 0 && q0 + column < d.c) total[0][n][2 * h + e] = load(db, at + column);
-        }
-  }
+  if (!k.begins) load_rows_at(total, db, d.c - q0, result);
   S::run(
       sums, stages, rows * z_steps, d.r - j0, d.c - q0,
       [&](int step, T* to) {
@@ -278,22 +284,10 @@ __global__ void __launch_bounds__(kThreads, 3) projected_dweight(Source a, Sourc
   if (d.cz == 0) return;
   const int q_tiles = (d.c + kN - 1) / kN, p_tiles = (d.c + kM - 1) / kM, z = blockIdx.x / q_tiles / p_tiles;
   const int q0 = blockIdx.x % q_tiles * kN, p0 = blockIdx.x / q_tiles % p_tiles * kM, products = k.products();
-  const int warp_row = threadIdx.x / 32 * 16, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const auto result = [&](int p) -> int64_t { return p0 + p < d.c ? (int64_t{z} * d.c + p0 + p) * d.c + q0 : -1; };
   float sums[1][8][4];
   clear(sums);
-  if (!k.begins) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h)
-#pragma unroll
-      for (int n = 0; n < 8; ++n)
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int64_t at = result(warp_row + 8 * h + g);
-          const int column = 8 * n + 2 * t + e;
-          if (at >= 0 && q0 + column < d.c) sums[0][n][2 * h + e] = load(sum, at + column);
-        }
-  }
+  if (!k.begins) load_rows_at(sums, sum, d.c - q0, result);
   S::run(
       sums, stages, (products + kStep<T> - 1) / kStep<T>, d.c - p0, d.c - q0,
       [&](int step, T* to) {
