@@ -2,6 +2,7 @@
 // are the library's.
 #include "ops/norm_linear/norm_linear_attrs.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
+#include "tests/simt/row_widths.h"
 #include "tests/simt/two_devices.h"
 
 namespace reckon::testing {
@@ -49,14 +50,6 @@ Work backward(const NormLinear& n, uint32_t needs = ~0u, uint32_t used = ~0u) {
     return in;
   }, std::make_shared<ops::NormLinearAttrs>(n.kind, 1e-5, needs), 0, 4);
 }
-
-#ifdef RECKON_SMALLEST_SHAPES
-constexpr int64_t kWidths[] = {200, 264}, kRows[] = {3};
-constexpr DType kTypes[] = {DType::bf16};
-#else
-constexpr int64_t kWidths[] = {160, 200, 256, 264, 384, 896}, kRows[] = {1, 33};
-constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
-#endif
 
 TEST(NormLinearOnAGpu, AgreesAtWidthsOnBothSidesOfATile) {
   for (int64_t c : kWidths)

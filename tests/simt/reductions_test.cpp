@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "ops/cross_entropy/cross_entropy_attrs.h"
@@ -14,9 +13,7 @@
 #include "ops/op.h"
 #include "ops/rms_norm/rms_norm_attrs.h"
 #include "ops/sum/sum_attrs.h"
-#include "runtime/core/rng.h"
-#include "simt/backend.h"
-#include "tests/support/op_case_runner.h"
+#include "tests/simt/both_devices.h"
 
 namespace reckon::testing {
 namespace {
@@ -25,10 +22,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 using ops::Reduction;
 using Inputs = std::function<TensorList(Device&)>;
-
-std::unique_ptr<Device> gpu() {
-  return std::make_unique<Device>(DeviceKind::cuda, simt::spec(), DeviceOptions{}, simt::make_backend());
-}
 
 Tensor filled(Device& device, const Shape& shape, DType t, const std::function<float(int64_t)>& f) {
   const int64_t n = numel(shape);
@@ -47,35 +40,20 @@ Tensor filled(Device& device, const Shape& shape, DType t, const std::function<f
   return Tensor::from_host(device, shape, t, host.data(), host.size(), Category::input, "values");
 }
 
-Tensor normals(Device& device, const Shape& shape, DType t, uint64_t stream) {
-  const Philox random{5, stream};
-  return filled(device, shape, t, [&](int64_t i) {
-    const PhiloxBlock b = random(static_cast<uint64_t>(i));
-    return static_cast<float>(normal_pair(uniform_open(b[0]), uniform_open(b[1]))[0]);
-  });
-}
-
 // A contiguous tensor whose address is one element off.
 Tensor shifted(Device& device, const Shape& shape, DType t, uint64_t stream) {
   return normals(device, {numel(shape) + 1}, t, stream).sliced(0, 1, numel(shape) + 1).reshaped(shape);
 }
 
-std::vector<double> values(const Tensor& t) {
-  const auto cpu = make_device(DeviceKind::cpu);
-  const std::vector<std::byte> bytes = t.to_host();
-  return to_doubles(
-      Tensor::from_host(*cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
-}
-
 void expect_agreement(const char* op, const ops::AttrsPtr& attrs, const Inputs& inputs) {
-  const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+  const auto device = emulated_gpu(), cpu = make_device(DeviceKind::cpu);
   const TensorList got = ops::dispatch(ops::op_by_name(op), inputs(*device), attrs, ~0u);
   const TensorList expected = ops::dispatch(ops::op_by_name(op), inputs(*cpu), attrs, ~0u);
   ASSERT_EQ(got.size(), expected.size());
   for (size_t i = 0; i < got.size(); ++i) {
     ASSERT_EQ(got[i].dtype(), expected[i].dtype());
     if (got[i].numel() == 0) continue;
-    EXPECT_LE(relative_error(values(got[i]), values(expected[i])), 2 * tolerance(got[i].dtype()))
+    EXPECT_LE(relative_error(values_of(got[i]), values_of(expected[i])), 2 * tolerance(got[i].dtype()))
         << op << " output " << i;
   }
 }
@@ -113,13 +91,13 @@ TEST(NormKernels, TakeNoRows) {
     expect_agreement("rms_norm", std::make_shared<ops::RmsNormAttrs>(1e-6), [=](Device& d) {
       return TensorList{normals(d, {0, c}, DType::f32, 1), normals(d, {c}, DType::f32, 2)};
     });
-    const auto device = gpu();
+    const auto device = emulated_gpu();
     const TensorList got =
         ops::dispatch(ops::op_by_name("rms_norm_backward"),
                       TensorList{normals(*device, {0, c}, DType::f32, 1), normals(*device, {0, c}, DType::f32, 1),
                                  normals(*device, {c}, DType::f32, 2), normals(*device, {0}, DType::f32, 3)},
                       nullptr, ~0u);
-    for (double v : values(got[1])) EXPECT_EQ(v, 0);
+    for (double v : values_of(got[1])) EXPECT_EQ(v, 0);
   }
 }
 
@@ -167,10 +145,10 @@ TEST(SoftmaxKernels, TreatRowsOfInfinityAndNanAsTheCpu) {
           })};
         };
       };
-      const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
+      const auto device = emulated_gpu(), cpu = make_device(DeviceKind::cpu);
       for (const auto& inputs : {row(-kInfinity, false), row(-kInfinity, true), row(kInfinity, false), row(NAN, false)}) {
-        const std::vector<double> got = values(ops::dispatch(ops::op_by_name(op), inputs(*device), nullptr)[0]);
-        const std::vector<double> expected = values(ops::dispatch(ops::op_by_name(op), inputs(*cpu), nullptr)[0]);
+        const std::vector<double> got = values_of(ops::dispatch(ops::op_by_name(op), inputs(*device), nullptr)[0]);
+        const std::vector<double> expected = values_of(ops::dispatch(ops::op_by_name(op), inputs(*cpu), nullptr)[0]);
         for (size_t i = 0; i < got.size(); ++i) {
           EXPECT_EQ(std::isnan(got[i]), std::isnan(expected[i])) << i;
           if (std::isinf(expected[i])) {
@@ -205,17 +183,17 @@ TEST(CrossEntropyKernels, SkipIgnoredRows) {
 
 TEST(CrossEntropyKernels, AnswerATargetThatIsNoClassWithNan) {
   for (int64_t c : {23, 4104}) {
-    const auto device = gpu();
+    const auto device = emulated_gpu();
     const Tensor x = normals(*device, {4, c}, DType::f32, 1);
     const Tensor targets = filled(*device, {4}, DType::i64, [=](int64_t i) {
       return i == 2 ? static_cast<float>(c) : (i == 3 ? -1.0f : 0.0f);
     });
     const auto attrs = std::make_shared<ops::CrossEntropyAttrs>(Reduction::none, -100);
     const TensorList made = ops::dispatch(ops::op_by_name("cross_entropy"), TensorList{x, targets}, attrs);
-    const std::vector<double> loss = values(made[0]);
+    const std::vector<double> loss = values_of(made[0]);
     for (int i = 0; i < 4; ++i) EXPECT_EQ(std::isnan(loss[i]), i >= 2) << i;
     const Tensor g = filled(*device, {4}, DType::f32, [](int64_t) { return 1.0f; });
-    const std::vector<double> dx = values(
+    const std::vector<double> dx = values_of(
         ops::dispatch(ops::op_by_name("cross_entropy_backward"), TensorList{g, x, targets, made[1]}, attrs)[0]);
     for (int64_t i = 0; i < 4 * c; ++i) EXPECT_EQ(std::isnan(dx[i]), i >= 2 * c) << i;
   }
@@ -251,7 +229,7 @@ TEST(ListKernels, TakeMoreTensorsThanALaunchHolds) {
 }
 
 TEST(ListKernels, EagerAndJointNormsHaveEqualBits) {
-  const auto device = gpu();
+  const auto device = emulated_gpu();
   const TensorList list = many_tensors(*device, false);
   TensorList squares;
   for (const Tensor& t : list)
@@ -270,11 +248,11 @@ TEST(ListKernels, EagerAndJointNormsHaveEqualBits) {
 TEST(ListKernels, FindOneInfinityOrNanWhereverItLies) {
   for (float special : {kInfinity, -kInfinity, std::numeric_limits<float>::quiet_NaN(), 1.0f})
     for (int64_t place : {0, 5, 16384, 40001}) {
-      const auto device = gpu();
+      const auto device = emulated_gpu();
       const TensorList list{
           normals(*device, {11}, DType::f32, 1),
           filled(*device, {40002}, DType::bf16, [=](int64_t i) { return i == place ? special : 0.5f; })};
-      EXPECT_EQ(values(ops::dispatch(ops::op_by_name("non_finite"), list)[0])[0], std::isfinite(special) ? 0 : 1)
+      EXPECT_EQ(values_of(ops::dispatch(ops::op_by_name("non_finite"), list)[0])[0], std::isfinite(special) ? 0 : 1)
           << place;
     }
 }

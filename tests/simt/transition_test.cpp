@@ -2,6 +2,7 @@
 // products are the library's, in one chunk of rows and in several.
 #include "ops/transition/transition_attrs.h"
 #include "ops/transition/transition_wide.h"
+#include "tests/simt/row_widths.h"
 #include "tests/simt/two_devices.h"
 
 namespace reckon::testing {
@@ -45,14 +46,6 @@ Work backward(const Perceptron& p, uint32_t needs = ~0u, size_t library_bytes = 
     return in;
   }, std::make_shared<ops::TransitionAttrs>(1e-5, needs), library_bytes, 4);
 }
-
-#ifdef RECKON_SMALLEST_SHAPES
-constexpr int64_t kWidths[] = {200, 264}, kRows[] = {3};
-constexpr DType kTypes[] = {DType::bf16};
-#else
-constexpr int64_t kWidths[] = {160, 200, 256, 264, 384, 896}, kRows[] = {1, 33};
-constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
-#endif
 
 TEST(TransitionOnAGpu, AgreesAtWidthsOnBothSidesOfATile) {
   for (int64_t c : kWidths)
