@@ -6,6 +6,7 @@
 #include "models/data/token_file.h"
 #include "models/qwen/folder.h"
 #include "models/train/task.h"
+#include "models/train/upload.h"
 #include "runtime/core/format.h"
 #include "runtime/scope.h"
 
@@ -54,8 +55,8 @@ class QwenTask : public TrainTask {
     {
       PhaseScope phase(Phase::data);
       ModuleScope scope("data");
-      ids = Tensor::from_host(device_, shape, DType::i64, host.ids.data(), host.ids.size() * 8, Category::input, "ids");
-      labels = Tensor::from_host(device_, shape, DType::i64, host.labels.data(), host.labels.size() * 8, Category::input, "labels");
+      ids = upload(device_, shape, DType::i64, host.ids, "ids");
+      labels = upload(device_, shape, DType::i64, host.labels, "labels");
     }
     PhaseScope phase(Phase::forward);
     return model_->loss(ids, labels);
