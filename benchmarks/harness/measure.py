@@ -133,7 +133,7 @@ def measure_case(options, case, work):
             low = work / f"torch-{dtype}.safetensors" if dtype != "f32" else None
             row["agreement"] = agreement.check(work / f"reckon-{policy}-{dtype}.safetensors", row["loss"], work / "torch-f32.safetensors", truth["loss"], low,
                                                   policy.endswith("-low"))
-            if dtype == "f32" and not row["agreement"]["agrees"]:
+            if dtype == "f32" and case.family in agreement.WITH_RELU and not row["agreement"]["agrees"]:
                 row["agreement"] = in_f64(options, case, path, work, row["agreement"])
             if not row["agreement"]["agrees"]:
                 say(f"  reckon {policy} {dtype} DISAGREES with PyTorch: {row['agreement']}")
