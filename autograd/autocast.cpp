@@ -1,5 +1,6 @@
 #include "autograd/autocast.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "autograd/grad_mode.h"
@@ -19,29 +20,39 @@ struct CachedCast {
 };
 thread_local std::unordered_map<const Storage*, CachedCast> cache;
 
-bool is_leaf(const Tensor& t) {
+bool is_weight(const Tensor& t) {  // trained or frozen
   const AutogradMeta* meta = autograd_meta(t);
-  return meta && meta->requires_grad && !meta->node;
+  return meta && !meta->node;
 }
 
+bool wants_cast(const Tensor& t, DType to) { return is_compute_type(t.dtype()) && t.dtype() != DType::f64 && t.dtype() != to; }
+
+// The cast that somebody still holds, without a gradient; undefined where there is none.
+Tensor held_cast(const Tensor& t, DType to) {
+  const auto found = cache.find(t.storage().get());
+  if (found == cache.end()) return {};
+  const CachedCast& entry = found->second;
+  if (entry.source.lock() != t.storage() || entry.dtype != to || !t.contiguous()) return {};
+  const auto storage = entry.storage.lock();
+  return storage ? Tensor(storage, entry.layout, to) : Tensor{};
+}
+
+void remember(const Tensor& t, const Tensor& made) { cache[t.storage().get()] = {t.storage(), made.storage(), made.layout(), made.dtype()}; }
+
 // Shares the bytes of a cast, never its node: each use adds its gradient to the weight in the weight's own
-// precision, so sharing cannot change a result.
+// precision, so sharing cannot change a result. Backward ops give a weight's gradient in f32, so it passes through.
 Tensor cast_weight(const Tensor& t, DType to) {
-  CachedCast& entry = cache[t.storage().get()];
-  if (auto source = entry.source.lock(); source == t.storage() && entry.dtype == to && t.contiguous()) {
-    if (auto storage = entry.storage.lock()) {
-      TensorList shared{Tensor(storage, entry.layout, to)};
-      if (grad_state().enabled) {
-        const ops::AttrsPtr attrs = ops::cast_attrs(to);
-        const ops::Plan plan = ops::plan_of(ops::cast_definition(), {&t, 1}, attrs, t.device().spec(), 1);
-        attach_node(ops::cast_definition(), {&t, 1}, attrs, 1, plan, shared);
-      }
-      return shared[0];
-    }
+  TensorList out{held_cast(t, to)};
+  if (!out[0].defined()) {
+    out[0] = ops::cast(t, to);
+    remember(t, out[0]);
+  } else if (grad_state().enabled && t.requires_grad()) {
+    const ops::AttrsPtr attrs = ops::cast_attrs(to);
+    const ops::Plan plan = ops::plan_of(ops::cast_definition(), {&t, 1}, attrs, t.device().spec(), 1);
+    attach_node(ops::cast_definition(), {&t, 1}, attrs, 1, plan, out);
   }
-  Tensor made = ops::cast(t, to);
-  entry = {t.storage(), made.storage(), made.layout(), to};
-  return made;
+  if (AutogradMeta* meta = autograd_meta(out[0])) meta->grad_dtype = t.dtype();
+  return out[0];
 }
 
 }  // namespace
@@ -68,6 +79,32 @@ Tensor in_stream_type(const Tensor& x, const Tensor& branch) {
 
 Tensor add_to_residual(const Tensor& x, const Tensor& branch) { return ops::add(x, in_stream_type(x, branch)); }
 
+Tensor in_product_type(const Tensor& weight) {
+  const AutocastState& state = autocast_state();
+  return state.enabled && weight.defined() && wants_cast(weight, state.low) ? cast_weight(weight, state.low) : weight;
+}
+
+WeightCasts::WeightCasts(std::span<const Tensor> weights) {
+  const AutocastState& state = autocast_state();
+  if (!state.enabled) return;
+  const NoGrad no_grad;
+  std::vector<Tensor> missing;
+  for (const Tensor& t : weights) {
+    if (!wants_cast(t, state.low)) continue;
+    Tensor held = held_cast(t, state.low);
+    if (held.defined()) held_.push_back(std::move(held));
+    else missing.push_back(t);
+  }
+  for (size_t first = 0; first < missing.size(); first += ops::kMostCasts) {
+    const std::span<const Tensor> some = std::span(missing).subspan(first, std::min(missing.size() - first, size_t{ops::kMostCasts}));
+    TensorList made = ops::cast_all(some, state.low);
+    for (size_t i = 0; i < some.size(); ++i) {
+      remember(some[i], made[i]);
+      held_.push_back(std::move(made[i]));
+    }
+  }
+}
+
 std::vector<Tensor> autocast_inputs(const ops::OpDef& op, std::span<const Tensor> inputs) {
   const DType low = autocast_state().low;
   std::vector<Tensor> out(inputs.begin(), inputs.end());
@@ -77,7 +114,7 @@ std::vector<Tensor> autocast_inputs(const ops::OpDef& op, std::span<const Tensor
     if (op.precision == ops::Precision::fp32)
       t = ops::cast(t, DType::f32);
     else if (op.precision == ops::Precision::low && ((op.low_inputs >> i) & 1u) && t.dtype() != low)
-      t = is_leaf(t) ? cast_weight(t, low) : ops::cast(t, low);
+      t = is_weight(t) ? cast_weight(t, low) : ops::cast(t, low);
   }
   return out;
 }

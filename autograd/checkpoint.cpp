@@ -106,6 +106,7 @@ TensorList segment(Boundary boundary, const SegmentFn& f, TensorList inputs) {
     meta->requires_grad = true;
     meta->node = node;
     meta->output = static_cast<int>(i);
+    meta->grad_dtype = outputs[i].dtype();
     outputs[i] = outputs[i].detached();
     outputs[i].set_grad_meta(meta);
   }

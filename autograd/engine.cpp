@@ -72,7 +72,7 @@ void run_queue(Queue& queue) {
                    "backward of '{}' in '{}' gave a gradient {} for an input of shape {}", name_of(node->name),
                    name_of(node->module), describe(inputs[i]), to_string(edge.shape));
       Tensor grad = std::move(inputs[i]);
-      if (grad.dtype() != edge.dtype) grad = ops::cast(grad, edge.dtype);
+      if (grad.dtype() != edge.target->grad_dtype) grad = ops::cast(grad, edge.target->grad_dtype);
       deliver(edge.target, std::move(grad));
     }
   }

@@ -3,6 +3,7 @@
 #include "autograd/autocast.h"
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
+#include "ops/cast/cast.h"
 #include "ops/op.h"
 #include "runtime/scope.h"
 
@@ -13,7 +14,7 @@ thread_local uint64_t trace = 0;
 
 void extend_trace(const ops::OpDef& op, const TensorList& outputs) {
   // Casts are left out: whether a weight's cast is shared with another segment depends on who still holds it.
-  if (std::string_view(op.name) == "cast") return;
+  if (&op == &ops::cast_definition() || &op == &ops::cast_all_definition()) return;
   const auto mix = [](uint64_t v) { trace = (trace ^ v) * 0x100000001b3ull; };
   mix(reinterpret_cast<uintptr_t>(&op));
   // Only the first output: fused ops make the others (what backward keeps) when a gradient will be needed.
@@ -68,6 +69,9 @@ void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops
     meta->requires_grad = true;
     meta->node = node;
     meta->output = static_cast<int>(i);
+    const int source = plan.outputs[i].alias_of;
+    const AutogradMeta* viewed = source >= 0 && !plan.outputs[i].writes ? autograd_meta(inputs[static_cast<size_t>(source)]) : nullptr;
+    meta->grad_dtype = viewed ? viewed->grad_dtype : outputs[i].dtype();
     if (selective && op.recompute == ops::Recompute::cheap)
       meta->recipe = std::make_shared<Recipe>(op, std::vector<Tensor>(inputs.begin(), inputs.end()), attrs,
                                               static_cast<int>(i));

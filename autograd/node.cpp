@@ -12,6 +12,7 @@ void set_requires_grad(Tensor& t, bool on) {
                "only f32, bf16, f16 and f64 tensors collect gradients, got {}", describe(t));
   auto meta = std::make_shared<AutogradMeta>();
   meta->requires_grad = on;
+  meta->grad_dtype = t.dtype();
   t.set_grad_meta(meta);
 }
 

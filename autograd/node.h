@@ -21,6 +21,7 @@ struct AutogradMeta : GradMeta {
   std::shared_ptr<Node> node;
   int output = 0;
   Tensor grad;  // leaves only
+  DType grad_dtype = DType::f32;  // in which its gradient arrives: its own type, or that of the weight it is a cast of
   std::vector<GradHook> hooks;
   std::shared_ptr<Recipe> recipe;
 };
@@ -38,7 +39,7 @@ void add_grad_hook(const Tensor& t, GradHook hook);
 struct Edge {
   std::shared_ptr<AutogradMeta> target;  // a leaf, or the metadata of an intermediate tensor; null: nowhere
   Shape shape;
-  DType dtype = DType::f32;
+  DType dtype = DType::f32;  // of the input
 };
 
 class Node {

@@ -1,5 +1,5 @@
-// What the plans of fused ops share: the scratch of their products, the sums of parameter gradients, and the
-// order of what backward reads. Plans and backward functions only.
+// What the plans of fused ops share: the scratch of their products, the types of their gradients, and the order
+// of what backward reads. Plans and backward functions only.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,6 @@
 #include "ops/rules.h"
 
 namespace reckon::ops {
-
-inline DType statistics_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
 
 // Largest scratch of a set of products. Every product must be added with the very sizes it runs with.
 class GemmScratch {
@@ -31,9 +29,8 @@ class GemmScratch {
 // Heights of the row tiles: all but the last, and the last.
 struct TileHeights {
   TileHeights(int64_t rows, int64_t tile)
-      : full(std::min(rows, tile)), last(full > 0 && rows % tile ? rows % tile : full), one(rows <= tile) {}
+      : full(std::min(rows, tile)), last(full > 0 && rows % tile ? rows % tile : full) {}
   int64_t full, last;
-  bool one = true;  // there is at most one tile
 };
 
 inline size_t bytes_of(int64_t elements, DType t) {
@@ -45,23 +42,18 @@ inline int64_t matmul_flops(int64_t m, int64_t n, int64_t k) {
   return checked_multiply(checked_multiply(2 * m, n, "FLOPs"), k, "FLOPs");
 }
 
-// The outputs of a backward op: the gradients of the forward inputs that `needs` names, in their order; and the
-// bytes of the sums of those parameters whose type is narrower than f32. Weights that one product gives need no sum.
+// The outputs of a backward op: the gradients of the forward inputs that `needs` names, in their order. Those of
+// parameters are sums over rows and stay in the type they are summed in; a cast weight's gradient is wanted so.
 struct GradientPlan {
   Plan& plan;
   uint32_t needs;
-  bool one_tile = false;
-  int64_t sum_elements = 0;
 
-  void add(int input, const Shape& shape, DType dtype, const char* label, bool is_sum) {
-    if (!((needs >> input) & 1u)) return;
-    plan.outputs.push_back({.shape = shape, .dtype = dtype, .label = label});
-    const bool in_place = one_tile && shape.rank() == 2;
-    if (is_sum && !in_place && dtype != DType::f32 && dtype != DType::f64) sum_elements += padded_sum(numel(shape));
+  void add(int input, const Shape& shape, DType dtype, const char* label) const {
+    if ((needs >> input) & 1u) plan.outputs.push_back({.shape = shape, .dtype = dtype, .label = label});
   }
-  // What the products of a weight's gradient are written as, for weights of type t.
-  DType product_dtype(DType t, DType native) const { return one_tile ? t : native; }
-  size_t sum_bytes() const { return bytes_of(sum_elements, DType::f32); }
+  void add_parameter(int input, const Shape& shape, DType dtype, const char* label) const {
+    add(input, shape, accumulation_dtype(dtype), label);
+  }
 };
 
 // Absent optional inputs have no axes.

@@ -16,6 +16,9 @@ void set_traffic(Plan& plan, const PlanContext& ctx);
 // `flops` vector FLOPs and `special` special functions.
 Plan elementwise_plan(const PlanContext& ctx, const char* name, DType out, int64_t flops, int64_t special);
 
+// What sums, statistics and the gradients of parameters are held in.
+inline DType accumulation_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+
 // The float type a binary op computes its result in.
 DType promoted_dtype(const PlanContext& ctx);
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/activation/activation.h"
 #include "ops/attention/attention.h"
@@ -113,10 +114,11 @@ Transition::Transition(Builder& b, std::string_view n, int64_t c, int64_t factor
 
 Tensor Transition::operator()(const Tensor& x, FusionSet fuse) const {
   ModuleScope scope(name);
-  if (fuse.has(Fusion::transition))
-    return ops::swiglu_transition(x, norm.weight, norm.bias,
-                                  ops::slice(to_hidden.weight, 0, hidden, 2 * hidden),
-                                  ops::slice(to_hidden.weight, 0, 0, hidden), to_out.weight, norm.eps);
+  if (fuse.has(Fusion::transition)) {
+    const Tensor whole = autograd::in_product_type(to_hidden.weight);
+    return ops::swiglu_transition(x, norm.weight, norm.bias, ops::slice(whole, 0, hidden, 2 * hidden), ops::slice(whole, 0, 0, hidden), to_out.weight,
+                                  norm.eps);
+  }
   Tensor h = normalised ? project(norm, x, {&to_hidden}, fuse)[0] : to_hidden(x);
   const Tensor value = ops::slice(h, -1, 0, hidden), gate = ops::slice(h, -1, hidden, 2 * hidden);
   h = {};
@@ -137,7 +139,8 @@ Tensor TriangleMultiplication::operator()(const Tensor& z, FusionSet fuse) const
   ModuleScope scope(name);
   const int64_t h = hidden;
   if (fuse.has(Fusion::triangle)) {
-    const auto rows = [&](int i) { return ops::slice(left_right.weight, 0, i * h, (i + 1) * h); };
+    const Tensor whole = autograd::in_product_type(left_right.weight);
+    const auto rows = [&](int i) { return ops::slice(whole, 0, i * h, (i + 1) * h); };
     ops::TriangleMultiplyWeights w;
     w.ln_in_w = norm.weight, w.ln_in_b = norm.bias, w.ln_out_w = out_norm.weight, w.ln_out_b = out_norm.bias;
     w.w_a = rows(0), w.w_b = rows(1), w.w_ag = rows(2), w.w_bg = rows(3);
@@ -178,6 +181,7 @@ Tensor TriangleAttention::operator()(const Tensor& z, FusionSet fuse) const {
 
 PairBlock::PairBlock(Builder& b, std::string_view n, const Config& c, int64_t channels)
     : name(intern(n)), pair_dropout(c.pair_dropout) {
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   multiply_outgoing = TriangleMultiplication(b, "multiply_outgoing", channels, true);
   multiply_incoming = TriangleMultiplication(b, "multiply_incoming", channels, false);
@@ -186,10 +190,12 @@ PairBlock::PairBlock(Builder& b, std::string_view n, const Config& c, int64_t ch
   attention_ending =
       TriangleAttention(b, "attention_ending", channels, c.tri_heads, c.tri_width, AttentionAxis::columns);
   transition = Transition(b, "transition", channels, c.trunk_transition);
+  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor PairBlock::operator()(Tensor z, const DropoutSource& drop, FusionSet fuse) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   constexpr int kRowWise = 1, kColumnWise = 2;
   const auto update = [&](const auto& module, int shared_axis) {
     const auto run = [&module, fuse](std::span<const Tensor> in) -> TensorList {
@@ -222,6 +228,7 @@ Tensor PairBias::operator()(const Tensor& pair, FusionSet fuse) const {
 }
 
 PairformerLayer::PairformerLayer(Builder& b, std::string_view n, const Config& c) : name(intern(n)) {
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   pair_block = PairBlock(b, "pair_block", c, c.c_z);
   ModuleScope inner("single_attention");
@@ -229,11 +236,13 @@ PairformerLayer::PairformerLayer(Builder& b, std::string_view n, const Config& c
   pair_bias = PairBias(b, "pair_bias", c.c_z, c.single_heads);
   attention = Attention(b, "core", c.c_s, c.single_heads, c.single_width, c.single_dropout);
   transition = Transition(b, "single_transition", c.c_s, c.trunk_transition);
+  product_weights = b.product_weights(first_parameter);
 }
 
 TensorList PairformerLayer::operator()(const Tensor& s0, const Tensor& z0, const DropoutSource& drop,
                                        FusionSet fuse) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   const Tensor z = pair_block(z0, drop, fuse);
   const auto attend = [this, drop, fuse](std::span<const Tensor> in) -> TensorList {
     ModuleScope inner("single_attention");
@@ -272,6 +281,7 @@ MsaLayer::MsaLayer(Builder& b, std::string_view n, const Config& c)
       width(c.msa_width),
       c_outer(c.c_outer),
       msa_dropout(c.msa_dropout) {
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   const int64_t inner = heads * width;
   {
@@ -291,6 +301,7 @@ MsaLayer::MsaLayer(Builder& b, std::string_view n, const Config& c)
   }
   transition = Transition(b, "msa_transition", c.c_msa, c.trunk_transition);
   pair_block = PairBlock(b, "pair_block", c, c.c_z);
+  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor MsaLayer::outer_product_mean(const Tensor& m, FusionSet fuse) const {
@@ -328,6 +339,7 @@ Tensor MsaLayer::pair_weighted_averaging(const Tensor& m, const Tensor& z, const
 TensorList MsaLayer::operator()(const Tensor& m0, const Tensor& z0, const DropoutSource& drop,
                                 FusionSet fuse) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   const auto outer = [this, fuse](std::span<const Tensor> in) -> TensorList {
     return {outer_product_mean(in[0], fuse)};
   };

@@ -78,6 +78,7 @@ struct PairBlock {
   TriangleMultiplication multiply_outgoing, multiply_incoming;
   TriangleAttention attention_starting, attention_ending;
   Transition transition;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   PairBlock() = default;
   PairBlock(Builder& b, std::string_view name, const Config& c, int64_t channels);
@@ -102,6 +103,7 @@ struct PairformerLayer {
   PairBias pair_bias;
   Attention attention;
   Transition transition;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   PairformerLayer(Builder& b, std::string_view name, const Config& c);
   TensorList operator()(const Tensor& s_1NC, const Tensor& z_1NNC, const DropoutSource& drop,
@@ -122,6 +124,7 @@ struct MsaLayer {
   Linear values_gates, pair_weights, averaging_out;
   Transition transition;
   PairBlock pair_block;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   MsaLayer(Builder& b, std::string_view name, const Config& c);
   TensorList operator()(const Tensor& m_1SNC, const Tensor& z_1NNC, const DropoutSource& drop,

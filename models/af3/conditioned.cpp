@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
@@ -73,6 +74,7 @@ Tensor AdaptiveNorm::operator()(const Tensor& x, const Tensor& condition, Fusion
 ConditionedLayer::ConditionedLayer(Builder& b, std::string_view n, int64_t c, int64_t c_condition,
                                    int64_t c_pair, int64_t heads, int64_t width, int64_t factor)
     : name(intern(n)), attention_name(intern("attention")), transition_name(intern("conditioned_transition")) {
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   {
     ModuleScope half(attention_name);
@@ -85,11 +87,13 @@ ConditionedLayer::ConditionedLayer(Builder& b, std::string_view n, int64_t c, in
   transition_norm = AdaptiveNorm(b, "adaptive_norm", c, c_condition);
   transition = Transition(b, "transition", c, factor, /*normalised=*/false);
   transition_gate = Linear(b, "gate", c_condition, c, true, Init::constant(0), -2.0);
+  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor ConditionedLayer::operator()(const Tensor& x0, const Tensor& condition, const Tensor& pair,
                                     const Windows* windows, FusionSet fuse) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   const std::optional<Windows> local = windows ? std::optional<Windows>(*windows) : std::nullopt;
   const auto attend = [this, local, fuse](std::span<const Tensor> in) -> TensorList {
     ModuleScope half(attention_name);

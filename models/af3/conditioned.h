@@ -37,6 +37,7 @@ struct ConditionedLayer {
   Attention attention;
   Transition transition;
   Linear attention_gate, transition_gate;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   ConditionedLayer(Builder& b, std::string_view name, int64_t c, int64_t c_condition, int64_t c_pair,
                    int64_t heads, int64_t width, int64_t factor);

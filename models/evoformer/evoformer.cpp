@@ -31,6 +31,7 @@ Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int s
 
 PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c, FusionSet f)
     : name(intern(n)), fuse(f), dropout(c.dropout), mask_transition(c.mask_transition) {
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   tri_mul_out = TriangleMultiplication(b, "tri_mul_out", c, true);
   tri_mul_in = TriangleMultiplication(b, "tri_mul_in", c, false);
@@ -38,10 +39,12 @@ PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c, F
   tri_att_end = TriangleAttention(b, "tri_att_end", c, AttentionAxis::columns);
   if (c.swiglu_transition) swiglu_transition = SwigluTransition(b, "pair_transition", c.c_z, c.transition_n);
   else pair_transition = Transition(b, "pair_transition", c.c_z, c.transition_n);
+  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& drop) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   constexpr int kRowWise = 1, kColumnWise = 2;
   const auto update = [&](const auto& module, int shared_axis, std::string_view site) {
     const auto run = [&module, mask, f = fuse](std::span<const Tensor> in) -> TensorList { return {module(in[0], mask, f)}; };
@@ -61,16 +64,19 @@ Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& 
 
 EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerConfig& c, FusionSet f)
     : name(intern(n)), config(c), fuse(f) {
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   msa_att_row = MsaRowAttention(b, "msa_att_row", c);
   msa_att_col = MsaColumnAttention(b, "msa_att_col", c);
   msa_transition = Transition(b, "msa_transition", c.c_m, c.transition_n);
   outer_product_mean = OuterProductMean(b, "outer_product_mean", c.c_m, c.c_hidden_opm, c.c_z);
   pair_stack = PairStack(b, "pair_stack", c.pair_stack(), f);
+  product_weights = b.product_weights(first_parameter);
 }
 
 TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const EvoformerInputs& in) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   Tensor m = m0, z = z0;
   const Tensor msa_mask = in.msa_mask;
   const auto opm = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {outer_product_mean(v[0], msa_mask, fuse)}; };

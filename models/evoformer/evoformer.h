@@ -26,6 +26,7 @@ struct PairStack {
   TriangleAttention tri_att_start, tri_att_end;
   Transition pair_transition;
   std::optional<SwigluTransition> swiglu_transition;  // instead
+  std::vector<Tensor> product_weights;  // of the whole block
 
   PairStack() = default;
   PairStack(Builder& b, std::string_view name, const PairStackConfig& c, FusionSet fuse);
@@ -47,6 +48,7 @@ struct EvoformerBlock {
   Transition msa_transition;
   OuterProductMean outer_product_mean;
   PairStack pair_stack;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   EvoformerBlock(Builder& b, std::string_view name, const EvoformerConfig& c, FusionSet fuse);
   // {m, z} after the block.

@@ -1,5 +1,6 @@
 #include "models/evoformer/extra_msa.h"
 
+#include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/binary/binary.h"
 #include "runtime/scope.h"
@@ -21,6 +22,7 @@ EvoformerConfig extra_msa_config() {
 ExtraMsaBlock::ExtraMsaBlock(Builder& b, std::string_view n, const EvoformerConfig& c, FusionSet f)
     : name(intern(n)), config(c), fuse(f) {
   config.validate();
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   msa_att_row = MsaRowAttention(b, "msa_att_row", c);
   msa_att_col =
@@ -28,10 +30,12 @@ ExtraMsaBlock::ExtraMsaBlock(Builder& b, std::string_view n, const EvoformerConf
   msa_transition = Transition(b, "msa_transition", c.c_m, c.transition_n);
   outer_product_mean = OuterProductMean(b, "outer_product_mean", c.c_m, c.c_hidden_opm, c.c_z);
   pair_stack = PairStack(b, "pair_stack", c.pair_stack(), f);
+  product_weights = b.product_weights(first_parameter);
 }
 
 TensorList ExtraMsaBlock::operator()(const Tensor& m0, const Tensor& z0, const EvoformerInputs& in) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   const Tensor mask = in.msa_mask;
   const auto row = [this, mask](std::span<const Tensor> x) -> TensorList {
     return {msa_att_row(x[0], x[1], mask, fuse)};

@@ -18,6 +18,7 @@ struct ExtraMsaBlock {
   Transition msa_transition;
   OuterProductMean outer_product_mean;
   PairStack pair_stack;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   ExtraMsaBlock(Builder& b, std::string_view name, const EvoformerConfig& c, FusionSet fuse);
   // {m, z} after the block; the mask of the alignment must be there (the global query averages over it).

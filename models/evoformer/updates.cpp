@@ -1,4 +1,5 @@
 // Transition, outer product mean and triangle multiplication.
+#include "autograd/autocast.h"
 #include "models/evoformer/modules.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
@@ -146,17 +147,20 @@ Tensor TriangleMultiplication::fused(const Tensor& z, const Tensor& mask) const 
   w.ln_in_b = layer_norm_in.bias;
   if (linear_ab_p) {
     const int64_t h = linear_ab_p->out() / 2;
+    using autograd::in_product_type;
+    const Tensor weight_p = in_product_type(linear_ab_p->weight), bias_p = in_product_type(linear_ab_p->bias);
+    const Tensor weight_g = in_product_type(linear_ab_g->weight), bias_g = in_product_type(linear_ab_g->bias);
     const auto half = [h](const Tensor& t, int i) {
       return t.defined() ? ops::slice(t, 0, i * h, (i + 1) * h) : t;
     };
-    w.w_a = half(linear_ab_p->weight, 0);
-    w.b_a = half(linear_ab_p->bias, 0);
-    w.w_b = half(linear_ab_p->weight, 1);
-    w.b_b = half(linear_ab_p->bias, 1);
-    w.w_ag = half(linear_ab_g->weight, 0);
-    w.b_ag = half(linear_ab_g->bias, 0);
-    w.w_bg = half(linear_ab_g->weight, 1);
-    w.b_bg = half(linear_ab_g->bias, 1);
+    w.w_a = half(weight_p, 0);
+    w.b_a = half(bias_p, 0);
+    w.w_b = half(weight_p, 1);
+    w.b_b = half(bias_p, 1);
+    w.w_ag = half(weight_g, 0);
+    w.b_ag = half(bias_g, 0);
+    w.w_bg = half(weight_g, 1);
+    w.b_bg = half(bias_g, 1);
   } else {
     w.w_a = linear_a_p.weight;
     w.b_a = linear_a_p.bias;

@@ -24,8 +24,8 @@ Linear::Linear(Builder& b, std::string_view n, int64_t in, int64_t out, bool wit
                double bias_value)
     : name(intern(n)) {
   ModuleScope scope(name);
-  weight = b.parameter("weight", {out, in}, init);
-  if (with_bias) bias = b.parameter("bias", {out}, Init::constant(bias_value));
+  weight = b.parameter("weight", {out, in}, init, true);
+  if (with_bias) bias = b.parameter("bias", {out}, Init::constant(bias_value), true);
 }
 
 Tensor Linear::operator()(const Tensor& x) const {

@@ -7,9 +7,9 @@
 
 namespace reckon::models {
 
-void ParameterSet::add(std::string name, Tensor t) {
+void ParameterSet::add(std::string name, Tensor t, bool of_product) {
   RECKON_CHECK(!find(name), "two parameters are called '{}'", name);
-  entries_.push_back({std::move(name), std::move(t)});
+  entries_.push_back({std::move(name), std::move(t), of_product});
 }
 
 const Tensor* ParameterSet::find(std::string_view name) const {
@@ -43,7 +43,7 @@ Init Init::glorot(int64_t fan_in, int64_t fan_out) {
   return {Kind::uniform, std::sqrt(6.0 / static_cast<double>(fan_in + fan_out))};
 }
 
-Tensor Builder::parameter(std::string_view name, const Shape& shape, Init init) {
+Tensor Builder::parameter(std::string_view name, const Shape& shape, Init init, bool of_product) {
   PhaseScope phase(Phase::init);
   context().op = intern("parameter");
   const NameId path = join_path(context().module, intern(name));
@@ -64,8 +64,15 @@ Tensor Builder::parameter(std::string_view name, const Shape& shape, Init init) 
       break;
   }
   autograd::set_requires_grad(t);
-  set_.add(std::string(name_of(path)), t);
+  set_.add(std::string(name_of(path)), t, of_product);
   return t;
+}
+
+std::vector<Tensor> Builder::product_weights(size_t first) const {
+  std::vector<Tensor> out;
+  for (size_t i = first; i < set_.all().size(); ++i)
+    if (set_.all()[i].of_product) out.push_back(set_.all()[i].tensor);
+  return out;
 }
 
 }  // namespace reckon::models

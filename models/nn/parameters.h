@@ -12,11 +12,12 @@ namespace reckon::models {
 struct NamedParameter {
   std::string name;  // module path and own name: "layers.0.self_attn.q_proj.weight"
   Tensor tensor;
+  bool of_product = false;  // weight or bias of a linear layer
 };
 
 class ParameterSet {
  public:
-  void add(std::string name, Tensor t);
+  void add(std::string name, Tensor t, bool of_product = false);
   const std::vector<NamedParameter>& all() const { return entries_; }
   const Tensor* find(std::string_view name) const;
   int64_t n_elements() const;
@@ -42,7 +43,11 @@ struct Init {
 class Builder {
  public:
   Builder(Device& device, DType dtype, uint64_t seed, ParameterSet& set) : device_(device), dtype_(dtype), seed_(seed), set_(set) {}
-  Tensor parameter(std::string_view name, const Shape& shape, Init init);
+  Tensor parameter(std::string_view name, const Shape& shape, Init init, bool of_product = false);
+  // How many there are so far, and the weights and biases of the linear layers made since there were `first`: what a block
+  // hands to autograd::WeightCasts.
+  size_t count() const { return set_.all().size(); }
+  std::vector<Tensor> product_weights(size_t first) const;
   Device& device() const { return device_; }
 
  private:

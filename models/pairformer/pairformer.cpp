@@ -80,15 +80,18 @@ Tensor PairWeightedAveraging::operator()(const Tensor& m, const Tensor& z, Fusio
 PairformerBlock::PairformerBlock(Builder& b, std::string_view n, const PairformerConfig& c, FusionSet f)
     : name(intern(n)), fuse(f) {
   c.validate();
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   pair_stack = PairStack(b, "pair_stack", c.pair_stack(), f);
   attention_pair_bias =
       AttentionPairBias(b, "attention_pair_bias", c.c_s, c.c_z, c.heads_single, c.single_mask_value);
   single_transition = SwigluTransition(b, "single_transition", c.c_s, c.single_transition_n);
+  product_weights = b.product_weights(first_parameter);
 }
 
 TensorList PairformerBlock::operator()(const Tensor& s0, const Tensor& z0, const PairformerInputs& in) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   const Tensor z = pair_stack(z0, in.pair_mask, in.drop);
   const Tensor mask = in.single_mask;
   const auto attention = [this, mask](std::span<const Tensor> v) -> TensorList {

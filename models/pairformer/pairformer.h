@@ -47,6 +47,7 @@ struct PairformerBlock {
   PairStack pair_stack;
   AttentionPairBias attention_pair_bias;
   SwigluTransition single_transition;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   PairformerBlock(Builder& b, std::string_view name, const PairformerConfig& c, FusionSet fuse);
   // {s, z} after the block; the single track sees the new z.

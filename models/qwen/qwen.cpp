@@ -70,11 +70,13 @@ QwenMlp::QwenMlp(Builder& b, std::string_view n, const QwenConfig& c) : name(int
 
 QwenLayer::QwenLayer(Builder& b, int64_t i, const QwenConfig& c, FusionSet f)
     : name(intern(std::to_string(i))), index(i), fuse(f) {
+  const size_t first_parameter = b.count();
   ModuleScope scope(name);
   input_layernorm = RmsNorm(b, "input_layernorm", c.hidden, c.rms_eps);
   self_attn = QwenAttention(b, "self_attn", c);
   post_attention_layernorm = RmsNorm(b, "post_attention_layernorm", c.hidden, c.rms_eps);
   mlp = QwenMlp(b, "mlp", c);
+  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
@@ -125,6 +127,7 @@ Tensor QwenLayer::feed_forward(const Tensor& x_BSH) const {
 
 Tensor QwenLayer::operator()(const Tensor& x_BSH, const QwenInputs& in) const {
   ModuleScope scope(name);
+  const autograd::WeightCasts casts(product_weights);
   using autograd::Boundary;
   const auto attention = [this, in](std::span<const Tensor> x) -> TensorList { return {attend(x[0], in)}; };
   const auto transition = [this](std::span<const Tensor> x) -> TensorList { return {feed_forward(x[0])}; };

@@ -47,6 +47,7 @@ struct QwenLayer {
   QwenAttention self_attn;
   RmsNorm post_attention_layernorm;
   QwenMlp mlp;
+  std::vector<Tensor> product_weights;  // of the whole block
 
   QwenLayer(Builder& b, int64_t index, const QwenConfig& c, FusionSet fuse);
   Tensor operator()(const Tensor& x_BSH, const QwenInputs& in) const;

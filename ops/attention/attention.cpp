@@ -12,8 +12,6 @@ RECKON_DECLARE_CPU_KERNEL(attention_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-DType statistics_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
-
 AttentionShape shape_of(const Tensor& q, const Tensor& k, bool causal) {
   return {q.size(0), q.size(1), q.size(2), k.size(2), q.size(3), k.size(3), q.size(4), causal};
 }
@@ -87,7 +85,7 @@ Plan plan_attention(const PlanContext& c) {
   Plan p;
   p.outputs = {{.shape = {s.B, s.N, s.Lq, s.H, s.D}, .dtype = q.dtype()},
                {.shape = {s.B, s.N, s.H, s.Lq},
-                .dtype = statistics_dtype(q.dtype()),
+                .dtype = accumulation_dtype(q.dtype()),
                 .label = "logsumexp",
                 .differentiable = false}};
   p.launches = {{"attention"}};
@@ -137,8 +135,8 @@ Plan plan_attention_backward(const PlanContext& c) {
   check_shape(lse, {s.B, s.N, s.H, s.Lq}, "attention's logsumexp");
   RECKON_CHECK(g.contiguous() && o.contiguous() && lse.contiguous(),
                "attention_backward needs a contiguous gradient, output and logsumexp");
-  RECKON_CHECK(lse.dtype() == statistics_dtype(q.dtype()), "attention_backward needs a logsumexp of {}, got {}",
-               name_of(statistics_dtype(q.dtype())), describe(lse));
+  RECKON_CHECK(lse.dtype() == accumulation_dtype(q.dtype()), "attention_backward needs a logsumexp of {}, got {}",
+               name_of(accumulation_dtype(q.dtype())), describe(lse));
   RECKON_CHECK(!a.wants_bias || bias.defined(),
                "attention_backward is asked for the gradient of an absent bias");
   const bool f64 = q.dtype() == DType::f64;
@@ -153,7 +151,7 @@ Plan plan_attention_backward(const PlanContext& c) {
   p.workspaces = {{"attention tiles", tile_bytes(c, s, f64, true, amx)}};
   if (a.wants_scores()) {
     p.workspaces.push_back(
-        {"attention delta", static_cast<size_t>(rows) * size_of(statistics_dtype(q.dtype()))});
+        {"attention delta", static_cast<size_t>(rows) * size_of(accumulation_dtype(q.dtype()))});
     p.launches.push_back({"attention_delta"});
   }
   const AttentionPasses passes =

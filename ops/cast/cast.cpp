@@ -4,6 +4,7 @@
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(cast_cpu)
+RECKON_DECLARE_CPU_KERNEL(cast_all_cpu)
 RECKON_DECLARE_CPU_KERNEL(contiguous_cpu)
 
 namespace reckon::ops {
@@ -77,6 +78,20 @@ Plan plan_cast(const PlanContext& c) {
   return p;
 }
 
+Plan plan_cast_all(const PlanContext& c) {
+  const DType to = c.as<CastAttrs>().to;
+  RECKON_CHECK(!c.in.empty() && c.in.size() <= size_t{kMostCasts}, "cast_all takes 1 to {} tensors, got {}", kMostCasts, c.in.size());
+  Plan p;
+  for (const Tensor& t : c.in) {
+    RECKON_CHECK(is_compute_type(t.dtype()) && is_compute_type(to) && t.contiguous(), "cast_all converts contiguous floats, got {} to {}", describe(t),
+                 name_of(to));
+    p.outputs.push_back({.shape = t.shape(), .dtype = to, .category = Category::cast});
+  }
+  p.launches = {{"cast_all"}};
+  set_traffic(p, c);
+  return p;
+}
+
 const OpDef cast_op{
     .name = "cast", .fingerprint = fingerprint_by<&CastAttrs::to>,
     .plan = plan_cast,
@@ -92,6 +107,22 @@ const OpDef cast_op{
               {.name = "to f64", .inputs = {normal({3, 5})}, .attrs = std::make_shared<CastAttrs>(DType::f64)},
               {.name = "transposed",
                .inputs = {{.shape = {5, 4}, .transposed = true}},
+               .attrs = std::make_shared<CastAttrs>(DType::f64)}};
+        }};
+
+const OpDef cast_all_op{
+    .name = "cast_all", .fingerprint = fingerprint_by<&CastAttrs::to>,
+    .plan = plan_cast_all,
+    .cpu = RECKON_CPU_KERNEL(cast_all_cpu),
+    .reference = RECKON_ISA::cast_all_kernel<double>,
+    .counted = RECKON_ISA::cast_all_kernel<Counted>,
+    .gradient = Gradient::none,
+    .gradient_note = "autograd records each tensor's cast by itself",
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "to f64",
+               .inputs = {normal({3, 5}), normal({2, 4111}), normal({0, 3}), normal({7})},
                .attrs = std::make_shared<CastAttrs>(DType::f64)}};
         }};
 
@@ -116,13 +147,16 @@ Tensor cast(const Tensor& x, DType to) {
   return x.dtype() == to ? x : call(cast_op, {x}, std::make_shared<CastAttrs>(to))[0];
 }
 
+TensorList cast_all(std::span<const Tensor> list, DType to) { return call(cast_all_op, list, std::make_shared<CastAttrs>(to)); }
+
 Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : call(contiguous_op, {x})[0]; }
 
 Tensor copy(const Tensor& x) { return call(contiguous_op, {x})[0]; }
 
 const OpDef& cast_definition() { return cast_op; }
+const OpDef& cast_all_definition() { return cast_all_op; }
 AttrsPtr cast_attrs(DType to) { return std::make_shared<CastAttrs>(to); }
 
-std::vector<const OpDef*> cast_ops() { return {&cast_op, &contiguous_op}; }
+std::vector<const OpDef*> cast_ops() { return {&cast_op, &cast_all_op, &contiguous_op}; }
 
 }  // namespace reckon::ops

@@ -1,6 +1,8 @@
 // Conversions through f32, and row-major copies of any strides.
+#include "ops/cast/cast_attrs.h"
 #include "ops/kernel/elementwise.cuh"
 #include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/list_launch.cuh"
 #include "ops/kernel/strided_copy.cuh"
 
 #include <cuda_fp8.h>
@@ -31,6 +33,26 @@ __global__ void __launch_bounds__(kElementThreads) cast_f8(Elements x, Elements 
   else store(y, i, v);
 }
 
+struct Destinations {
+  void* data[kMostCasts];
+  DType dtype;
+};
+
+__global__ void __launch_bounds__(kListThreads) cast_list(TensorsOfLaunch list, Destinations to) {
+  const ListChunk chunk = chunk_of_block(list);
+  const Elements out{to.data[chunk.tensor], to.dtype};
+  chunk.each([&](const float* v, int n, int64_t i) {
+    if (n == 4) store4(out, i, {v[0], v[1], v[2], v[3]});
+    else store(out, i, v[0]);
+  });
+}
+
+void cast_all_gpu(KernelArgs& a) {
+  Destinations to{.dtype = a.out[0].dtype};
+  for (int k = 0; k < a.n_out; ++k) to.data[k] = a.out[k].data;
+  launch_over_list(a, 0, cast_list, a.in, a.n_in, to);
+}
+
 bool is_f8(DType t) { return t == DType::f8e4m3 || t == DType::f8e5m2; }
 
 void contiguous_gpu(KernelArgs& a) {
@@ -49,4 +71,4 @@ void cast_gpu(KernelArgs& a) {
 }  // namespace
 }  // namespace reckon::ops::gpu
 
-RECKON_GPU_KERNELS(cast) { return {{"cast", cast_gpu}, {"contiguous", contiguous_gpu}}; }
+RECKON_GPU_KERNELS(cast) { return {{"cast", cast_gpu}, {"cast_all", cast_all_gpu}, {"contiguous", contiguous_gpu}}; }

@@ -4,6 +4,8 @@
 
 namespace reckon::ops {
 
+inline constexpr int kMostCasts = 256;  // of one cast_all
+
 struct CastAttrs : Attrs {
   explicit CastAttrs(DType to_) : to(to_) {}
   DType to;

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ops/cast/cast_attrs.h"
-#include "ops/kernel/elementwise.h"
+#include "ops/kernel/tensor_list.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {
@@ -18,6 +18,18 @@ template <class C>
 inline void cast_kernel(KernelArgs& a) {
   a.launch(0);
   copy_elements<C>(a);
+}
+
+template <class C>
+inline void cast_all_kernel(KernelArgs& a) {
+  a.launch(0);
+  for_each_chunk(a, a.in, a.n_in, 2, [&](int k, int64_t start, int64_t count, int64_t) {
+    alignas(64) C cells[kTile];
+    for_each_tile(start, count, [&](int64_t at, int64_t n) {
+      const C* v = load_tile<C>(a.in[k].data, a.in[k].dtype, at, 1, n, cells);
+      store_tile<C>(a.out[k].data, a.out[k].dtype, at, n, v);
+    });
+  });
 }
 
 template <class S>

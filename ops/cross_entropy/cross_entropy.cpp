@@ -11,8 +11,6 @@ RECKON_DECLARE_CPU_KERNEL(cross_entropy_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-DType loss_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
-
 // Values are checked here, outside the kernels, which cannot raise errors. `logits` is their place among the
 // inputs.
 template <KernelFn kernel, int logits>
@@ -47,7 +45,7 @@ Plan plan_cross_entropy(const PlanContext& c) {
   const auto& a = c.as<CrossEntropyAttrs>();
   const Tensor &x = c.in[0], &targets = c.in[1];
   check_operands(x, targets);
-  const DType t = loss_dtype(x.dtype());
+  const DType t = accumulation_dtype(x.dtype());
   const int64_t width = x.size(-1), rows = targets.numel();
   const bool reduced = a.reduction != Reduction::none;
   Plan p;
@@ -73,9 +71,9 @@ Plan plan_cross_entropy_backward(const PlanContext& c) {
   check_operands(x, targets);
   check_shape(g, a.reduction == Reduction::none ? targets.shape() : Shape{}, "cross_entropy's output gradient");
   check_shape(lse, targets.shape(), "cross_entropy's logsumexp");
-  RECKON_CHECK(g.contiguous() && lse.contiguous() && lse.dtype() == loss_dtype(x.dtype()),
+  RECKON_CHECK(g.contiguous() && lse.contiguous() && lse.dtype() == accumulation_dtype(x.dtype()),
                "cross_entropy_backward needs contiguous tensors and a logsumexp of type {}, got {}",
-               name_of(loss_dtype(x.dtype())), describe(lse));
+               name_of(accumulation_dtype(x.dtype())), describe(lse));
   const int64_t width = x.size(-1), rows = targets.numel();
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype(), .label = "dlogits"}};

@@ -18,9 +18,8 @@ RECKON_INLINE constexpr int64_t rows_per_tile(int64_t widest, int64_t c) {
   return rows < 128 ? 128 : (rows > kTallest ? kTallest : rows);
 }
 
-// Elements of a parameter's gradient sum in the shared workspace: none where the output itself is of the sum's
-// type.
-RECKON_INLINE constexpr int64_t padded_sum(int64_t numel) { return (numel + 15) / 16 * 16; }
+// Elements of one of several arrays in a workspace, so that each starts at a cache line.
+RECKON_INLINE constexpr int64_t padded_elements(int64_t numel) { return (numel + 15) / 16 * 16; }
 
 namespace RECKON_ISA {
 namespace {
@@ -177,88 +176,47 @@ inline void add_column_sums(const KernelArgs& args, int64_t rows, int64_t n, Mat
   });
 }
 
-// The gradient of a weight matrix, which products of tiles add up in: the first one sets it.
+// The gradient of a weight matrix, which the products of tiles add up in: the first one sets it.
 struct ProductSum {
-  TensorArg out;
-  std::byte* at = nullptr;  // null: not wanted
-  DType dtype = DType::f32;
+  TensorArg out;  // undefined: not wanted
   bool started = false;
+
+  bool wanted() const { return out.defined(); }
+  void finish() const {  // zero where there were no rows
+    if (wanted() && !started) __builtin_memset(out.data, 0, static_cast<size_t>(out.numel()) * size_of(out.dtype));
+  }
 };
 
 template <class C>
-inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a,
-                                ProductSum& sum) {
-  if (!sum.at) return;
-  weight_gradient<C>(args, m, n, k, g, a, sum.at, sum.dtype, sum.started);
+inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a, ProductSum& sum) {
+  if (!sum.wanted()) return;
+  weight_gradient<C>(args, m, n, k, g, a, sum.out.data, sum.out.dtype, sum.started);
   sum.started = true;
 }
 
-// Walks the outputs of a backward op in the order of the forward inputs, handing out those that are wanted, and
-// the sums they grow in: the output itself, or a part of the workspace where the output's type is narrower and
-// `one_tile` does not say that nothing is added up (GradientPlan agrees).
+// Walks the outputs of a backward op in the order of the forward inputs, handing out those that are wanted. A
+// parameter's gradient is of the type that it is summed in (GradientPlan agrees), so it grows in the output itself.
 template <class C>
 class GradientOutputs {
  public:
-  GradientOutputs(KernelArgs& args, uint32_t needs, std::byte* sums, bool one_tile = false)
-      : args_(args), needs_(needs), sums_(reinterpret_cast<C*>(sums)), one_tile_(one_tile) {}
+  GradientOutputs(KernelArgs& args, uint32_t needs) : args_(args), needs_(needs) {}
 
   RECKON_INLINE bool needs(int input) const { return (needs_ >> input) & 1u; }
   TensorArg take(int input) { return needs(input) ? args_.out[next_++] : TensorArg{}; }
-
-  struct Sum {
-    TensorArg out;
-    C* at = nullptr;
-
-    void finish(const KernelArgs& args) const {
-      if (at && at != reinterpret_cast<const C*>(out.data)) narrow(args, out, at);
-    }
-  };
-  // Zeros at first.
-  Sum take_sum(int input) {
-    Sum s{take(input)};
-    if (!s.out.defined()) return s;
-    const int64_t n = s.out.numel();
-    s.at = s.out.dtype == kNative<C> ? reinterpret_cast<C*>(s.out.data) : part_of_workspace(n);
-    parallel_ranges(args_, n, 1, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) s.at[i] = C(0);
+  C* take_sum(int input) {  // zeros at first; null: not wanted
+    const TensorArg out = take(input);
+    if (!out.defined()) return nullptr;
+    C* sum = reinterpret_cast<C*>(out.data);
+    parallel_ranges(args_, out.numel(), 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) sum[i] = C(0);
     });
-    return s;
+    return sum;
   }
-
-  ProductSum take_product_sum(int input) {
-    ProductSum s{take(input)};
-    if (!s.out.defined()) return s;
-    const bool in_place = s.out.dtype == kNative<C> || one_tile_;
-    s.at = in_place ? s.out.data : reinterpret_cast<std::byte*>(part_of_workspace(s.out.numel()));
-    s.dtype = in_place ? s.out.dtype : kNative<C>;
-    return s;
-  }
-  void finish(const ProductSum& s) const {
-    if (!s.at) return;
-    if (!s.started)  // there were no rows
-      __builtin_memset(s.out.data, 0, static_cast<size_t>(s.out.numel()) * size_of(s.out.dtype));
-    else if (s.at != s.out.data)
-      narrow(args_, s.out, reinterpret_cast<const C*>(s.at));
-  }
+  ProductSum take_product_sum(int input) { return {take(input)}; }
 
  private:
-  C* part_of_workspace(int64_t n) {
-    C* at = sums_;
-    sums_ += padded_sum(n);
-    return at;
-  }
-  static void narrow(const KernelArgs& args, const TensorArg& out, const C* from) {
-    const int64_t n = out.numel(), tiles = (n + kTile - 1) / kTile;
-    parallel_ranges(args, tiles, kTile, [&](int64_t first, int64_t last) {
-      for (int64_t t = first; t < last; ++t)
-        store_tile<C>(out.data, out.dtype, t * kTile, n - t * kTile < kTile ? n - t * kTile : kTile, from + t * kTile);
-    });
-  }
-
   KernelArgs& args_;
   uint32_t needs_;
-  C* sums_;
-  bool one_tile_;
   int next_ = 0;
 };
 

@@ -12,8 +12,6 @@ RECKON_DECLARE_CPU_KERNEL(layer_norm_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-DType statistics_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
-
 int64_t rows_of(const Tensor& x) { return x.size(-1) > 0 ? x.numel() / x.size(-1) : 0; }
 
 // FLOPs per row of c elements: mean c + 1, squares 3c, reciprocal root 3 and one special, (x - mean) rstd 2c,
@@ -28,7 +26,7 @@ Plan plan_layer_norm(const PlanContext& c) {
   RECKON_CHECK(x.contiguous(), "layer_norm needs a contiguous input, got strides {}", to_string(x.strides()));
   const int64_t width = x.size(-1), rows = rows_of(x);
   const Shape per_row = x.shape().slice(0, x.rank() - 1);
-  const DType s = statistics_dtype(x.dtype());
+  const DType s = accumulation_dtype(x.dtype());
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype()},
                {.shape = per_row, .dtype = s, .label = "mean", .differentiable = false},
@@ -53,7 +51,7 @@ Plan plan_layer_norm_backward(const PlanContext& c) {
                to_string(x.strides()));
   RECKON_CHECK(a.dx || a.dweight || a.dbias, "layer_norm_backward was asked for no gradient");
   const int64_t width = x.size(-1), rows = rows_of(x);
-  const DType parameter = w.defined() ? w.dtype() : statistics_dtype(x.dtype());
+  const DType parameter = w.defined() ? w.dtype() : accumulation_dtype(x.dtype());
   Plan p;
   if (a.dx) p.outputs.push_back({.shape = x.shape(), .dtype = x.dtype(), .label = "dx"});
   if (a.dweight) p.outputs.push_back({.shape = {width}, .dtype = parameter, .label = "dweight"});
@@ -63,7 +61,7 @@ Plan plan_layer_norm_backward(const PlanContext& c) {
   if (n_sums > 0) {
     const int64_t pieces = std::max<int64_t>(layer_norm_pieces(rows), 1);
     p.workspaces = {{"sums of row pieces",
-                     static_cast<size_t>(pieces * n_sums * width) * size_of(statistics_dtype(x.dtype()))}};
+                     static_cast<size_t>(pieces * n_sums * width) * size_of(accumulation_dtype(x.dtype()))}};
     p.launches.push_back({"layer_norm_parameters"});
   }
   const int64_t per_dx = a.dx ? width * (9 + 2 * w.defined()) + 6 : 0;

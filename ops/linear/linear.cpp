@@ -72,8 +72,8 @@ TensorList linear_backward(BackwardContext& c) {
   c.grads[0] = {};
   const int64_t n = g.size(-1), m = g.numel() / n;
   const Tensor g2 = g.reshaped({m, n});
-  if (c.needs(2)) out[2] = sum(g2, {0});
-  if (c.needs(1)) out[1] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}));
+  if (c.needs(2)) out[2] = sum_wide(g2, {0});
+  if (c.needs(1)) out[1] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}), accumulation_dtype(g.dtype()));
   if (c.needs(0)) out[0] = matmul(g2, w).reshaped(c.input_shapes[0]);
   return out;
 }

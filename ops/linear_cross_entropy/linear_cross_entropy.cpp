@@ -15,8 +15,6 @@ RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-DType loss_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
-
 // Target values are checked here, outside the kernels, which cannot raise errors. `weight` is its place among
 // the inputs.
 template <KernelFn kernel, int weight>
@@ -85,7 +83,7 @@ Plan plan_linear_cross_entropy(const PlanContext& c) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
   const Tensor &x = c.in[0], &w = c.in[1];
   const LogitTiles t = checked_tiles(x, w, c.in[2], a.reduction);
-  const DType type = loss_dtype(x.dtype());
+  const DType type = accumulation_dtype(x.dtype());
   Plan p;
   p.outputs = {{.shape = Shape{}, .dtype = type, .label = "loss"},
                {.shape = {t.T}, .dtype = type, .label = "logsumexp", .differentiable = false}};
@@ -116,13 +114,13 @@ Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
   const LogitTiles t = checked_tiles(x, w, c.in[3], a.reduction);
   check_shape(g, Shape{}, "linear_cross_entropy's output gradient");
   check_shape(lse, {t.T}, "linear_cross_entropy's logsumexp");
-  RECKON_CHECK(lse.contiguous() && lse.dtype() == loss_dtype(x.dtype()),
+  RECKON_CHECK(lse.contiguous() && lse.dtype() == accumulation_dtype(x.dtype()),
                "linear_cross_entropy_backward needs a contiguous logsumexp of {}, got {}",
-               name_of(loss_dtype(x.dtype())), describe(lse));
+               name_of(accumulation_dtype(x.dtype())), describe(lse));
   RECKON_CHECK(a.wants_x || a.wants_weight, "linear_cross_entropy_backward is asked for no gradient");
   Plan p;
   if (a.wants_x) p.outputs.push_back({.shape = x.shape(), .dtype = x.dtype(), .label = "dx"});
-  if (a.wants_weight) p.outputs.push_back({.shape = w.shape(), .dtype = w.dtype(), .label = "dweight"});
+  if (a.wants_weight) p.outputs.push_back({.shape = w.shape(), .dtype = accumulation_dtype(w.dtype()), .label = "dweight"});
   if (x.dtype() == DType::f64) {
     p.workspaces = {{"logits of one row", static_cast<size_t>(t.V) * sizeof(double)}};
   } else {
@@ -132,9 +130,6 @@ Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
       p.workspaces.push_back({"tile of logit gradients", tile_bytes(t, sizeof(bf16))});
     if (a.wants_x && x.dtype() != DType::f32)
       p.workspaces.push_back({"dx in f32", static_cast<size_t>(x.numel()) * sizeof(float)});
-    if (a.wants_weight && w.dtype() != DType::f32)
-      p.workspaces.push_back(
-          {"tile of dweight in f32", static_cast<size_t>(t.most_classes() * t.H) * sizeof(float)});
   }
   for (int64_t i = 0; i < t.row_tiles() * t.class_tiles(); ++i) {
     p.launches.push_back({"gemm"});

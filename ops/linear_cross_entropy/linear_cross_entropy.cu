@@ -222,12 +222,8 @@ void linear_cross_entropy_backward_gpu(KernelArgs& a) {
         void* to = s.sums_x() ? Loss::at(loss.buffer(LossSteps::x_sums), DType::f32, row0 * H) : Loss::at(dx.data, dx.dtype, row0 * H);
         return loss.product(i, rows, H, classes, {gradients, type, pitch, 1}, loss.weight_rows(type, v), to, s.sums_x() ? DType::f32 : dx.dtype, H, v > 0);
       }
-      case LossSteps::Step::weight_gradient: {
-        void* to = s.sums_weight() ? loss.buffer(LossSteps::weight_sums) : Loss::at(dw.data, dw.dtype, class0 * H);
-        return loss.product(i, classes, H, rows, {gradients, type, 1, pitch}, loss.x_rows(type, r), to, s.sums_weight() ? DType::f32 : dw.dtype, H, r > 0);
-      }
-      case LossSteps::Step::round_weight_gradient:
-        return loss.convert(i, loss.buffer(LossSteps::weight_sums), DType::f32, Loss::at(dw.data, dw.dtype, class0 * H), dw.dtype, classes * H);
+      case LossSteps::Step::weight_gradient:
+        return loss.product(i, classes, H, rows, {gradients, type, 1, pitch}, loss.x_rows(type, r), Loss::at(dw.data, dw.dtype, class0 * H), dw.dtype, H, r > 0);
       default: return loss.convert(i, loss.buffer(LossSteps::x_sums), DType::f32, dx.data, dx.dtype, s.tiles.T * H);
     }
   });

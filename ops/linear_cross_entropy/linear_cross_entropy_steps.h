@@ -4,8 +4,8 @@
 // Classes are outermost. A tile of logits [rows, classes] is a product in f32; forward folds it into a running
 // logsumexp of each row, backward turns it into its gradient, which two more products take to dx and dweight. With bf16
 // operands the gradient is held in bf16, else in f32, and operands of another type are converted to that: x once, the
-// weight tile by tile. dx is summed over class tiles and dweight over row tiles in f32; where there is one tile only, or
-// the result is f32, they need no sums of their own.
+// weight tile by tile. dx is summed over class tiles in f32; where there is one tile only, or dx is f32,
+// it needs no sums of its own. dweight is f32 and summed over row tiles where it lies.
 #pragma once
 
 #include "ops/linear_cross_entropy/linear_cross_entropy_attrs.h"
@@ -22,11 +22,10 @@ struct LossSteps {
     logit_gradients,
     x_gradient,
     weight_gradient,
-    round_weight_gradient,  // of a class tile
     round_x_gradient,
     reduce,
   };
-  enum Buffer : uint8_t { library, logits, gradients, converted_x, converted_weight, x_sums, weight_sums, rows, kBuffers };
+  enum Buffer : uint8_t { library, logits, gradients, converted_x, converted_weight, x_sums, rows, kBuffers };
 
   DType x = DType::f32, weight = DType::f32;
   bool backward = false, wants_x = false, wants_weight = false;
@@ -53,7 +52,6 @@ struct LossSteps {
   bool converts_x() const { return x != logit_operand() || (wants_weight && x != gradient()); }
   bool converts_weight() const { return weight != logit_operand() || (wants_x && weight != gradient()); }
   bool sums_x() const { return wants_x && x != DType::f32 && (x != gradient() || tiles.class_tiles() > 1); }
-  bool sums_weight() const { return wants_weight && weight != DType::f32 && (weight != gradient() || tiles.row_tiles() > 1); }
 
   size_t bytes(Buffer b) const {
     const auto of = [](int64_t n, DType t) { return static_cast<size_t>(n) * size_of(t); };
@@ -64,7 +62,6 @@ struct LossSteps {
       case converted_x: return converts_x() ? of(tiles.T * tiles.H, DType::f32) : 0;
       case converted_weight: return converts_weight() ? of(tiles.most_classes() * tiles.H, DType::f32) : 0;
       case x_sums: return sums_x() ? of(tiles.T * tiles.H, DType::f32) : 0;
-      case weight_sums: return sums_weight() ? of(tiles.most_classes() * tiles.H, DType::f32) : 0;
       case rows: return backward ? sizeof(float) : of(kRowFields * tiles.T, DType::f32);  // the scale, or the running logsumexp
       case kBuffers: break;
     }
@@ -72,7 +69,7 @@ struct LossSteps {
   }
   static const char* label(Buffer b) {
     constexpr const char* names[kBuffers] = {"library workspace", "tile of logits", "tile of logit gradients", "x in f32",
-                                             "tile of weight in f32", "dx in f32", "tile of dweight in f32", "rows"};
+                                             "tile of weight in f32", "dx in f32", "rows"};
     return names[b];
   }
   static constexpr int kRowFields = 4;  // maximum, sum, logit of the target, loss
@@ -90,7 +87,6 @@ struct LossSteps {
         if (wants_x) f(Step::x_gradient, r, v);
         if (wants_weight) f(Step::weight_gradient, r, v);
       }
-      if (sums_weight()) f(Step::round_weight_gradient, int64_t{0}, v);
     }
     if (sums_x()) f(Step::round_x_gradient, int64_t{0}, int64_t{0});
     if (!backward) f(Step::reduce, int64_t{0}, int64_t{0});
@@ -99,7 +95,6 @@ struct LossSteps {
     switch (s) {
       case Step::convert_x:
       case Step::convert_weight:
-      case Step::round_weight_gradient:
       case Step::round_x_gradient: return "pack";
       case Step::scale: return "loss_scale";
       case Step::logits:

@@ -99,7 +99,7 @@ inline void logit_gradients(KernelArgs& a, float* logits, bf16* low, int64_t row
 }
 
 // in g, x, weight, targets, lse; out those wanted of dx, dweight; workspaces product, logits, then as planned:
-// logit gradient in bf16, sums of dx and of one tile of dweight in f32.
+// logit gradient in bf16, sums of dx in f32.
 inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
   const TensorArg &g = a.in[0], &x = a.in[1], &w = a.in[2], &targets = a.in[3], &lse = a.in[4];
@@ -110,9 +110,8 @@ inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
   bf16* low =
       low_logit_gradient(x.dtype, w.dtype) ? reinterpret_cast<bf16*>(a.workspace[workspace++]) : nullptr;
   const TensorArg dx = t.wants_x ? a.out[0] : TensorArg{}, dw = t.wants_weight ? a.out[t.wants_x] : TensorArg{};
-  float *dx_sum = dx.as<float>(), *dw_tile = nullptr;
+  float *dx_sum = dx.as<float>(), *dw_sum = dw.as<float>();
   if (t.wants_x && dx.dtype != DType::f32) dx_sum = reinterpret_cast<float*>(a.workspace[workspace++]);
-  if (t.wants_weight && dw.dtype != DType::f32) dw_tile = reinterpret_cast<float*>(a.workspace[workspace++]);
   float scale = load_one<float>(g, 0);
   if (t.reduction == Reduction::mean) scale = scale / static_cast<float>(counted_rows(targets, t.ignore_index));
   const void* grad = low ? static_cast<const void*>(low) : logits;
@@ -126,7 +125,6 @@ inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
   TileProducts products{a};
   for (int64_t v = 0; v < tiles.class_tiles(); ++v) {
     const int64_t classes = tiles.classes(v), class0 = v * tiles.tile_classes;
-    float* dw_sum = dw_tile ? dw_tile : dw.as<float>() + (t.wants_weight ? class0 * H : 0);
     for (int64_t r = 0; r < tiles.row_tiles(); ++r) {
       const int64_t rows = tiles.rows(r), row0 = r * tiles.tile_rows;
       products.logits(tiles, x, w, r, v, logits);
@@ -138,9 +136,8 @@ inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
                      {products.offset(w, class0 * H), w.dtype, H, 1}, dx_sum + row0 * H, DType::f32, v > 0);
       if (t.wants_weight)
         products.run(classes, H, rows, {grad, grad_dtype, 1, classes},
-                     {products.offset(x, row0 * H), x.dtype, H, 1}, dw_sum, DType::f32, r > 0);
+                     {products.offset(x, row0 * H), x.dtype, H, 1}, dw_sum + class0 * H, DType::f32, r > 0);
     }
-    if (dw_tile) convert(dw_tile, dw, class0 * H, classes * H);
   }
   if (t.wants_x && dx.dtype != DType::f32) convert(dx_sum, dx, 0, tiles.T * H);
 }

@@ -1,6 +1,7 @@
 #include "ops/matmul/matmul.h"
 
 #include "ops/binary/binary.h"
+#include "ops/matmul/matmul_attrs.h"
 #include "ops/matmul/matmul_kernel.h"
 #include "ops/product_plan.h"
 #include "ops/rules.h"
@@ -24,7 +25,7 @@ Plan plan_matmul(const PlanContext& c) {
   Shape out = broadcast_shapes(a.shape().slice(0, a.rank() - 2), b.shape().slice(0, b.rank() - 2));
   out.push_back(m);
   out.push_back(n);
-  const DType t = promote(a.dtype(), b.dtype());
+  const DType t = c.attrs ? c.as<MatmulAttrs>().product : promote(a.dtype(), b.dtype());
   const int64_t batch = batch_count(out);
   Plan p;
   p.outputs = {{.shape = out, .dtype = t, .label = "product"}};
@@ -74,7 +75,7 @@ TensorList matmul_backward(BackwardContext& c) {
   return out;
 }
 
-const OpDef matmul_op{.name = "matmul", .plan = plan_matmul, .cpu = {{matmul_run, matmul_run, matmul_run}},
+const OpDef matmul_op{.name = "matmul", .fingerprint = fingerprint_by<&MatmulAttrs::product>, .plan = plan_matmul, .cpu = {{matmul_run, matmul_run, matmul_run}},
                       .reference = matmul_run, .counted = matmul_counted, .gradient = Gradient::differentiable,
                       .backward = matmul_backward, .precision = Precision::low,
                       .cases = [] {
@@ -91,6 +92,10 @@ const OpDef matmul_op{.name = "matmul", .plan = plan_matmul, .cpu = {{matmul_run
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, {a, b})[0]; }
+
+Tensor matmul(const Tensor& a, const Tensor& b, DType product) {
+  return product == promote(a.dtype(), b.dtype()) ? matmul(a, b) : call(matmul_op, {a, b}, std::make_shared<MatmulAttrs>(product))[0];
+}
 
 std::vector<const OpDef*> matmul_ops() { return {&matmul_op}; }
 

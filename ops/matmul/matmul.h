@@ -7,5 +7,7 @@
 namespace reckon::ops {
 
 Tensor matmul(const Tensor& a, const Tensor& b);
+// The product as `product`, such as f32 of bf16 operands.
+Tensor matmul(const Tensor& a, const Tensor& b, DType product);
 
 }  // namespace reckon::ops

@@ -11,8 +11,6 @@ RECKON_DECLARE_CPU_KERNEL(mse_loss_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-DType loss_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
-
 void check_operands(const PlanContext& c, const Tensor& x, const Tensor& target) {
   check_floating(x, "mse_loss's input");
   check_floating(target, "mse_loss's target");
@@ -27,7 +25,7 @@ Plan plan_mse_loss(const PlanContext& c) {
   const Reduction r = c.as<MseAttrs>().reduction;
   const Tensor& x = c.in[0];
   check_operands(c, x, c.in[1]);
-  const DType t = loss_dtype(promoted_dtype(c));
+  const DType t = accumulation_dtype(promoted_dtype(c));
   const bool reduced = r != Reduction::none;
   Plan p;
   p.outputs = {{.shape = reduced ? Shape{} : x.shape(), .dtype = t, .label = "loss"}};

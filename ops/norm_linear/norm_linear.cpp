@@ -46,7 +46,7 @@ Plan plan_norm_linear(const PlanContext& c) {
   check_fused_types(c.in, ~7u, "norm_linear");
 
   Plan p;
-  const DType t = c.in[3].dtype(), stats = statistics_dtype(x.dtype());
+  const DType t = c.in[3].dtype(), stats = accumulation_dtype(x.dtype());
   const NormCost norm{attrs.kind, width, c.in[2].defined()};
   p.cost.vector_flops = rows * (norm.statistics() + norm.rows());
   p.cost.special = rows;
@@ -87,12 +87,12 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   Plan p;
   const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }), width);
   const TileHeights heights(rows, tile);
-  GradientPlan grads{p, attrs.needs, heights.one};
-  grads.add(0, x.shape(), x.dtype(), "dx", false);
-  grads.add(1, {width}, c.in[1].dtype(), "dnorm_weight", true);
-  if (c.in[2].defined()) grads.add(2, {width}, c.in[2].dtype(), "dnorm_bias", true);
+  const GradientPlan grads{p, attrs.needs};
+  grads.add(0, x.shape(), x.dtype(), "dx");
+  grads.add_parameter(1, {width}, c.in[1].dtype(), "dnorm_weight");
+  if (c.in[2].defined()) grads.add_parameter(2, {width}, c.in[2].dtype(), "dnorm_bias");
   const bool through_norm = (attrs.needs & 7u) != 0;
-  const DType t = c.in[5].dtype(), native = statistics_dtype(x.dtype());
+  const DType t = c.in[5].dtype(), native = accumulation_dtype(x.dtype());
   GemmScratch scratch(c.spec);
   bool rebuild = false, any = false;
   for (int i = 0; i < n_linears; ++i) {
@@ -102,12 +102,12 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
     const bool dw = (attrs.needs >> (3 + 2 * i)) & 1u, db = (attrs.needs >> (4 + 2 * i)) & 1u;
     RECKON_CHECK(dy.defined() || (!dw && !db),
                  "norm_linear_backward: gradients of linear {} need its output's gradient", i);
-    grads.add(3 + 2 * i, w.shape(), t, "dweight", true);
-    grads.add(4 + 2 * i, {out}, t, "dbias", true);
+    grads.add_parameter(3 + 2 * i, w.shape(), t, "dweight");
+    grads.add_parameter(4 + 2 * i, {out}, t, "dbias");
     rebuild |= dw;
     if (!dy.defined()) continue;
     for (int64_t m : {heights.full, heights.last}) {
-      if (dw) scratch.add(out, width, m, dy.dtype(), t, grads.product_dtype(t, native));
+      if (dw) scratch.add(out, width, m, dy.dtype(), t, native);
       if (through_norm) scratch.add(m, width, out, dy.dtype(), t, native);
     }
     p.cost.matmul_flops += matmul_flops(rows, out, width) * ((dw ? 1 : 0) + (through_norm ? 1 : 0));
@@ -120,8 +120,7 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
        ((attrs.needs & 2u) ? norm.weight_gradient() : 0) + ((attrs.needs & 4u) ? norm.bias_gradient() : 0));
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(rebuild ? heights.full * width : 0, t)},
-                  {"norm gradient tile", bytes_of(through_norm ? heights.full * width : 0, native)},
-                  {"gradient sums", grads.sum_bytes()}};
+                  {"norm gradient tile", bytes_of(through_norm ? heights.full * width : 0, native)}};
   p.launches = {{"norm_linear_backward"}};
   set_traffic(p, c);
   return p;

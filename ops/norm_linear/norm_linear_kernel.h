@@ -37,7 +37,7 @@ inline void norm_linear_kernel(KernelArgs& a) {
 
 // in x, norm weight, norm bias, mean, rstd, then W_i, dy_i (a W_i whose dy_i is absent gets no gradient).
 // out the wanted ones of dx, dnorm weight, dnorm bias, then dW_i, db_i.
-// Workspaces: products, norm tile, dn tile, gradient sums.
+// Workspaces: products, norm tile, dn tile.
 template <class C>
 inline void norm_linear_backward_kernel(KernelArgs& a) {
   a.launch(0);
@@ -51,17 +51,16 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
   int64_t widest = x.last();
   for (int i = 0; i < n_linears; ++i) widest = a.in[5 + 2 * i].shape[0] > widest ? a.in[5 + 2 * i].shape[0] : widest;
   const int64_t c = x.last(), rows = x.rows(), tile = rows_per_tile(widest, c);
-  using Outputs = GradientOutputs<C>;
-  Outputs outputs(a, attrs.needs, a.workspace[3], rows <= tile);
+  GradientOutputs<C> outputs(a, attrs.needs);
   const TensorArg dx = outputs.take(0);
-  const auto dw = outputs.take_sum(1), db = outputs.take_sum(2);
+  C *dw = outputs.take_sum(1), *db = outputs.take_sum(2);
   ProductSum weights[kMaxLinears];
-  typename Outputs::Sum biases[kMaxLinears];
+  C* biases[kMaxLinears];
   bool rebuild = false;
   for (int i = 0; i < n_linears; ++i) {
     weights[i] = outputs.take_product_sum(3 + 2 * i);
     biases[i] = outputs.take_sum(4 + 2 * i);
-    rebuild |= weights[i].at != nullptr;
+    rebuild |= weights[i].wanted();
   }
   const Matrix normed{a.workspace[1], a.in[5].dtype, c}, dn{a.workspace[2], kNative<C>, c};
   for (int64_t row = 0; row < rows; row += tile) {
@@ -73,20 +72,15 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
       if (!dy.defined()) continue;
       const Matrix g = rows_of(dy).from_row(row);
       add_weight_gradient<C>(a, m, w.shape[0], c, g, normed, weights[i]);
-      add_column_sums(a, m, w.shape[0], g, biases[i].at);
+      add_column_sums(a, m, w.shape[0], g, biases[i]);
       if (attrs.needs & 7u) {
         multiply_back<C>(a, m, g, w, dn, started);
         started = true;
       }
     }
-    if (started) norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dw.at, db.at);
+    if (started) norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dw, db);
   }
-  dw.finish(a);
-  db.finish(a);
-  for (int i = 0; i < n_linears; ++i) {
-    outputs.finish(weights[i]);
-    biases[i].finish(a);
-  }
+  for (int i = 0; i < n_linears; ++i) weights[i].finish();
 }
 
 }  // namespace

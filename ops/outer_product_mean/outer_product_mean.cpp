@@ -38,7 +38,7 @@ Plan plan_forward(const PlanContext& c) {
   const OuterTiles t = outer_tiles(n, false);
   const bool divides = c.as<OuterProductMeanAttrs>().normalize != OuterNormalize::none,
              counts = divides && mask.defined();
-  const DType low = weight.dtype(), native = statistics_dtype(low);
+  const DType low = weight.dtype(), native = accumulation_dtype(low);
   GemmScratch scratch(c.spec);
   for_tile_sizes(n, t, [&](int64_t mi, int64_t mj) {
     if (counts) scratch.add(mi, n.r, n.s, mask.dtype(), mask.dtype(), native);
@@ -79,7 +79,7 @@ Plan plan_backward(const PlanContext& c) {
   const bool project = t.project_first, divides = attrs.normalize != OuterNormalize::none,
              counts = divides && mask.defined();
   const auto wants = [&](int i) { return (attrs.needs >> i & 1u) != 0; };
-  const DType low = weight.dtype(), native = statistics_dtype(low);
+  const DType low = weight.dtype(), native = accumulation_dtype(low);
   const int64_t cc = n.c * n.c, width = n.cz * n.c;
   GemmScratch scratch(c.spec);
   for_tile_sizes(n, t, [&](int64_t mi, int64_t mj) {
@@ -99,11 +99,11 @@ Plan plan_backward(const PlanContext& c) {
     }
   });
   Plan p;
-  GradientPlan grads{p, attrs.needs};
-  grads.add(0, a.shape(), a.dtype(), "da", false);
-  grads.add(1, b.shape(), b.dtype(), "db", false);
-  grads.add(2, weight.shape(), low, "dweight", !project);
-  grads.add(3, {n.cz}, low, "dbias", true);
+  const GradientPlan grads{p, attrs.needs};
+  grads.add(0, a.shape(), a.dtype(), "da");
+  grads.add(1, b.shape(), b.dtype(), "db");
+  grads.add_parameter(2, weight.shape(), low, "dweight");
+  grads.add_parameter(3, {n.cz}, low, "dbias");
   const int64_t tile = project ? t.ti * n.s * width : t.ti * t.tj * cc;
   const int64_t sums = project ? (wants(2) ? n.c * width : 0) : (wants(0) ? n.s * t.ti * n.c : 0);
   p.workspaces = {{"products", scratch.bytes()},
@@ -113,8 +113,7 @@ Plan plan_backward(const PlanContext& c) {
                   {"permuted weight", bytes_of(project ? weight.numel() : 0, low)},
                   {project ? "permuted weight's gradient" : "gradient of a's rows", bytes_of(sums, native)},
                   {"gradient of b", bytes_of(wants(1) && b.dtype() != native ? n.s * n.r * n.c : 0, native)},
-                  {"pair counts", bytes_of(counts ? t.ti * n.r : 0, native)},
-                  {"gradient sums", grads.sum_bytes()}};
+                  {"pair counts", bytes_of(counts ? t.ti * n.r : 0, native)}};
   p.launches = {{"outer_product_mean_backward"}};
   const int64_t per_row = 2 * n.s * n.r * cc * n.cz, per_pair = 2 * n.s * n.r * n.r * n.c * n.cz;
   const int64_t outer = 2 * n.s * n.r * n.r * cc, projection = 2 * n.r * n.r * cc * n.cz;

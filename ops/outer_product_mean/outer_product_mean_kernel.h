@@ -182,7 +182,7 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
 
 // Backward: what both orders share. in dy, a, b, weight, mask; out the wanted ones of da, db, dweight, dbias.
 // Workspaces: products, gradient tile, tile 1, tile 2, permuted weight, sums (da tile, or dW permuted), db
-// sums, counts, gradient sums.
+// sums, counts.
 template <class C>
 struct OuterBackward {
   KernelArgs& args;
@@ -358,11 +358,10 @@ inline void outer_product_mean_backward_kernel(KernelArgs& args) {
   const OuterSizes n = outer_sizes(args.in[1], args.in[3]);
   OuterBackward<C> k{args, attrs,   n,       outer_tiles(n, true), args.in[0], args.in[3], args.in[4], {},
                      {},   nullptr, nullptr, args.in[3].dtype};
-  GradientOutputs<C> outputs(args, attrs.needs, args.workspace[8]);
+  GradientOutputs<C> outputs(args, attrs.needs);
   k.da = outputs.take(0);
   k.db = outputs.take(1);
   const bool project = k.t.project_first;
-  typename GradientOutputs<C>::Sum dw;
   TensorArg dw_out;
   if (project) {
     dw_out = outputs.take(2);
@@ -370,13 +369,11 @@ inline void outer_product_mean_backward_kernel(KernelArgs& args) {
     if (dw_out.defined())
       for (int64_t i = 0; i < n.c * n.cz * n.c; ++i) k.sums(5)[i] = C(0);
   } else {
-    dw = outputs.take_sum(2);
-    k.dw = dw.at;
+    k.dw = outputs.take_sum(2);
   }
-  const auto dbias = outputs.take_sum(3);
-  k.dbias = dbias.at;
+  k.dbias = outputs.take_sum(3);
   if (attrs.normalize != OuterNormalize::divide_after)
-    add_column_sums(args, n.batch * n.r * n.r, n.cz, {k.dy.data, k.dy.dtype, n.cz}, dbias.at);
+    add_column_sums(args, n.batch * n.r * n.r, n.cz, {k.dy.data, k.dy.dtype, n.cz}, k.dbias);
   for (int64_t batch = 0; batch < n.batch; ++batch) {
     const Matrix a = batch_of(args.in[1], n, batch), b = batch_of(args.in[2], n, batch);
     if (project)
@@ -389,8 +386,6 @@ inline void outer_product_mean_backward_kernel(KernelArgs& args) {
     for (int64_t z = 0; z < n.cz; ++z)
       for (int64_t p = 0; p < n.c; ++p)
         store_tile<C>(dw_out.data, dw_out.dtype, (z * n.c + p) * n.c, n.c, k.sums(5) + (p * n.cz + z) * n.c);
-  dw.finish(args);
-  dbias.finish(args);
 }
 
 }  // namespace

@@ -11,8 +11,6 @@ RECKON_DECLARE_CPU_KERNEL(rms_norm_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-DType statistics_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
-
 Plan plan_rms_norm(const PlanContext& c) {
   const Tensor &x = c.in[0], &w = c.in[1];
   check_rank_at_least(x, 1, "rms_norm's input");
@@ -21,7 +19,7 @@ Plan plan_rms_norm(const PlanContext& c) {
   const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype()},
-               {.shape = x.shape().slice(0, x.rank() - 1), .dtype = statistics_dtype(x.dtype()), .label = "rstd", .differentiable = false}};
+               {.shape = x.shape().slice(0, x.rank() - 1), .dtype = accumulation_dtype(x.dtype()), .label = "rstd", .differentiable = false}};
   p.launches = {{"rms_norm"}};
   p.saves = {{false, 0}, {false, 1}, {true, 1}};
   p.cost.vector_flops = rows * (4 * width + 3);

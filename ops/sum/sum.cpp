@@ -20,7 +20,7 @@ Plan plan_sum(const PlanContext& c) {
     else if (a.keep_axes) shape.push_back(1);
   }
   Plan p;
-  p.outputs = {{.shape = shape, .dtype = x.dtype(), .label = "sum"}};
+  p.outputs = {{.shape = shape, .dtype = a.wide ? accumulation_dtype(x.dtype()) : x.dtype(), .label = "sum"}};
   p.launches = {{"sum"}};
   p.cost.vector_flops = x.numel();  // one addition per element
   set_traffic(p, c);
@@ -49,7 +49,7 @@ uint32_t mask_of(const Dims& axes, int rank) {
   return mask;
 }
 
-const OpDef sum_op{.name = "sum", .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes>, .plan = plan_sum, .cpu = RECKON_CPU_KERNEL(sum_cpu), .reference = RECKON_ISA::sum_kernel<double>,
+const OpDef sum_op{.name = "sum", .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes, &SumAttrs::wide>, .plan = plan_sum, .cpu = RECKON_CPU_KERNEL(sum_cpu), .reference = RECKON_ISA::sum_kernel<double>,
                    .counted = RECKON_ISA::sum_kernel<Counted>, .gradient = Gradient::differentiable, .backward = sum_backward,
                    .precision = Precision::fp32,
                    .cases = [] {
@@ -61,6 +61,7 @@ const OpDef sum_op{.name = "sum", .fingerprint = fingerprint_by<&SumAttrs::axes,
                          {.name = "middle", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0b010, false)},
                          {.name = "few long rows", .inputs = {normal({2, 9000})}, .attrs = attrs(0b10, false)},
                          {.name = "few long rows, odd", .inputs = {normal({2, 8195})}, .attrs = attrs(0b10, false)},
+                         {.name = "first axis, wide", .inputs = {normal({30, 7})}, .attrs = std::make_shared<SumAttrs>(0b01u, false, true)},
                          {.name = "many rows", .inputs = {normal({260, 72})}, .attrs = attrs(0b01, false)},
                          {.name = "several tiles of columns", .inputs = {normal({9, 2, 132})}, .attrs = attrs(0b001, false)},
                          {.name = "middle of fours", .inputs = {normal({6, 9, 32})}, .attrs = attrs(0b010, false)},
@@ -78,6 +79,10 @@ const OpDef sum_op{.name = "sum", .fingerprint = fingerprint_by<&SumAttrs::axes,
 
 Tensor sum(const Tensor& x, const Dims& axes, bool keep_axes) {
   return call(sum_op, {x}, std::make_shared<SumAttrs>(mask_of(axes, x.rank()), keep_axes))[0];
+}
+
+Tensor sum_wide(const Tensor& x, const Dims& axes) {
+  return call(sum_op, {x}, std::make_shared<SumAttrs>(mask_of(axes, x.rank()), false, true))[0];
 }
 
 Tensor sum_all(const Tensor& x) { return call(sum_op, {x}, std::make_shared<SumAttrs>((1u << x.rank()) - 1u, false))[0]; }

@@ -1,4 +1,5 @@
-// Sums and means over axes, in f32 (f64 for f64), result in the input's type. Keeps nothing for backward.
+// Sums and means over axes, in f32 (f64 for f64), result in the input's type; `sum_wide` leaves it as it was summed.
+// Keeps nothing for backward.
 #pragma once
 
 #include "ops/op.h"
@@ -6,6 +7,7 @@
 namespace reckon::ops {
 
 Tensor sum(const Tensor& x, const Dims& axes, bool keep_axes = false);
+Tensor sum_wide(const Tensor& x, const Dims& axes);
 Tensor sum_all(const Tensor& x);  // shape []
 Tensor mean(const Tensor& x, const Dims& axes, bool keep_axes = false);
 

@@ -5,9 +5,10 @@
 namespace reckon::ops {
 
 struct SumAttrs : Attrs {
-  SumAttrs(uint32_t mask, bool keep) : axes(mask), keep_axes(keep) {}
+  SumAttrs(uint32_t mask, bool keep, bool wide_ = false) : axes(mask), keep_axes(keep), wide(wide_) {}
   uint32_t axes;  // bit i: axis i is summed
   bool keep_axes;
+  bool wide;  // the result stays in the type of the sum: f32, or f64 for f64
 };
 
 }  // namespace reckon::ops

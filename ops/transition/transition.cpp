@@ -29,7 +29,7 @@ struct Sizes {
         out(out_weight.size(0)),
         tile(rows, rows_per_tile(std::max(h, c), std::min(h, c))),
         t(hidden_weight.dtype()),
-        stats(statistics_dtype(x.dtype())) {}
+        stats(accumulation_dtype(x.dtype())) {}
   int64_t c, rows, h, out;
   TileHeights tile;
   DType t, stats;
@@ -97,20 +97,20 @@ Plan plan_relu_backward(const PlanContext& c) {
   const Sizes s(x, w1, w2);
   check_shape(dy, with_last(x.shape(), s.out), "relu_transition's output gradient");
   Plan p;
-  GradientPlan grads{p, needs, s.tile.one};
-  grads.add(0, x.shape(), x.dtype(), "dx", false);
-  grads.add(1, {s.c}, c.in[2].dtype(), "dln_weight", true);
-  if (c.in[3].defined()) grads.add(2, {s.c}, c.in[3].dtype(), "dln_bias", true);
-  grads.add(3, w1.shape(), s.t, "dw1", true);
-  grads.add(4, {s.h}, s.t, "db1", true);
-  grads.add(5, w2.shape(), s.t, "dw2", true);
-  grads.add(6, {s.out}, s.t, "db2", true);
+  const GradientPlan grads{p, needs};
+  grads.add(0, x.shape(), x.dtype(), "dx");
+  grads.add_parameter(1, {s.c}, c.in[2].dtype(), "dln_weight");
+  if (c.in[3].defined()) grads.add_parameter(2, {s.c}, c.in[3].dtype(), "dln_bias");
+  grads.add_parameter(3, w1.shape(), s.t, "dw1");
+  grads.add_parameter(4, {s.h}, s.t, "db1");
+  grads.add_parameter(5, w2.shape(), s.t, "dw2");
+  grads.add_parameter(6, {s.out}, s.t, "db2");
   const auto wants = [&](uint32_t mask) { return (needs & mask) != 0; };
   GemmScratch scratch(c.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
-    if (wants(1u << 5)) scratch.add(s.out, s.h, m, dy.dtype(), s.t, grads.product_dtype(s.t, s.stats));
+    if (wants(1u << 5)) scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
     if (wants(0x1f)) scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
-    if (wants(1u << 3)) scratch.add(s.h, s.c, m, s.t, s.t, grads.product_dtype(s.t, s.stats));
+    if (wants(1u << 3)) scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
     if (wants(7)) scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
   }
   const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};
@@ -123,8 +123,7 @@ Plan plan_relu_backward(const PlanContext& c) {
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(wants(1u << 3) ? s.tile.full * s.c : 0, s.t)},
                   {"norm gradient tile", bytes_of(wants(7) ? s.tile.full * s.c : 0, s.stats)},
-                  {"hidden gradient tile", bytes_of(wants(0x1f) ? s.tile.full * s.h : 0, s.t)},
-                  {"gradient sums", grads.sum_bytes()}};
+                  {"hidden gradient tile", bytes_of(wants(0x1f) ? s.tile.full * s.h : 0, s.t)}};
   p.launches = {{"relu_transition_backward"}};
   set_traffic(p, c);
   return p;
@@ -158,7 +157,7 @@ Plan plan_swiglu(const PlanContext& c) {
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(direct ? 0 : s.tile.full * s.c, s.t)},
                   {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
-                  {"projection tiles", bytes_of(keeps ? 0 : 2 * padded_sum(s.tile.full * s.h), s.t)}};
+                  {"projection tiles", bytes_of(keeps ? 0 : 2 * padded_elements(s.tile.full * s.h), s.t)}};
   p.launches = {{"swiglu_transition"}};
   p.saves = {{false, 0}};
   if (normalised) p.saves.push_back({false, 1});
@@ -184,19 +183,19 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   check_shape(dy, with_last(x.shape(), s.out), "swiglu_transition's output gradient");
   const bool normalised = c.in[2].defined(), direct = !normalised && x.dtype() == s.t;
   Plan p;
-  GradientPlan grads{p, needs, s.tile.one};
-  grads.add(0, x.shape(), x.dtype(), "dx", false);
-  if (normalised) grads.add(1, {s.c}, c.in[2].dtype(), "dln_weight", true);
-  if (c.in[3].defined()) grads.add(2, {s.c}, c.in[3].dtype(), "dln_bias", true);
-  grads.add(3, wa.shape(), s.t, "dw_a", true);
-  grads.add(4, wb.shape(), s.t, "dw_b", true);
-  grads.add(5, wo.shape(), s.t, "dw_o", true);
+  const GradientPlan grads{p, needs};
+  grads.add(0, x.shape(), x.dtype(), "dx");
+  if (normalised) grads.add_parameter(1, {s.c}, c.in[2].dtype(), "dln_weight");
+  if (c.in[3].defined()) grads.add_parameter(2, {s.c}, c.in[3].dtype(), "dln_bias");
+  grads.add_parameter(3, wa.shape(), s.t, "dw_a");
+  grads.add_parameter(4, wb.shape(), s.t, "dw_b");
+  grads.add_parameter(5, wo.shape(), s.t, "dw_o");
   const auto wants = [&](uint32_t mask) { return (needs & mask) != 0; };
   GemmScratch scratch(c.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
     scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
-    scratch.add(s.out, s.h, m, dy.dtype(), s.t, grads.product_dtype(s.t, s.stats));
-    scratch.add(s.h, s.c, m, s.t, s.t, grads.product_dtype(s.t, s.stats));
+    scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
+    scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
     scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
   }
   const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};
@@ -214,8 +213,7 @@ Plan plan_swiglu_backward(const PlanContext& c) {
                   {"norm gradient tile", bytes_of(wants(7) ? s.tile.full * s.c : 0, s.stats)},
                   {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
                   {"gradient tile a", bytes_of(s.tile.full * s.h, s.t)},
-                  {"gradient tile b", bytes_of(s.tile.full * s.h, s.t)},
-                  {"gradient sums", grads.sum_bytes()}};
+                  {"gradient tile b", bytes_of(s.tile.full * s.h, s.t)}};
   p.launches = {{"swiglu_transition_backward"}};
   set_traffic(p, c);
   return p;

@@ -36,7 +36,7 @@ inline void relu_transition_kernel(KernelArgs& a) {
 }
 
 // in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2; out the wanted gradients of the seven inputs.
-// Workspaces: products, norm tile, dn tile, hidden gradient tile, gradient sums.
+// Workspaces: products, norm tile, dn tile, hidden gradient tile.
 template <class C>
 inline void relu_transition_backward_kernel(KernelArgs& a) {
   a.launch(0);
@@ -51,19 +51,19 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
                          C(attrs.eps)};
   const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], out = w2.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
-  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[4], rows <= tile);
+  GradientOutputs<C> outputs(a, attrs.needs);
   const TensorArg dx = outputs.take(0);
-  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2);
+  C *dg = outputs.take_sum(1), *db = outputs.take_sum(2);
   ProductSum dw1 = outputs.take_product_sum(3);
-  const auto db1 = outputs.take_sum(4);
+  C* db1 = outputs.take_sum(4);
   ProductSum dw2 = outputs.take_product_sum(5);
-  const auto db2 = outputs.take_sum(6);
+  C* db2 = outputs.take_sum(6);
   const Matrix normed{a.workspace[1], w1.dtype, c}, dn{a.workspace[2], kNative<C>, c},
       dh{a.workspace[3], w1.dtype, h};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
     const Matrix g = rows_of(dy).from_row(row), hidden = rows_of(a.in[6]).from_row(row);
-    add_column_sums(a, m, out, g, db2.at);
+    add_column_sums(a, m, out, g, db2);
     add_weight_gradient<C>(a, m, out, h, g, hidden, dw2);
     if (!(attrs.needs & 0x1fu)) continue;
     multiply_back<C>(a, m, g, w2, dh, false);
@@ -71,17 +71,16 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) o[0][i] = v[1][i] > C(0) ? v[0][i] : C(0);
     });
-    add_column_sums(a, m, h, dh, db1.at);
-    if (dw1.at) {
+    add_column_sums(a, m, h, dh, db1);
+    if (dw1.wanted()) {
       norm_rows(a, norm, row, m, false, normed);
       add_weight_gradient<C>(a, m, h, c, dh, normed, dw1);
     }
     if (!(attrs.needs & 7u)) continue;
     multiply_back<C>(a, m, dh, w1, dn, false);
-    norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
+    norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg, db);
   }
-  for (const auto* s : {&dg, &db, &db1, &db2}) s->finish(a);
-  for (const ProductSum* s : {&dw1, &dw2}) outputs.finish(*s);
+  for (const ProductSum* s : {&dw1, &dw2}) s->finish();
 }
 
 // in x, ln weight, ln bias, w_a, w_b, w_o; out y, [A, B], [mean, rstd where there is a norm].
@@ -108,7 +107,7 @@ inline void swiglu_transition_kernel(KernelArgs& a) {
     const Matrix pa = keeps ? rows_of(a.out[1]).from_row(row) : Matrix{a.workspace[3], wa.dtype, h};
     const Matrix pb =
         keeps ? rows_of(a.out[2]).from_row(row)
-              : Matrix{element_at(a.workspace[3], wa.dtype, padded_sum((rows < tile ? rows : tile) * h)),
+              : Matrix{element_at(a.workspace[3], wa.dtype, padded_elements((rows < tile ? rows : tile) * h)),
                        wa.dtype, h};
     multiply_by_weight<C>(a, m, normed, wa, {}, pa);
     multiply_by_weight<C>(a, m, normed, wb, {}, pb);
@@ -121,7 +120,7 @@ inline void swiglu_transition_kernel(KernelArgs& a) {
 }
 
 // in dy, x, ln weight, ln bias, mean, rstd, A, B, w_a, w_b, w_o; out the wanted gradients of the six inputs.
-// Workspaces: products, norm tile, dn tile, product tile, dA and dB tiles, gradient sums. Per hidden element,
+// Workspaces: products, norm tile, dn tile, product tile, dA and dB tiles. Per hidden element,
 // with s = sigmoid(A): silu = A s, product = silu B, dB = dp silu, dA = dp B (s + silu (1 - s)): 10 and one
 // exp.
 template <class C>
@@ -138,9 +137,9 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
                          C(attrs.eps)};
   const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], out = wo.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
-  GradientOutputs<C> outputs(a, attrs.needs, a.workspace[6], rows <= tile);
+  GradientOutputs<C> outputs(a, attrs.needs);
   const TensorArg dx = outputs.take(0);
-  const auto dg = outputs.take_sum(1), db = outputs.take_sum(2);
+  C *dg = outputs.take_sum(1), *db = outputs.take_sum(2);
   ProductSum dwa = outputs.take_product_sum(3), dwb = outputs.take_product_sum(4), dwo = outputs.take_product_sum(5);
   const bool direct = !norm.weight.defined() && x.dtype == wa.dtype;
   const Matrix dn{a.workspace[2], kNative<C>, c}, gated{a.workspace[3], wa.dtype, h},
@@ -164,16 +163,15 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
                       });
     add_weight_gradient<C>(a, m, out, h, g, gated, dwo);
     const Matrix normed = direct ? rows_of(x).from_row(row) : Matrix{a.workspace[1], wa.dtype, c};
-    if (!direct && (dwa.at || dwb.at)) norm_rows(a, norm, row, m, false, normed);
+    if (!direct && (dwa.wanted() || dwb.wanted())) norm_rows(a, norm, row, m, false, normed);
     add_weight_gradient<C>(a, m, h, c, da, normed, dwa);
     add_weight_gradient<C>(a, m, h, c, dp, normed, dwb);
     if (!(attrs.needs & 7u)) continue;
     multiply_back<C>(a, m, da, wa, dn, false);
     multiply_back<C>(a, m, dp, wb, dn, true);
-    norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg.at, db.at);
+    norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg, db);
   }
-  for (const auto* s : {&dg, &db}) s->finish(a);
-  for (const ProductSum* s : {&dwa, &dwb, &dwo}) outputs.finish(*s);
+  for (const ProductSum* s : {&dwa, &dwb, &dwo}) s->finish();
 }
 
 }  // namespace

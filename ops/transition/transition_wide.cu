@@ -148,13 +148,6 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
 
   float* const b_a_sums = t.floats(WideTransition::bias_sums);
   float* const b_out_sums = b_a_sums + (s.wants_b_a() ? s.b_a_pieces() * h : 0);
-  float* const w_a_sums = t.floats(WideTransition::weight_sums);
-  float* const w_b_sums = w_a_sums + (s.sums_weights() && s.wants_w_a() ? s.inner() : 0);
-  float* const w_out_sums = w_b_sums + (s.sums_weights() && s.wants_w_b() ? s.inner() : 0);
-  const auto summed = [&](const TensorArg& gradient, float* sums) {
-    return s.sums_weights() ? RowMatrix{reinterpret_cast<std::byte*>(sums), DType::f32, gradient.last()} : rows_of(gradient);
-  };
-  const auto round = [&](int index, float* sums, const TensorArg& to) { t.convert(index, sums, DType::f32, to.data, to.dtype, to.numel()); };
   const int n_norm_sums = s.n_norm_sums();
   const int64_t pieces_of_chunk = norm_gpu_pieces(s.chunks.height, c), b_a_pieces_of_chunk = ColumnPieces(s.chunks.height).pieces;
 
@@ -180,10 +173,10 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
         const TensorArg in[3] = {kept_a.argument(m), kept_b.argument(m), db.argument(m)}, to[3] = {da.argument(m), db.argument(m), product.argument(m)};
         return elementwise<3, 3>(a, index, in, to, GateGradient{});
       }
-      case Step::w_out_gradient: return products.weight_gradient(index, m, g, gated ? product : kept_a, summed(dw_out, w_out_sums), chunk > 0);
+      case Step::w_out_gradient: return products.weight_gradient(index, m, g, gated ? product : kept_a, rows_of(dw_out), chunk > 0);
       case Step::normalise: return t.normalise(index, norm, row0, m, false);
-      case Step::w_a_gradient: return products.weight_gradient(index, m, da, t.operand(norm, row0), summed(dw_a, w_a_sums), chunk > 0);
-      case Step::w_b_gradient: return products.weight_gradient(index, m, db, t.operand(norm, row0), summed(dw_b, w_b_sums), chunk > 0);
+      case Step::w_a_gradient: return products.weight_gradient(index, m, da, t.operand(norm, row0), rows_of(dw_a), chunk > 0);
+      case Step::w_b_gradient: return products.weight_gradient(index, m, db, t.operand(norm, row0), rows_of(dw_b), chunk > 0);
       case Step::rows_gradient_a: return products.multiply_back(index, m, da, w_a, dn, false);
       case Step::rows_gradient_b: return products.multiply_back(index, m, db, w_b, dn, true);
       case Step::norm_backward: {
@@ -191,9 +184,6 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
         if (!normalised) return t.convert(index, dn.data, dn.dtype, to.data, to.dtype, m * c);
         return norm.gradient(a, index, row0, m, dn, to, t.floats(WideTransition::norm_sums) + chunk * pieces_of_chunk * n_norm_sums * c, s.wants(2u), s.wants(4u));
       }
-      case Step::round_w_a: return round(index, w_a_sums, dw_a);
-      case Step::round_w_b: return round(index, w_b_sums, dw_b);
-      case Step::round_w_out: return round(index, w_out_sums, dw_out);
       default: break;
     }
     GradientSums sums;

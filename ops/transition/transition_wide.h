@@ -47,13 +47,10 @@ struct WideTransition {
     rows_gradient_a,
     rows_gradient_b,
     norm_backward,  // without a norm: only into x's type
-    round_w_a,
-    round_w_b,
-    round_w_out,
     sum_gradients,
   };
   // Tiles hold a chunk's hidden units. Forward: (relu) them, (gated) a, later the product, and b. Backward: da, db, the product.
-  enum Buffer : uint8_t { library, rows, tile_a, tile_b, tile_c, norm_sums, bias_sums, weight_sums, kBuffers };
+  enum Buffer : uint8_t { library, rows, tile_a, tile_b, tile_c, norm_sums, bias_sums, kBuffers };
 
   TransitionSizes sizes;
   DType x, weights;
@@ -81,11 +78,8 @@ struct WideTransition {
   // Whether the products read x itself, and write dx themselves.
   bool reads_x() const { return !normalised && x == weights; }
   bool writes_dx() const { return !normalised && x == DType::f32; }
-  bool sums_weights() const { return weights != DType::f32 && chunks.count > 1; }
 
-  // Elements of the sums; the parts of the weights lie one behind the other in the order w_a, w_b, w_out, the bias sums b_a, b_out.
-  int64_t inner() const { return (sizes.h * sizes.c + 3) / 4 * 4; }
-  int64_t outer() const { return (sizes.out * sizes.h + 3) / 4 * 4; }
+  // Pieces of the sums; those of b_out lie behind those of b_a.
   int64_t norm_pieces() const {
     return chunks.sum([&](int64_t m) { return norm_gpu_pieces(m, sizes.c); });
   }
@@ -109,16 +103,13 @@ struct WideTransition {
       case norm_sums: return of(n_norm_sums() > 0, norm_pieces() * n_norm_sums() * sizes.c, DType::f32);
       case bias_sums:
         return of(wants_b_a() || wants_b_out(), (wants_b_a() ? b_a_pieces() * sizes.h : 0) + (wants_b_out() ? b_out_pieces() * sizes.out : 0), DType::f32);
-      case weight_sums:
-        return of(sums_weights() && (wants_w_a() || wants_w_b() || wants_w_out()),
-                  (wants_w_a() + wants_w_b()) * inner() + (wants_w_out() ? outer() : 0), DType::f32);
       case kBuffers: break;
     }
     return 0;
   }
   static const char* label(Buffer b) {
     constexpr const char* names[kBuffers] = {"library workspace", "normalised rows", "hidden tile a", "hidden tile b", "hidden tile c",
-                                             "norm sums of row pieces", "bias sums of row pieces", "weight sums"};
+                                             "norm sums of row pieces", "bias sums of row pieces"};
     return names[b];
   }
 
@@ -148,9 +139,6 @@ struct WideTransition {
       if (sizes.gated) f(Step::rows_gradient_b, i);
       if (!writes_dx()) f(Step::norm_backward, i);
     }
-    if (sums_weights() && wants_w_a()) f(Step::round_w_a, int64_t{0});
-    if (sums_weights() && wants_w_b()) f(Step::round_w_b, int64_t{0});
-    if (sums_weights() && wants_w_out()) f(Step::round_w_out, int64_t{0});
     if (n_norm_sums() > 0 || wants_b_a() || wants_b_out()) f(Step::sum_gradients, int64_t{0});
   }
   const char* name(Step s) const {
@@ -161,9 +149,6 @@ struct WideTransition {
       case Step::sum_outputs: return "column_sums";
       case Step::through_relu: return "relu_gradient";
       case Step::through_gate: return "gate_gradient";
-      case Step::round_w_a:
-      case Step::round_w_b:
-      case Step::round_w_out: return "pack";
       case Step::sum_gradients: return "sum_gradients";
       default: return "gemm";
     }

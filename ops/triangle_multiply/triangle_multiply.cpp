@@ -62,7 +62,7 @@ Sizes check_sizes(In in) {
           c_out,
           std::clamp<int64_t>(c, 1, triangle_channels(wa.dtype())),
           wa.dtype(),
-          statistics_dtype(zt.dtype()),
+          accumulation_dtype(zt.dtype()),
           TileHeights(r * r, rows_per_tile(std::max({cz, c, c_out}), cz))};
 }
 
@@ -102,10 +102,10 @@ Plan plan_forward(const PlanContext& ctx) {
   const int64_t n = s.r * s.r;
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(s.tile.full * std::max(s.cz, s.c), s.low)},
-                  {"channel blocks", bytes_of(3 * padded_sum(s.channels * n), s.low)},
-                  {"projections and triangle", bytes_of(keeps ? 0 : 3 * padded_sum(n * s.c), s.low)},
+                  {"channel blocks", bytes_of(3 * padded_elements(s.channels * n), s.low)},
+                  {"projections and triangle", bytes_of(keeps ? 0 : 3 * padded_elements(n * s.c), s.low)},
                   {"gate and output tiles",
-                   bytes_of(keeps ? 0 : padded_sum(s.tile.full * s.c) + s.tile.full * s.c_out, s.low)},
+                   bytes_of(keeps ? 0 : padded_elements(s.tile.full * s.c) + s.tile.full * s.c_out, s.low)},
                   {"statistics", bytes_of(keeps ? 0 : 4 * n, s.native)}};
   for (int64_t b = 0; b < s.batches; ++b)
     p.launches.append({{"triangle_project"}, {"triangle_einsum"}, {"triangle_output"}});
@@ -139,11 +139,12 @@ Plan plan_backward(const PlanContext& ctx) {
   const int64_t n = s.r * s.r;
   check_shape(ctx.in[0], with_last(in(z).shape(), s.c_out), "triangle_multiply's output gradient");
   Plan p;
-  GradientPlan grads{p, needs, s.batches == 1 && s.tile.one};
+  const GradientPlan grads{p, needs};
   for (int k = 0; k < n_inputs; ++k) {
     if (k == mask || !wants(k)) continue;
     const Shape shape = is_bias(k) ? Shape{in(k - 1).size(0)} : in(k).shape();
-    grads.add(k, shape, is_bias(k) ? s.low : in(k).dtype(), kInputNames[k], k != z);
+    if (k == z) grads.add(k, shape, in(z).dtype(), kInputNames[k]);
+    else grads.add_parameter(k, shape, s.low, kInputNames[k]);
   }
   const bool through_input = wants(z) || wants(ln_in_w) || wants(ln_in_b);
   const NormCost norm_in{NormKind::layer, s.cz, in(ln_in_b).defined()},
@@ -151,10 +152,10 @@ Plan plan_backward(const PlanContext& ctx) {
 
   GemmScratch scratch(ctx.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
-    scratch.add(s.c_out, s.c, m, s.low, s.low, grads.product_dtype(s.low, s.native));
+    scratch.add(s.c_out, s.c, m, s.low, s.low, s.native);
     scratch.add(m, s.c, s.c_out, s.low, s.low, s.native);
     for (int64_t width : {s.c, s.c_out}) {
-      scratch.add(width, s.cz, m, s.low, s.low, grads.product_dtype(s.low, s.native));
+      scratch.add(width, s.cz, m, s.low, s.low, s.native);
       scratch.add(m, s.cz, width, s.low, s.low, s.native);
     }
   }
@@ -166,8 +167,7 @@ Plan plan_backward(const PlanContext& ctx) {
                   {"gradient tile 2", bytes_of(s.tile.full * s.c, s.low)},
                   {"gradient of the triangle, then of a", bytes_of(n * s.c, s.low)},
                   {"gradient of b", bytes_of(n * s.c, s.low)},
-                  {"channel blocks", bytes_of(4 * padded_sum(s.channels * n), s.low)},
-                  {"gradient sums", grads.sum_bytes()}};
+                  {"channel blocks", bytes_of(4 * padded_elements(s.channels * n), s.low)}};
   for (int64_t b = 0; b < s.batches; ++b)
     p.launches.append({{"triangle_output_backward"}, {"triangle_einsum_backward"}, {"triangle_project_backward"}});
 

@@ -6,11 +6,10 @@ namespace reckon::ops::RECKON_ISA {
 namespace {
 
 // out: the wanted gradients of the forward inputs. Workspaces: products, norm tile, norm gradient tile,
-// gradient tiles 1 and 2, dt rows (which become da rows), db rows, channel blocks, gradient sums.
+// gradient tiles 1 and 2, dt rows (which become da rows), db rows, channel blocks.
 template <class C>
 inline void triangle_multiply_backward_kernel(KernelArgs& args) {
   using namespace triangle;
-  using Sum = typename GradientOutputs<C>::Sum;
   const auto& attrs = args.as<TriangleMultiplyAttrs>();
   const auto in = [&](int k) -> const TensorArg& { return args.in[triangle_input(k)]; };
   const auto kept = [&](int k) -> const TensorArg& { return args.in[triangle_kept(k)]; };
@@ -20,21 +19,21 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
                 c_out = in(w_z).shape[0];
   const int64_t widest = cz > c ? (cz > c_out ? cz : c_out) : (c > c_out ? c : c_out),
                 tile = rows_per_tile(widest, cz);
-  GradientOutputs<C> outputs(args, attrs.needs, args.workspace[8], batches == 1 && n <= tile);
+  GradientOutputs<C> outputs(args, attrs.needs);
   TensorArg dz = outputs.take(z);
-  Sum sums[n_inputs];           // of vectors
+  C* sums[n_inputs] = {};        // of vectors
   ProductSum weights[n_inputs];  // of matrices
   for (int k = ln_in_w; k < n_inputs; ++k) {
     if (is_matrix(k)) weights[k] = outputs.take_product_sum(k);
     else sums[k] = outputs.take_sum(k);
   }
-  const bool through_input = dz.defined() || sums[ln_in_w].at || sums[ln_in_b].at;
-  const bool rebuild = weights[w_a].at || weights[w_ag].at || weights[w_b].at || weights[w_bg].at || weights[w_g].at;
+  const bool through_input = dz.defined() || sums[ln_in_w] || sums[ln_in_b];
+  const bool rebuild = weights[w_a].wanted() || weights[w_ag].wanted() || weights[w_b].wanted() || weights[w_bg].wanted() || weights[w_g].wanted();
   const int64_t channels = c < triangle_channels(low) ? c : triangle_channels(low);
   std::byte* block[4];
   for (int64_t k = 0; k < 4; ++k)
     block[k] =
-        element_at(args.workspace[7], low, k * padded_sum(channels * n));
+        element_at(args.workspace[7], low, k * padded_elements(channels * n));
   C* dn = reinterpret_cast<C*>(args.workspace[2]);
   const Matrix dt_rows{args.workspace[5], low, c}, db_rows{args.workspace[6], low, c};
   const TensorArg dt_arg{args.workspace[5], low, 2, {n, c}, {c, 1}};
@@ -64,13 +63,13 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
 #pragma omp simd
                           for (int64_t k = 0; k < count; ++k) to[k] = dv[k] * k_sigmoid(gv[k]);
                         });
-      if (weights[w_z].at) {
+      if (weights[w_z].wanted()) {
         norm_rows(args, norm_out, row, m, false, normed);
         add_weight_gradient<C>(args, m, c_out, c, d_o, normed, weights[w_z]);
       }
-      add_column_sums(args, m, c_out, d_o, sums[b_z].at);
+      add_column_sums(args, m, c_out, d_o, sums[b_z]);
       multiply_back<C>(args, m, d_o, in(w_z), {args.workspace[2], kNative<C>, c}, false);
-      norm_rows_backward(args, norm_out, row, m, dn, dt_arg, sums[ln_out_w].at, sums[ln_out_b].at);
+      norm_rows_backward(args, norm_out, row, m, dn, dt_arg, sums[ln_out_w], sums[ln_out_b]);
     }
 
     args.launch(static_cast<int>(3 * batch + 1));  // da and db, channel by channel
@@ -101,7 +100,7 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
       bool started = false;
       const auto through = [&](Matrix d, int w, int64_t width) {
         add_weight_gradient<C>(args, m, width, cz, d, normed, weights[w]);
-        add_column_sums(args, m, width, d, sums[w + 1].at);
+        add_column_sums(args, m, width, d, sums[w + 1]);
         if (through_input) multiply_back<C>(args, m, d, in(w), dx, started);
         started = true;
       };
@@ -154,13 +153,10 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
         through(d_gate_side, side ? w_bg : w_ag, c);
       }
       if (through_input)
-        norm_rows_backward(args, norm_in, row, m, dn, dz_rows, sums[ln_in_w].at, sums[ln_in_b].at);
+        norm_rows_backward(args, norm_in, row, m, dn, dz_rows, sums[ln_in_w], sums[ln_in_b]);
     }
   }
-  for (int k = ln_in_w; k < n_inputs; ++k) {
-    sums[k].finish(args);
-    outputs.finish(weights[k]);
-  }
+  for (const ProductSum& weight : weights) weight.finish();
 }
 
 }  // namespace

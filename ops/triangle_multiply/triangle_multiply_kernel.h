@@ -52,13 +52,13 @@ inline void triangle_multiply_kernel(KernelArgs& args) {
   std::byte* block[3];
   for (int64_t k = 0; k < 3; ++k)
     block[k] =
-        element_at(args.workspace[2], low, k * padded_sum(channels * n));
+        element_at(args.workspace[2], low, k * padded_elements(channels * n));
 
   for (int64_t batch = 0; batch < batches; ++batch) {
     const int64_t row0 = batch * n;
     const auto rows_kept = [&](int k) { return rows_of(kept[k]).from_row(row0); };
     const auto spare = [&](int64_t k, int64_t width) {
-      return Matrix{element_at(args.workspace[3], low, k * padded_sum(n * c)), low, width};
+      return Matrix{element_at(args.workspace[3], low, k * padded_elements(n * c)), low, width};
     };
     const Matrix values[2] = {keeps ? rows_kept(pa) : spare(0, c), keeps ? rows_kept(pb) : spare(1, c)};
     const Matrix t_rows = keeps ? rows_kept(t) : spare(2, c);
@@ -127,7 +127,7 @@ inline void triangle_multiply_kernel(KernelArgs& args) {
       norm_rows(args, norm_out, row, m, true, normed_t);
       const Matrix o_rows =
           keeps ? rows_kept(o).from_row(row)
-                : Matrix{element_at(args.workspace[4], low, padded_sum(height * c)), low, c_out};
+                : Matrix{element_at(args.workspace[4], low, padded_elements(height * c)), low, c_out};
       multiply_by_weight<C>(args, m, normed_t, args.in[w_z], args.in[b_z], o_rows);
       map_rows<C, 2, 1>(args, m, c_out, {o_rows, gate_rows.from_row(row)}, {out.from_row(row)}, 12,
                         [](const C* const* v, C* const* y, int64_t count) {

@@ -24,8 +24,6 @@ struct Product {
     for (size_t i = 0; i < v.size(); ++i) v[i] = i * 7 % 5 != 0;
     return Tensor::from_host(d, {n.batch, n.s, n.r}, DType::f32, v.data(), v.size() * 4, Category::input, "mask");
   }
-  // Gradients of the sides are of their type and pass through the weight's.
-  double scale() const { return sides == DType::f64 ? 1 : std::max(1.0, tolerance(low) / tolerance(sides)); }
   ops::AttrsPtr attrs(uint32_t needs = 0) const {
     return std::make_shared<ops::OuterProductMeanAttrs>(ops::OuterProductMeanOptions{normalize, 1e-3}, needs);
   }
@@ -40,7 +38,7 @@ int64_t forward(const Product& p, size_t library_bytes = 0) {
 int64_t backward(const Product& p, uint32_t needs, size_t library_bytes = 0) {
   return expect_agreement(ops::op_by_name("outer_product_mean_backward"), [&](Device& d) {
     return TensorList{make(d, {{p.n.batch, p.n.r, p.n.r, p.n.cz}, p.low}, 5), make(d, p.side(), 1), make(d, p.side(), 2), make(d, p.weight(), 3), p.mask(d)};
-  }, p.attrs(needs), library_bytes, p.scale()).kernels;
+  }, p.attrs(needs), library_bytes).kernels;
 }
 
 constexpr OuterSizes kOuterFirst[] = {{2, 33, 9, 5, 7}, {1, 33, 17, 8, 20}, {1, 40, 5, 18, 130}};

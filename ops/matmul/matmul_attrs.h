@@ -1,0 +1,12 @@
+#pragma once
+
+#include "ops/kernel_args.h"
+
+namespace reckon::ops {
+
+struct MatmulAttrs : Attrs {
+  explicit MatmulAttrs(DType product_) : product(product_) {}
+  DType product;
+};
+
+}  // namespace reckon::ops
