@@ -57,6 +57,22 @@ Plan plan_redraw(const PlanContext& c, const char* name, int x_input, int64_t fl
   return p;
 }
 
+// A GPU draws a shared mask again for every element where the pattern is simple: that is cheaper than a launch.
+void draw_in_place(const PlanContext& c, Plan& p) {
+  const auto& a = c.as<DropoutAttrs>();
+  if (!a.shared || !SharedRun(p.outputs[0].shape.rank(), p.outputs[0].shape.begin(), a.shared).in_fours) return;
+  p.launches = {p.launches[1]};
+  p.workspaces = {};
+}
+
+Plan plan_dropout_redraw(const PlanContext& c) {
+  const auto& a = c.as<RedrawAttrs>();
+  Plan p = plan_redraw(c, "dropout_redraw", 0, 1);
+  if (a.converts) p.outputs[0].dtype = a.x;
+  set_traffic(p, c);
+  return p;
+}
+
 std::shared_ptr<DropoutAttrs> attrs(double p, uint32_t shared = 0) {
   return std::make_shared<DropoutAttrs>(p, DropoutKey{11, 5}, shared);
 }
@@ -66,6 +82,14 @@ std::vector<OpCase> one_input_cases() {
           {.name = "shared rows", .inputs = {normal({4, 5, 6})}, .attrs = attrs(0.5, 0b001)},
           {.name = "shared middle and last", .inputs = {normal({3, 7, 5})}, .attrs = attrs(0.15, 0b110)},
           {.name = "transposed", .inputs = {{.shape = {9, 7}, .transposed = true}}, .attrs = attrs(0.25)}};
+}
+
+std::vector<OpCase> redraw_cases() {
+  std::vector<OpCase> cases = one_input_cases();
+  cases.push_back({.name = "shared rows of fours", .inputs = {normal({2, 5, 3, 8})}, .attrs = attrs(0.25, 0b0010)});
+  cases.push_back({.name = "shared columns of fours", .inputs = {normal({2, 5, 3, 8})}, .attrs = attrs(0.25, 0b0100)});
+  cases.push_back({.name = "shared last and first", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0.25, 0b101)});
+  return cases;
 }
 
 const OpDef dropout_backward_op{
@@ -103,12 +127,17 @@ const OpDef dropout_op{
 
 const OpDef dropout_redraw_op{
     .name = "dropout_redraw",
-    .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_redraw", 0, 1); },
+    .plan = plan_dropout_redraw,
     .cpu = RECKON_CPU_KERNEL(dropout_redraw_cpu),
     .reference = RECKON_ISA::dropout_redraw_kernel<double, false>,
     .counted = RECKON_ISA::dropout_redraw_kernel<Counted, false>,
     .gradient_note = "second derivatives are not offered",
-    .cases = one_input_cases};
+    .cases = [] {
+      std::vector<OpCase> cases = redraw_cases();
+      for (OpCase& c : cases) c.attrs = std::make_shared<RedrawAttrs>(static_cast<const DropoutAttrs&>(*c.attrs));
+      return cases;
+    },
+    .gpu_plan = draw_in_place};
 
 const OpDef dropout_add_op{.name = "dropout_add", .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key, &DropoutAttrs::shared>,
                            .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_add", 1, 2); },
@@ -120,19 +149,19 @@ const OpDef dropout_add_op{.name = "dropout_add", .fingerprint = fingerprint_by<
                              const auto& a = c.as<DropoutAttrs>();
                              TensorList out(2);
                              if (c.needs(1))
-                               out[1] =
-                                   call(dropout_redraw_op, {c.grads[0]}, std::make_shared<DropoutAttrs>(a))[0];
+                               out[1] = call(dropout_redraw_op, {c.grads[0]}, std::make_shared<RedrawAttrs>(a, c.input_dtypes[1]))[0];
                              if (c.needs(0)) out[0] = c.grads[0];
                              return out;
                            },
                            .recompute = Recompute::dear,  // part of a residual stream, like add
                            .cases =
                                [] {
-                                 std::vector<OpCase> cases = one_input_cases();
+                                 std::vector<OpCase> cases = redraw_cases();
                                  for (OpCase& c : cases)
                                    c.inputs.insert(c.inputs.begin(), normal(c.inputs[0].shape));
                                  return cases;
-                               }};
+                               },
+                           .gpu_plan = draw_in_place};
 
 uint32_t mask_of(const Dims& axes, int rank) {
   uint32_t mask = 0;

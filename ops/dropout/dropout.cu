@@ -1,5 +1,6 @@
 // Dropout by masks that are a pure function of a key and the element's position: word i % 4 of the Philox block of counter
-// i / 4. A group of four elements takes one block. A mask that some axes share is written first and then applied.
+// i / 4. A group of four elements takes one block. A mask that is kept and shared, or that is shared in another
+// pattern than SharedRun's, is written first and then applied.
 #include "ops/dropout/dropout_attrs.h"
 #include "ops/kernel/elementwise.cuh"
 #include "ops/kernel/gpu_kernels.h"
@@ -31,11 +32,34 @@ struct Draw {
 // The product is rounded before the sum, so that dropout_add gives the bits of a sum with dropout's result.
 __device__ __forceinline__ float kept(float x, bool keep, float scale) { return keep ? __fmul_rn(x, scale) : 0.0f; }
 
+// Elements whose mask is drawn where it is needed: mask element i of element i, or that of the run of axes that share it.
+struct InPlace {
+  Draw draw;
+  bool shared = false;
+  Split outer, inner;
+
+  InPlace(const DropoutAttrs& t, const TensorArg& y) : draw(t), shared(t.shared != 0) {
+    const SharedRun run(y.rank, y.shape, t.shared);
+    outer = Split(run.outer, y.numel());
+    inner = Split(run.inner, y.numel());
+  }
+  __device__ __forceinline__ int64_t of(int64_t i) const {
+    int64_t ignored, column;
+    const int64_t row = outer(i, &ignored);
+    inner(i, &column);
+    return row * inner.by + column;
+  }
+  template <int N>
+  __device__ __forceinline__ void operator()(int64_t first, bool (&keep)[N]) const {
+    draw(shared ? of(first) : first, keep);
+  }
+};
+
 struct DrawAndApply {
   using Grouped = void;
-  Draw draw;
+  InPlace draw;
   float scale;
-  unsigned char* mask;  // written where given
+  unsigned char* mask;  // written where given: not shared
 
   template <int N>
   __device__ __forceinline__ void group(int64_t first, const float (&in)[1][N], float (&out)[1][N]) const {
@@ -51,7 +75,7 @@ struct DrawAndApply {
 
 struct DrawAndAdd {  // in: residual, x
   using Grouped = void;
-  Draw draw;
+  InPlace draw;
   float scale;
 
   template <int N>
@@ -105,11 +129,13 @@ TensorArg shared_mask(const TensorArg& x, uint32_t shared, std::byte* data) {
   return m;
 }
 
+bool draws_in_place(const TensorArg& y, uint32_t shared) { return SharedRun(y.rank, y.shape, shared).in_fours; }
+
 void dropout_gpu(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
   const float scale = static_cast<float>(t.scale);
   const TensorArg& mask = a.out[1];
-  if (!t.shared) return elementwise<1, 1>(a, 0, a.in, a.out, DrawAndApply{Draw(t), scale, mask.as<unsigned char>()});
+  if (!t.shared) return elementwise<1, 1>(a, 0, a.in, a.out, DrawAndApply{InPlace(t, a.out[0]), scale, mask.as<unsigned char>()});
   launch_mask(a, t, mask);
   const TensorArg in[2] = {a.in[0], mask};
   elementwise<2, 1>(a, 1, in, a.out, Apply{scale});
@@ -120,7 +146,7 @@ void dropout_backward_gpu(KernelArgs& a) { elementwise<2, 1>(a, Apply{static_cas
 void dropout_redraw_gpu(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
   const float scale = static_cast<float>(t.scale);
-  if (!t.shared) return elementwise<1, 1>(a, DrawAndApply{Draw(t), scale, nullptr});
+  if (draws_in_place(a.out[0], t.shared)) return elementwise<1, 1>(a, DrawAndApply{InPlace(t, a.out[0]), scale, nullptr});
   const TensorArg in[2] = {a.in[0], shared_mask(a.in[0], t.shared, a.workspace[0])};
   launch_mask(a, t, in[1]);
   elementwise<2, 1>(a, 1, in, a.out, Apply{scale});
@@ -129,7 +155,7 @@ void dropout_redraw_gpu(KernelArgs& a) {
 void dropout_add_gpu(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
   const float scale = static_cast<float>(t.scale);
-  if (!t.shared) return elementwise<2, 1>(a, DrawAndAdd{Draw(t), scale});
+  if (draws_in_place(a.out[0], t.shared)) return elementwise<2, 1>(a, DrawAndAdd{InPlace(t, a.out[0]), scale});
   const TensorArg in[3] = {a.in[0], a.in[1], shared_mask(a.in[1], t.shared, a.workspace[0])};
   launch_mask(a, t, in[2]);
   elementwise<3, 1>(a, 1, in, a.out, ApplyAndAdd{scale});
