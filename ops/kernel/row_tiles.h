@@ -9,13 +9,14 @@
 namespace reckon::ops {
 
 // Rows of one tile: about 1 MiB of f32 for the widest intermediate, so that a tile stays in the second-level
-// cache. Where a weight (c x widest) is larger than that itself, every tile streams it from memory, packs it and
-// adds to its gradient, so tiles are tall.
+// cache; narrow rows make tall tiles, since every tile packs the weights again and its products end in barriers.
+// Where a weight (c x widest) is as large as that itself, every tile also streams it and its gradient from
+// memory, so no tile is low.
 RECKON_INLINE constexpr int64_t rows_per_tile(int64_t widest, int64_t c) {
-  constexpr int64_t kCached = 1 << 18, kTallest = 512;
-  if (widest * c > kCached) return kTallest;
+  constexpr int64_t kCached = 1 << 18, kTallest = 2048;
+  const int64_t lowest = widest * c >= kCached ? 512 : 128;
   const int64_t rows = kCached / (widest > 0 ? widest : 1) / 32 * 32;
-  return rows < 128 ? 128 : (rows > kTallest ? kTallest : rows);
+  return rows < lowest ? lowest : (rows > kTallest ? kTallest : rows);
 }
 
 // Elements of one of several arrays in a workspace, so that each starts at a cache line.

@@ -71,7 +71,7 @@ TEST(Transition, SwigluKeepsTheTwoProjectionsAndTwoStatistics) {
 }
 
 TEST(Transition, HoldsNoHiddenRowsWhenNothingNeedsAGradient) {
-  const int64_t rows = 4096, c = 16, h = 64;
+  const int64_t rows = 16384, c = 16, h = 64;
   for (bool relu : {true, false}) {
     auto device = make_device(DeviceKind::meta);
     const auto make = [&](Shape s) { return Tensor::empty(*device, s, DType::f32); };
@@ -89,7 +89,7 @@ TEST(Transition, HoldsNoHiddenRowsWhenNothingNeedsAGradient) {
         if (std::string_view(w.label) != "products") bytes += w.bytes;
       return static_cast<int64_t>(bytes);
     };
-    const int64_t tiles = 4 * 512 * (c + (relu ? 1 : 3) * h);
+    const int64_t tiles = 4 * 2048 * (c + (relu ? 1 : 3) * h);
     EXPECT_LE(held(0), 4 * rows * (c + 2) + tiles + 256);
     EXPECT_GE(held(1), 4 * rows * (c + 2 + (relu ? 1 : 2) * h));
   }
