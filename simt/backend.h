@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
+#include <vector>
 
 #include "runtime/backend.h"
 
@@ -12,5 +14,8 @@ std::unique_ptr<reckon::Backend> make_backend();
 
 // The hardware it claims to be: a small Hopper.
 reckon::DeviceSpec spec();
+
+// Ops of the registry whose kernels no device of this process has run: a test of all kernels must leave none.
+std::vector<std::string_view> kernels_never_run();
 
 }  // namespace simt

@@ -173,7 +173,14 @@ void Machine::run_block() {
   }
   free_stacks_ = stacks_;  // after a failure the abandoned ones too
 #if defined(__SANITIZE_THREAD__)
-  // Blocks are ordered: stacks and static shared memory serve the next one.
+  // Blocks are ordered: stacks and static shared memory serve the next one. Of a thread that a failure abandoned, that
+  // is said here in its place.
+  for (uint32_t i = 0; i < n_ && !failure_.empty(); ++i) {
+    if (threads_[i].state == State::done || threads_[i].state == State::fresh) continue;
+    __tsan_switch_to_fiber(threads_[i].stack->tsan_fiber, __tsan_switch_to_fiber_no_sync);
+    publish(&end_order_);
+    __tsan_switch_to_fiber(tsan_scheduler_, __tsan_switch_to_fiber_no_sync);
+  }
   observe(&end_order_);
   publish(&begin_order_);
 #endif
@@ -246,7 +253,6 @@ void Machine::switch_to(void* stack_pointer, [[maybe_unused]] Stack* stack) {
 
 void Machine::wait() {
   Thread& t = *current_;
-  publish(&end_order_);  // it may be abandoned here, when another thread of the block fails
 #if defined(__SANITIZE_THREAD__)
   __tsan_switch_to_fiber(tsan_scheduler_, __tsan_switch_to_fiber_no_sync);
 #endif

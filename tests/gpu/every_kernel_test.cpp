@@ -7,6 +7,7 @@
 #include "ops/cast/cast.h"
 #include "ops/op.h"
 #include "tests/gpu/gpu_device.h"
+#include "tests/gpu/smallest_shapes.h"
 #include "tests/support/event_log.h"
 #include "tests/support/op_case_runner.h"
 
@@ -42,6 +43,9 @@ TEST_P(EveryKernel, AgreesWithTheReference) {
   for (const ops::OpCase& c : op.cases())
     for (DType t : {DType::f32, DType::bf16, DType::f16}) {
       if (t != DType::f32 && !c.half_types) continue;
+      if (t == DType::f16 && smallest_shapes()) continue;  // the kernels of bf16 in another type
+      if (smallest_shapes() && op.name == std::string_view("linear_cross_entropy") && c.name == std::string_view("several tiles"))
+        continue;  // a million logits
       SCOPED_TRACE(fmt::format("{} '{}' {}", op.name, c.name, name_of(t)));
       const auto device = make_gpu(), cpu = make_device(DeviceKind::cpu);
       const Ran got = run(*device, op, c, t);

@@ -9,6 +9,7 @@
 #include "ops/cast/cast.h"
 #include "ops/op.h"
 #include "simt/backend.h"
+#include "tests/gpu/smallest_shapes.h"
 #include "tests/support/op_case_runner.h"
 
 namespace reckon::testing {
@@ -122,11 +123,7 @@ void expect_backward(const Problem& p, DType t, const Wanted& w = {}) {
 
 constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
 
-#if defined(RECKON_SMALLEST_SHAPES)
-constexpr int64_t kLong = 66, kOdd = 67, kMany = 2;
-#else
-constexpr int64_t kLong = 139, kOdd = 131, kMany = 66;
-#endif
+const int64_t kLong = smallest_shapes() ? 66 : 139, kOdd = smallest_shapes() ? 67 : 131, kMany = smallest_shapes() ? 2 : 66;
 
 TEST(AttentionKernels, TakeEveryWidth) {
   for (int64_t D : {1, 8, 17, 24, 32, 64, 72, 128, 192, 256})

@@ -1,6 +1,7 @@
 // Several tiles of pairs, channels, outputs and rows, both orders, chunks of projected rows and mixed types, which the op's
 // declared cases do not reach on a GPU.
 #include "ops/outer_product_mean/outer_product_mean_gpu.h"
+#include "tests/gpu/smallest_shapes.h"
 #include "tests/simt/two_devices.h"
 
 namespace reckon::testing {
@@ -41,16 +42,11 @@ int64_t backward(const Product& p, uint32_t needs, size_t library_bytes = 0) {
   }, p.attrs(needs), library_bytes).kernels;
 }
 
-constexpr OuterSizes kOuterFirst[] = {{2, 33, 9, 5, 7}, {1, 33, 17, 8, 20}, {1, 40, 5, 18, 130}};
-constexpr OuterSizes kProjectFirst[] = {{2, 1, 33, 8, 70}, {1, 2, 130, 6, 5}, {2, 5, 9, 33, 3}, {1, 1, 17, 70, 2}};
+const std::vector<OuterSizes> kOuterFirst = {{2, 33, 9, 5, 7}, {1, 33, 17, 8, 20}, {1, 40, 5, 18, 130}};
+const std::vector<OuterSizes> kProjectFirst = {{2, 1, 33, 8, 70}, {1, 2, 130, 6, 5}, {2, 5, 9, 33, 3}, {1, 1, 17, 70, 2}};
 
 TEST(OuterProductMeanOnAGpu, AgreesAcrossTiles) {
-#ifdef RECKON_SMALLEST_SHAPES
-  constexpr OuterSizes kSizes[] = {{1, 33, 9, 5, 7}};
-#else
-  constexpr auto& kSizes = kOuterFirst;
-#endif
-  for (const OuterSizes& n : kSizes) {
+  for (const OuterSizes& n : smallest_shapes() ? std::vector<OuterSizes>{{1, 33, 9, 5, 7}} : kOuterFirst) {
     ASSERT_FALSE(ops::outer_tiles(n, false).project_first || ops::outer_tiles(n, true).project_first);
     for (DType t : {DType::f32, DType::bf16, DType::f16}) {
       SCOPED_TRACE(fmt::format("s {} r {} c {} cz {} {}", n.s, n.r, n.c, n.cz, name_of(t)));
@@ -62,12 +58,7 @@ TEST(OuterProductMeanOnAGpu, AgreesAcrossTiles) {
 }
 
 TEST(OuterProductMeanOnAGpu, AgreesWhenProjectedFirst) {
-#ifdef RECKON_SMALLEST_SHAPES
-  constexpr OuterSizes kSizes[] = {{1, 2, 9, 5, 3}};
-#else
-  constexpr auto& kSizes = kProjectFirst;
-#endif
-  for (const OuterSizes& n : kSizes) {
+  for (const OuterSizes& n : smallest_shapes() ? std::vector<OuterSizes>{{1, 2, 9, 5, 3}} : kProjectFirst) {
     ASSERT_TRUE(ops::outer_tiles(n, false).project_first && ops::outer_tiles(n, true).project_first);
     for (DType t : {DType::f32, DType::bf16, DType::f16}) {
       SCOPED_TRACE(fmt::format("s {} r {} c {} cz {} {}", n.s, n.r, n.c, n.cz, name_of(t)));
@@ -78,9 +69,8 @@ TEST(OuterProductMeanOnAGpu, AgreesWhenProjectedFirst) {
   }
 }
 
-#ifndef RECKON_SMALLEST_SHAPES
-
 TEST(OuterProductMeanOnAGpu, AgreesOverLongColumns) {
+  if (smallest_shapes()) GTEST_SKIP();
   for (DType t : {DType::f32, DType::bf16}) {
     forward({.n = {1, 130, 3, 3, 2}, .low = t});
     backward({.n = {1, 130, 3, 3, 2}, .low = t}, 0x3);
@@ -88,6 +78,7 @@ TEST(OuterProductMeanOnAGpu, AgreesOverLongColumns) {
 }
 
 TEST(OuterProductMeanOnAGpu, AgreesInEveryNormalization) {
+  if (smallest_shapes()) GTEST_SKIP();
   for (const OuterSizes& n : {OuterSizes{1, 33, 5, 4, 3}, OuterSizes{1, 2, 9, 4, 3}})
     for (OuterNormalize how : {OuterNormalize::none, OuterNormalize::divide_after, OuterNormalize::divide_before})
       for (bool masked : {false, true}) {
@@ -97,11 +88,13 @@ TEST(OuterProductMeanOnAGpu, AgreesInEveryNormalization) {
 }
 
 TEST(OuterProductMeanOnAGpu, MakesOnlyWhatIsWanted) {
+  if (smallest_shapes()) GTEST_SKIP();
   for (const OuterSizes& n : {OuterSizes{2, 33, 9, 4, 5}, OuterSizes{2, 2, 9, 4, 3}})
     for (uint32_t needs = 1; needs < 16; ++needs) backward({.n = n, .low = DType::bf16, .masked = true}, needs);
 }
 
 TEST(OuterProductMeanOnAGpu, TakesSidesOfAnotherType) {
+  if (smallest_shapes()) GTEST_SKIP();
   for (const OuterSizes& n : {OuterSizes{1, 33, 9, 8, 8}, OuterSizes{1, 2, 9, 8, 8}})
     for (auto [sides, low] : {std::pair{DType::f32, DType::bf16}, {DType::f16, DType::f32}, {DType::bf16, DType::f16}}) {
       forward({.n = n, .low = low, .sides = sides});
@@ -110,6 +103,7 @@ TEST(OuterProductMeanOnAGpu, TakesSidesOfAnotherType) {
 }
 
 TEST(OuterProductMeanOnAGpu, ProjectsInChunks) {
+  if (smallest_shapes()) GTEST_SKIP();
   const OuterSizes n{3, 2, 9, 8, 6};  // 384 B of f32 a row (batch, i)
   for (auto [bytes, chunks] : {std::pair{size_t{384 * 9}, 2}, {size_t{384 * 4 / 2}, 9}}) {
     const ops::ProjectedChunks c(n, DType::f32, bytes);
@@ -124,8 +118,6 @@ TEST(OuterProductMeanOnAGpu, ProjectsInChunks) {
     EXPECT_EQ(backward({.n = n, .masked = true}, 0xf, bytes), 1 + 5 * chunks + 2);
   }
 }
-
-#endif
 
 TEST(OuterProductMeanOnAGpu, KeepsToFewLaunchesAndBytes) {
   const auto plan = [](const OuterSizes& n, bool backward, bool masked) {

@@ -2,17 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "runtime/core/dtype.h"
+#include "tests/gpu/smallest_shapes.h"
 
 namespace reckon::testing {
 
-#ifdef RECKON_SMALLEST_SHAPES
-inline constexpr int64_t kWidths[] = {200, 264}, kRows[] = {3};
-inline constexpr DType kTypes[] = {DType::bf16};
-#else
-inline constexpr int64_t kWidths[] = {160, 200, 256, 264, 384, 896}, kRows[] = {1, 33};
-inline constexpr DType kTypes[] = {DType::f32, DType::bf16, DType::f16};
-#endif
+inline const std::vector<int64_t> kWidths = smallest_shapes() ? std::vector<int64_t>{200, 264} : std::vector<int64_t>{160, 200, 256, 264, 384, 896};
+inline const std::vector<int64_t> kRows = smallest_shapes() ? std::vector<int64_t>{3} : std::vector<int64_t>{1, 33};
+inline const std::vector<DType> kTypes =
+    smallest_shapes() ? std::vector<DType>{DType::bf16} : std::vector<DType>{DType::f32, DType::bf16, DType::f16};
 
 }  // namespace reckon::testing

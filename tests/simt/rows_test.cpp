@@ -3,16 +3,13 @@
 #include "ops/cast/cast.h"
 #include "ops/embedding/embedding.h"
 #include "ops/index_select/index_select.h"
+#include "tests/gpu/smallest_shapes.h"
 #include "tests/simt/both_devices.h"
 
 namespace reckon::testing {
 namespace {
 
-#ifdef RECKON_SMALLEST_SHAPES
-constexpr int64_t kTokens = 2100;
-#else
-constexpr int64_t kTokens = 6000;
-#endif
+const int64_t kTokens = smallest_shapes() ? 2100 : 6000;
 
 struct Pattern {
   const char* name;
