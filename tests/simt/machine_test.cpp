@@ -191,7 +191,7 @@ TEST(SimtMachine, GoesOnAfterAFailure) {
 }
 
 // Lanes of one warp talk through shared memory with shuffles alone between: these order nothing.
-__global__ void forgets_a_warp_barrier(float* out, bool forget) {
+[[maybe_unused]] __global__ void forgets_a_warp_barrier(float* out, bool forget) {
   __shared__ float s[32];
   s[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 1);
   if (!forget) __syncwarp();
