@@ -32,7 +32,7 @@ def parse():
     p.add_argument("--longest", type=float, default=60, help="seconds after which a slow case stops early, after 2 rounds at least (default 60)")
     p.add_argument("--quick", action="store_true", help="2 rounds, no torch.compile")
     p.add_argument("--dtypes", default="f32,bf16", help="f32, bf16 or both")
-    p.add_argument("--torch", default="eager,checkpoint,compile", help="PyTorch variants")
+    p.add_argument("--torch", default="eager,checkpoint,compile,cudnn", help="PyTorch variants; cudnn: eager with cuDNN's causal attention, decoders on a GPU in bf16 (default: all)")
     p.add_argument("--compile-all", action="store_true", help="torch.compile in every case, not only at each family's smallest and largest size")
     p.add_argument("--policies", default="none,selective,sublayer,block,selective-low,sublayer-low",
                    help="reckon's --checkpoint values, always with --fuse all; -low: residual streams in bf16 too, bf16 only")

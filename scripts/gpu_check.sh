@@ -70,7 +70,7 @@ profiler() {
     --trace-device on --report full --json "$out/profiled.json"
 }
 benchmark() {
-  python3 benchmarks/vs_pytorch.py --device cuda --reckon "$build/reckon" --dtypes bf16 --torch eager,compile --rounds 5 --seconds 4 \
+  python3 benchmarks/vs_pytorch.py --device cuda --reckon "$build/reckon" --dtypes bf16 --torch eager,compile,cudnn --rounds 5 --seconds 4 \
     --policies none,selective-low,sublayer-low --out "$out/vs-pytorch"
 }
 

@@ -10,7 +10,7 @@ from . import agreement
 from .workers import PROBLEM, Worker, run_once
 
 HERE = pathlib.Path(__file__).resolve().parent
-TORCH_VARIANTS = ["eager", "checkpoint", "compile"]
+TORCH_VARIANTS = ["eager", "checkpoint", "compile", "cudnn"]  # cudnn: eager, its causal attention by cuDNN alone
 # reckon's --checkpoint values; "-low" keeps the residual streams in bf16 too and exists in bf16 only.
 POLICIES = ["none", "selective", "sublayer", "block", "selective-low", "sublayer-low"]
 DTYPES = ["f32", "bf16"]
@@ -40,8 +40,10 @@ def policies_of(options, case, dtype):
     return [p for p in options.policies if low_too or not p.endswith("-low")]
 
 
-def torch_variants_of(options, case):
-    return [v for v in options.torch_variants if v != "compile" or case.compiled or options.compile_all]
+def torch_variants_of(options, case, dtype):
+    """compile costs minutes; cuDNN's attention exists on a GPU and in 16 bits, and takes no pair bias whose gradient fits."""
+    runs = {"compile": case.compiled or options.compile_all, "cudnn": options.device == "cuda" and dtype == "bf16" and case.family == "qwen"}
+    return [v for v in options.torch_variants if runs.get(v, True)]
 
 
 def torch_books(options, case, path, work):
@@ -75,7 +77,7 @@ def in_f64(options, case, path, work, result):
 
 def start_workers(options, case, path, work, dtype):
     workers = {}
-    for variant in torch_variants_of(options, case):
+    for variant in torch_variants_of(options, case, dtype):
         out = work / f"time-{variant}-{dtype}.json"
         if variant == "compile":
             say("  PyTorch compile: compiling, up to a few minutes the first time")

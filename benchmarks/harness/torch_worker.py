@@ -14,6 +14,7 @@ import time
 
 import torch
 from safetensors.torch import save_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -144,10 +145,21 @@ def compiled_saves(loaded, cast):
         return {"saved_bytes_unknown": str(e).splitlines()[0][:200]}
 
 
+@contextlib.contextmanager
+def forward_scope(a):
+    """Precision of the forward pass, and for the variant cudnn who computes attention (an error where cuDNN cannot)."""
+    with contextlib.ExitStack() as scopes:
+        if a.dtype == "bf16":
+            scopes.enter_context(torch.autocast(a.device, dtype=torch.bfloat16))
+        if a.variant == "cudnn":
+            scopes.enter_context(sdpa_kernel(SDPBackend.CUDNN_ATTENTION))
+        yield
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("case")
-    p.add_argument("--variant", choices=["eager", "checkpoint", "compile"], default="eager")
+    p.add_argument("--variant", choices=["eager", "checkpoint", "compile", "cudnn"], default="eager")
     p.add_argument("--dtype", choices=["f64", "f32", "bf16"], default="f32")
     p.add_argument("--optimizer", choices=["none", "adamw"], default="none")
     p.add_argument("--mode", choices=["time", "books"], default="time")
@@ -166,7 +178,7 @@ def main():
     if a.variant == "compile":
         loaded.module.compile_regions()
     optimizer = make_optimizer(loaded, a.optimizer)
-    cast = (lambda: torch.autocast(a.device, dtype=torch.bfloat16)) if a.dtype == "bf16" else contextlib.nullcontext
+    cast = lambda: forward_scope(a)  # noqa: E731
     result = (books if a.mode == "books" else timed)(a, loaded, optimizer, cast)
     result |= {"torch": torch.__version__, "variant": a.variant, "dtype": a.dtype, "threads": a.threads}
     pathlib.Path(a.json).write_text(json.dumps(result))

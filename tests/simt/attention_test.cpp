@@ -52,13 +52,6 @@ TensorList operands(Device& device, const Problem& p, DType t) {
 
 ops::AttentionAttrs attributes(const Problem& p) { return {1.0 / std::sqrt(static_cast<double>(p.D)), p.causal, p.mask_value}; }
 
-// What a device holds, as doubles, without running an op of that device.
-Values values(const Tensor& t) {
-  static const auto cpu = make_device(DeviceKind::cpu, 1);
-  const std::vector<std::byte> bytes = t.to_host();
-  return to_doubles(Tensor::from_host(*cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
-}
-
 double largest(const Values& v) {
   double x = 0;
   for (double e : v) x = std::max(x, std::fabs(e));
@@ -69,7 +62,7 @@ double largest(const Values& v) {
 double gradient_error(const Tensor& got, const Tensor& want) {
   const Values expected = to_doubles(want);
   const double unit = std::max(largest(expected), 1e-30);
-  return relative_error(values(got), expected) * unit / std::max(unit, 0.1);
+  return relative_error(to_doubles(got), expected) * unit / std::max(unit, 0.1);
 }
 
 TensorList forward(Device& device, const Problem& p, DType t) {
@@ -81,8 +74,8 @@ void expect_forward(const Problem& p, DType t) {
   const auto device = gpu(), cpu = make_device(DeviceKind::cpu);
   const TensorList got = forward(*device, p, t), want = forward(*cpu, p, DType::f64);
   const double limit = tolerance(t) * (t == DType::f32 && p.D > 100 ? 2.0 : 1.0);
-  EXPECT_LE(relative_error(values(got[0]), to_doubles(want[0])), limit);
-  EXPECT_LE(relative_error(values(got[1]), to_doubles(want[1])), limit) << "logsumexp";
+  EXPECT_LE(relative_error(to_doubles(got[0]), to_doubles(want[0])), limit);
+  EXPECT_LE(relative_error(to_doubles(got[1]), to_doubles(want[1])), limit) << "logsumexp";
 }
 
 // Which gradients are asked for.
@@ -161,7 +154,7 @@ TEST(AttentionKernels, MixedTypesRunInF32) {
   in[1] = operands(*device, p, DType::f32)[1];
   const TensorList got = ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
   EXPECT_EQ(got[0].dtype(), DType::bf16);
-  EXPECT_LE(relative_error(values(got[0]), to_doubles(forward(*cpu, p, DType::f64)[0])), 4e-3);  // the result's rounding alone
+  EXPECT_LE(relative_error(to_doubles(got[0]), to_doubles(forward(*cpu, p, DType::f64)[0])), 4e-3);  // the result's rounding alone
 }
 
 // As on the CPU: the mask's value swallows the logits, and the row is uniform.
@@ -181,8 +174,8 @@ TEST(AttentionKernels, RowsWithoutAnyKeyAreUniform) {
         in[3] = Tensor::from_host(where, {1, 2, p.Lk}, DType::f32, keep.data(), keep.size() * 4, Category::input, "mask");
         results[i] = ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
       }
-      EXPECT_LE(relative_error(values(results[0][0]), to_doubles(results[1][0])), tolerance(t));
-      const Values got = values(results[0][1]), want = to_doubles(results[1][1]);
+      EXPECT_LE(relative_error(to_doubles(results[0][0]), to_doubles(results[1][0])), tolerance(t));
+      const Values got = to_doubles(results[0][1]), want = to_doubles(results[1][1]);
       for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5) << i;
     }
 }
@@ -206,12 +199,12 @@ TEST(AttentionKernels, RowsOfMinusInfinityStayAmongThemselves) {
       in[4] = Tensor::from_host(where, p.bias, DType::f32, bias.data(), bias.size() * 4, Category::input, "bias");
       results[i] = ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
     }
-    const Values got = values(results[0][0]), want = to_doubles(results[1][0]);
+    const Values got = to_doubles(results[0][0]), want = to_doubles(results[1][0]);
     for (size_t i = 0; i < got.size(); ++i) {
       if (i / 16 == 3) EXPECT_TRUE(std::isnan(got[i]) && std::isnan(want[i]));
       else EXPECT_NEAR(got[i], want[i], 4 * tolerance(t)) << i;
     }
-    EXPECT_EQ(values(results[0][1])[3], -INFINITY);
+    EXPECT_EQ(to_doubles(results[0][1])[3], -INFINITY);
   }
 }
 

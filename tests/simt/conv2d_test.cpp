@@ -1,6 +1,6 @@
 // Mixed types, planes that are and are not multiples of four, and empty batches, beyond the ops' declared cases.
 #include "ops/conv2d/conv2d_attrs.h"
-#include "tests/simt/two_devices.h"
+#include "tests/simt/one_op.h"
 
 namespace reckon::testing {
 namespace {

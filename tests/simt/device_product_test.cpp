@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "tests/simt/two_devices.h"
+#include "tests/simt/one_op.h"
 
 namespace reckon::testing {
 namespace {

@@ -117,7 +117,7 @@ TEST(Elementwise, NotANumberAndInfinityGoTheWayOfTheCpu) {
   const auto gpu = emulated_gpu(), cpu = make_device(DeviceKind::cpu);
   const TensorList a = run(*gpu), b = run(*cpu);
   for (size_t k = 0; k < a.size(); ++k) {
-    const auto got = values_of(a[k]), expected = values_of(b[k]);
+    const auto got = to_doubles(a[k]), expected = to_doubles(b[k]);
     for (size_t i = 0; i < got.size(); ++i) {
       EXPECT_EQ(std::isnan(got[i]), std::isnan(expected[i])) << k << ": " << odd[i] << " gives " << got[i] << ", not " << expected[i];
       EXPECT_TRUE(std::isnan(got[i]) || got[i] == expected[i] || std::fabs(got[i] - expected[i]) <= 2e-6) << k << ": " << odd[i];
@@ -134,7 +134,7 @@ TEST(Elementwise, CosineOfAnyFloat) {
   }
   for (float v : {0x1p26f, 0x1.fffffep26f, 0x1p27f, 0x1.000002p27f, 0x1.fffffep127f, 1.5707964f, 3.1415927f, 0.78539819f}) x.push_back(v), x.push_back(-v);
   const auto gpu = emulated_gpu();
-  const auto got = values_of(ops::cos(Tensor::from_host(*gpu, {static_cast<int64_t>(x.size())}, DType::f32, x.data(), x.size() * 4, Category::input, "x")));
+  const auto got = to_doubles(ops::cos(Tensor::from_host(*gpu, {static_cast<int64_t>(x.size())}, DType::f32, x.data(), x.size() * 4, Category::input, "x")));
   for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(got[i], std::cos(static_cast<double>(x[i])), 1e-7) << x[i];
 }
 

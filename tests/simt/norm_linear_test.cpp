@@ -3,7 +3,7 @@
 #include "ops/norm_linear/norm_linear_attrs.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
 #include "tests/simt/row_widths.h"
-#include "tests/simt/two_devices.h"
+#include "tests/simt/one_op.h"
 
 namespace reckon::testing {
 namespace {

@@ -2,7 +2,7 @@
 // declared cases do not reach on a GPU.
 #include "ops/outer_product_mean/outer_product_mean_gpu.h"
 #include "tests/gpu/smallest_shapes.h"
-#include "tests/simt/two_devices.h"
+#include "tests/simt/one_op.h"
 
 namespace reckon::testing {
 namespace {

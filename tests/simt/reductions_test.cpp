@@ -53,7 +53,7 @@ void expect_agreement(const char* op, const ops::AttrsPtr& attrs, const Inputs& 
   for (size_t i = 0; i < got.size(); ++i) {
     ASSERT_EQ(got[i].dtype(), expected[i].dtype());
     if (got[i].numel() == 0) continue;
-    EXPECT_LE(relative_error(values_of(got[i]), values_of(expected[i])), 2 * tolerance(got[i].dtype()))
+    EXPECT_LE(relative_error(to_doubles(got[i]), to_doubles(expected[i])), 2 * tolerance(got[i].dtype()))
         << op << " output " << i;
   }
 }
@@ -97,7 +97,7 @@ TEST(NormKernels, TakeNoRows) {
                       TensorList{normals(*device, {0, c}, DType::f32, 1), normals(*device, {0, c}, DType::f32, 1),
                                  normals(*device, {c}, DType::f32, 2), normals(*device, {0}, DType::f32, 3)},
                       nullptr, ~0u);
-    for (double v : values_of(got[1])) EXPECT_EQ(v, 0);
+    for (double v : to_doubles(got[1])) EXPECT_EQ(v, 0);
   }
 }
 
@@ -147,8 +147,8 @@ TEST(SoftmaxKernels, TreatRowsOfInfinityAndNanAsTheCpu) {
       };
       const auto device = emulated_gpu(), cpu = make_device(DeviceKind::cpu);
       for (const auto& inputs : {row(-kInfinity, false), row(-kInfinity, true), row(kInfinity, false), row(NAN, false)}) {
-        const std::vector<double> got = values_of(ops::dispatch(ops::op_by_name(op), inputs(*device), nullptr)[0]);
-        const std::vector<double> expected = values_of(ops::dispatch(ops::op_by_name(op), inputs(*cpu), nullptr)[0]);
+        const std::vector<double> got = to_doubles(ops::dispatch(ops::op_by_name(op), inputs(*device), nullptr)[0]);
+        const std::vector<double> expected = to_doubles(ops::dispatch(ops::op_by_name(op), inputs(*cpu), nullptr)[0]);
         for (size_t i = 0; i < got.size(); ++i) {
           EXPECT_EQ(std::isnan(got[i]), std::isnan(expected[i])) << i;
           if (std::isinf(expected[i])) {
@@ -190,10 +190,10 @@ TEST(CrossEntropyKernels, AnswerATargetThatIsNoClassWithNan) {
     });
     const auto attrs = std::make_shared<ops::CrossEntropyAttrs>(Reduction::none, -100);
     const TensorList made = ops::dispatch(ops::op_by_name("cross_entropy"), TensorList{x, targets}, attrs);
-    const std::vector<double> loss = values_of(made[0]);
+    const std::vector<double> loss = to_doubles(made[0]);
     for (int i = 0; i < 4; ++i) EXPECT_EQ(std::isnan(loss[i]), i >= 2) << i;
     const Tensor g = filled(*device, {4}, DType::f32, [](int64_t) { return 1.0f; });
-    const std::vector<double> dx = values_of(
+    const std::vector<double> dx = to_doubles(
         ops::dispatch(ops::op_by_name("cross_entropy_backward"), TensorList{g, x, targets, made[1]}, attrs)[0]);
     for (int64_t i = 0; i < 4 * c; ++i) EXPECT_EQ(std::isnan(dx[i]), i >= 2 * c) << i;
   }
@@ -252,7 +252,7 @@ TEST(ListKernels, FindOneInfinityOrNanWhereverItLies) {
       const TensorList list{
           normals(*device, {11}, DType::f32, 1),
           filled(*device, {40002}, DType::bf16, [=](int64_t i) { return i == place ? special : 0.5f; })};
-      EXPECT_EQ(values_of(ops::dispatch(ops::op_by_name("non_finite"), list)[0])[0], std::isfinite(special) ? 0 : 1)
+      EXPECT_EQ(to_doubles(ops::dispatch(ops::op_by_name("non_finite"), list)[0])[0], std::isfinite(special) ? 0 : 1)
           << place;
     }
 }

@@ -3,7 +3,7 @@
 #include "ops/transition/transition_attrs.h"
 #include "ops/transition/transition_wide.h"
 #include "tests/simt/row_widths.h"
-#include "tests/simt/two_devices.h"
+#include "tests/simt/one_op.h"
 
 namespace reckon::testing {
 namespace {

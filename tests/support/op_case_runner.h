@@ -13,7 +13,7 @@ namespace reckon::testing {
 // inputs have type `dtype` unless the case fixes them to f32.
 TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64_t seed);
 
-// Contiguous host copy as doubles.
+// What a tensor of any device holds. Only one that is not contiguous costs an op there.
 std::vector<double> to_doubles(const Tensor& t);
 
 // Largest |a - b| over max(|b|), by element over the largest magnitude of b.

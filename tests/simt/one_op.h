@@ -1,4 +1,5 @@
-// The same tensors on the emulated GPU, on the CPU and on meta, and what came out of each.
+// One op on the emulated GPU, on the CPU and on meta: inputs of given shapes, types and views, what came out of each and
+// which events were made. Whole calls of several ops are in both_devices.h.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -43,12 +44,6 @@ inline Tensor make_misaligned(Device& device, const Input& in, uint64_t seed) {
   return make(device, {{n + 1}, in.dtype}, seed).sliced(0, 1, n + 1).reshaped(in.shape);
 }
 
-// What a contiguous tensor of any device holds, as doubles.
-inline std::vector<double> host_values(const Tensor& t, Device& cpu) {
-  const std::vector<std::byte> bytes = t.to_host();
-  return to_doubles(Tensor::from_host(cpu, t.shape(), t.dtype(), bytes.data(), bytes.size(), Category::input, "copy"));
-}
-
 struct Work {
   int64_t kernels = 0, library_calls = 0;
 };
@@ -82,7 +77,7 @@ inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs, con
       EXPECT_EQ(got[i].dtype(), want[i].dtype());
       EXPECT_EQ(got[i].shape(), want[i].shape());
       if (want[i].numel() > 0) {
-        EXPECT_LE(relative_error(host_values(got[i], *cpu), to_doubles(want[i])), std::max(of_inputs, tolerance(got[i].dtype())) * scale) << "output " << i;
+        EXPECT_LE(relative_error(to_doubles(got[i]), to_doubles(want[i])), std::max(of_inputs, tolerance(got[i].dtype())) * scale) << "output " << i;
       }
     }
     for (const Event& e : executed.events) {
