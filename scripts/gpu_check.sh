@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one call of under nine minutes and without network:
+# Everything that needs a GPU, in one call without network, meant to end within nine minutes (not timed on a card yet):
 #   scripts/gpu_check.sh OUT [PART...]
 # Builds, then runs each part with a verdict of its own, writes logs, figures and OUT/verdicts.txt, and exits with 1 when a
 # part fails. Parts: build kernels parity audit sanitizer profiler benchmark (all when none is named).

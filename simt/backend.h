@@ -15,7 +15,7 @@ std::unique_ptr<reckon::Backend> make_backend();
 // The hardware it claims to be: a small Hopper.
 reckon::DeviceSpec spec();
 
-// Ops of the registry whose kernels no device of this process has run: a test of all kernels must leave none.
+// Ops of the registry whose kernel no device of this process was asked for: a test of all kernels must leave none.
 std::vector<std::string_view> kernels_never_run();
 
 }  // namespace simt

@@ -113,13 +113,11 @@ TEST(TriangleMultiplyOnAGpu, EveryGradientAloneHasTheBitsOfAll) {
 }
 
 TEST(TriangleMultiplyOnAGpu, ForwardTakesTheWidestRows) {
-  if (smallest_shapes()) GTEST_SKIP();
   const Triangle p{.B = 1, .R = 12, .cz = 256, .c = 136, .c_out = 200};
   expect_agreement("triangle_multiply", p, forward_inputs(p, true), DType::bf16, ~0u);
 }
 
 TEST(TriangleMultiplyOnAGpu, BackwardTakesTheWidestRows) {
-  if (smallest_shapes()) GTEST_SKIP();
   const Triangle p{.B = 1, .R = 12, .cz = 256, .c = 136, .c_out = 200};
   expect_agreement("triangle_multiply_backward", p, backward_inputs(p), DType::bf16, kEverything);
 }

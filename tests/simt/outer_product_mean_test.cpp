@@ -70,7 +70,6 @@ TEST(OuterProductMeanOnAGpu, AgreesWhenProjectedFirst) {
 }
 
 TEST(OuterProductMeanOnAGpu, AgreesOverLongColumns) {
-  if (smallest_shapes()) GTEST_SKIP();
   for (DType t : {DType::f32, DType::bf16}) {
     forward({.n = {1, 130, 3, 3, 2}, .low = t});
     backward({.n = {1, 130, 3, 3, 2}, .low = t}, 0x3);
@@ -78,7 +77,6 @@ TEST(OuterProductMeanOnAGpu, AgreesOverLongColumns) {
 }
 
 TEST(OuterProductMeanOnAGpu, AgreesInEveryNormalization) {
-  if (smallest_shapes()) GTEST_SKIP();
   for (const OuterSizes& n : {OuterSizes{1, 33, 5, 4, 3}, OuterSizes{1, 2, 9, 4, 3}})
     for (OuterNormalize how : {OuterNormalize::none, OuterNormalize::divide_after, OuterNormalize::divide_before})
       for (bool masked : {false, true}) {
@@ -88,13 +86,11 @@ TEST(OuterProductMeanOnAGpu, AgreesInEveryNormalization) {
 }
 
 TEST(OuterProductMeanOnAGpu, MakesOnlyWhatIsWanted) {
-  if (smallest_shapes()) GTEST_SKIP();
   for (const OuterSizes& n : {OuterSizes{2, 33, 9, 4, 5}, OuterSizes{2, 2, 9, 4, 3}})
     for (uint32_t needs = 1; needs < 16; ++needs) backward({.n = n, .low = DType::bf16, .masked = true}, needs);
 }
 
 TEST(OuterProductMeanOnAGpu, TakesSidesOfAnotherType) {
-  if (smallest_shapes()) GTEST_SKIP();
   for (const OuterSizes& n : {OuterSizes{1, 33, 9, 8, 8}, OuterSizes{1, 2, 9, 8, 8}})
     for (auto [sides, low] : {std::pair{DType::f32, DType::bf16}, {DType::f16, DType::f32}, {DType::bf16, DType::f16}}) {
       forward({.n = n, .low = low, .sides = sides});
@@ -103,7 +99,6 @@ TEST(OuterProductMeanOnAGpu, TakesSidesOfAnotherType) {
 }
 
 TEST(OuterProductMeanOnAGpu, ProjectsInChunks) {
-  if (smallest_shapes()) GTEST_SKIP();
   const OuterSizes n{3, 2, 9, 8, 6};  // 384 B of f32 a row (batch, i)
   for (auto [bytes, chunks] : {std::pair{size_t{384 * 9}, 2}, {size_t{384 * 4 / 2}, 9}}) {
     const ops::ProjectedChunks c(n, DType::f32, bytes);
