@@ -90,8 +90,9 @@ RECKON_INLINE void tile_product_tail(int64_t rows, int64_t steps, const TileFact
   }
 }
 
-// c[rows][lanes] (+)= a[rows][steps] b[steps][lanes], lanes a multiple of two vectors.
-inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int64_t lanes, bool accumulate) {
+// c[rows][lanes] (+)= a[rows][steps] b[steps][lanes], lanes a multiple of two vectors. Not inlined: seven callers, each of
+// which would hold every row count unrolled.
+[[gnu::noinline]] inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int64_t lanes, bool accumulate) {
   for (int64_t lane = 0; lane < lanes; lane += 2 * kWidth) {
     TileFactors part = f;
     part.b += lane;
@@ -106,24 +107,33 @@ inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int6
   }
 }
 
+// The rows x columns that exist of a square of kWidth, in a square of zeros.
+template <class S>
+[[gnu::noinline]] inline void copy_edge(const S* from, int64_t row_stride, int64_t rows, int64_t columns, S* square) {
+  __builtin_memset(static_cast<void*>(square), 0, kWidth * kWidth * sizeof(S));
+  for (int64_t r = 0; r < rows; ++r)
+    __builtin_memcpy(static_cast<void*>(square + r * kWidth), from + r * row_stride, static_cast<size_t>(columns) * sizeof(S));
+}
+
 // f(column, first_row, v): the kWidth rows from first_row of one column as a vector, zeros past `rows`, up to
 // `padded` rows.
 template <class S, class F>
 RECKON_INLINE void for_columns(const S* from, int64_t row_stride, int64_t rows, int64_t padded, int64_t columns,
                                F&& f) {
+  alignas(64) S square[kWidth * kWidth];
   for (int64_t r = 0; r < padded; r += kWidth)
     for (int64_t c = 0; c < columns; c += kWidth) {
-      Floats t[kWidth];
-      const int64_t n = smaller(columns - c, kWidth);
-#pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) {
-        if (r + i >= rows)
-          t[i] = Floats{};
-        else if (n == kWidth)
-          t[i] = load(from + (r + i) * row_stride + c);
-        else
-          t[i] = load_partial(from + (r + i) * row_stride + c, n);
+      const int64_t n = smaller(columns - c, kWidth), m = rows - r < kWidth ? rows - r : kWidth;
+      const S* p = from + r * row_stride + c;
+      int64_t stride = row_stride;
+      if (n < kWidth || m < kWidth) {
+        copy_edge(p, row_stride, m, n, square);
+        p = square;
+        stride = kWidth;
       }
+      Floats t[kWidth];
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) t[i] = load(p + i * stride);
       transpose(t);
       for (int i = 0; i < n; ++i) f(c + i, r, t[i]);
     }

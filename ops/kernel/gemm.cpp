@@ -161,18 +161,35 @@ GemmEntry entry_of(SumType type, IsaLevel level) {
   return isa_v4::gemm_tasks;
 }
 
-// c's unit stride goes along the columns: otherwise the transposed product is computed.
-void orient(GemmJob& job) {
+void turn_over(GemmJob& job) {
   GemmProblem& p = job.problem;
-  const bool columns_are_dense = p.c_col_stride == 1 && p.n > 1;
-  job.bias_on_rows = !columns_are_dense && p.c_row_stride == 1 && p.m > 1;
-  if (!job.bias_on_rows) return;
   std::swap(p.m, p.n);
   std::swap(p.a, p.b);
   std::swap(p.a.row_stride, p.a.col_stride);
   std::swap(p.b.row_stride, p.b.col_stride);
   std::swap(p.c_row_stride, p.c_col_stride);
   std::swap(job.batch.a_stride, job.batch.b_stride);
+}
+
+// What the tile units must have transposed, in numbers: they take the steps of a row of a together and the columns of a
+// step of b together. A square of c costs twice an operand's, whose numbers go in pairs.
+int64_t transposed_for_tiles(const GemmProblem& p) {
+  return (p.a.col_stride != 1 ? p.m * p.k : 0) + (p.b.col_stride != 1 ? p.n * p.k : 0) + (p.c_col_stride != 1 ? 2 * p.m * p.n : 0);
+}
+
+// c's unit stride goes along the columns: otherwise the transposed product is computed. For the tile units also where
+// that leaves clearly less to transpose.
+void orient(GemmJob& job, SumType type) {
+  GemmProblem& p = job.problem;
+  const bool columns_are_dense = p.c_col_stride == 1 && p.n > 1;
+  job.bias_on_rows = !columns_are_dense && p.c_row_stride == 1 && p.m > 1;
+  if (job.bias_on_rows) turn_over(job);
+  if (type != SumType::tiles || p.c_col_stride != 1 || p.n <= 1) return;
+  GemmJob turned = job;
+  turn_over(turned);
+  if (3 * transposed_for_tiles(turned.problem) > 2 * transposed_for_tiles(p)) return;
+  job = turned;
+  job.bias_on_rows = !job.bias_on_rows;
 }
 
 }  // namespace
@@ -199,7 +216,7 @@ void batched_gemm(const GemmProblem& problem, const GemmBatch& batch, void* work
   GemmJob job{};
   job.problem = problem;
   job.batch = batch;
-  orient(job);
+  orient(job, sum_type(problem.a.dtype, problem.b.dtype, level));
   const GemmProblem& p = job.problem;
   job.blocking = block(p.m, p.n, p.k, products, p.a.dtype, p.b.dtype, p.c_dtype, threads, level);
   job.n_tasks = products * job.blocking.m_blocks * job.blocking.n_blocks;

@@ -104,6 +104,33 @@ void store_converted(const float* sums, int64_t rows, bf16* c, int64_t row_strid
   }
 }
 
+// Whole lines of c that nobody reads soon: without fetching them first, and without pushing others out of the caches.
+void store_past_caches(const float* sums, int64_t rows, float* c, int64_t row_stride) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < kPanel; j += kTileLanes)
+      _mm512_stream_ps(c + i * row_stride + j, (__m512)load(sums + i * kPanel + j));
+}
+
+// c with dense columns: the sums are turned over, 16 x 16 at a time.
+template <class S>
+void finish_turned(const Finish<float>& finish, const float* sums, int64_t rows, int64_t columns, S* c, int64_t col_stride) {
+  for (int64_t i = 0; i < rows; i += kTileLanes)
+    for (int64_t j = 0; j < columns; j += kTileLanes) {
+      Floats t[kTileLanes];
+#pragma GCC unroll 16
+      for (int l = 0; l < kTileLanes; ++l) t[l] = load(sums + (i + l) * kPanel + j);
+      if (finish.changes_sums())
+        for (int l = 0; l < kTileLanes; ++l) t[l] = finish_vector(finish, t[l], i + l, j);
+      transpose(t);
+      const int64_t n = smaller(kTileLanes, rows - i), m = smaller(kTileLanes, columns - j);
+      for (int64_t l = 0; l < m; ++l) {
+        S* to = c + (j + l) * col_stride + i;
+        if (finish.add_c) t[l] += load_partial(to, n);
+        store_partial(to, t[l], n);
+      }
+    }
+}
+
 class TileProduct {
  public:
   TileProduct(const GemmJob& job, char* slice, GemmPackedB& packed)
@@ -114,7 +141,9 @@ class TileProduct {
         packed_b_(reinterpret_cast<bf16*>(slice)),
         packed_a_(reinterpret_cast<bf16*>(slice + job.blocking.a_offset)),
         partial_c_(reinterpret_cast<float*>(slice + job.blocking.c_offset)),
-        bias_(reinterpret_cast<float*>(slice + job.blocking.bias_offset)) {}
+        bias_(reinterpret_cast<float*>(slice + job.blocking.bias_offset)),
+        past_caches_(p_.c_dtype == DType::f32 && p_.c_col_stride == 1 && p_.c_row_stride % kTileLanes == 0 &&
+                     reinterpret_cast<uintptr_t>(p_.c) % 64 == 0 && p_.m * p_.n >= kPastCaches) {}
 
   void run(const GemmTask& task) {
     Finish<float> finish{static_cast<float>(p_.alpha), nullptr, nullptr, p_.accumulate};
@@ -138,6 +167,8 @@ class TileProduct {
   }
 
  private:
+  static constexpr int64_t kPastCaches = int64_t{2} << 20;  // numbers; twice a large second-level cache
+
   // Whole tiles whose rows are dense are read in place: packing them would copy what is already in tile order.
   TilesOfA choose_a(const GemmTask& task, int64_t step, int64_t steps, int64_t row, int64_t rows) {
     const int64_t row_stride = p_.a.row_stride;
@@ -179,6 +210,7 @@ class TileProduct {
       store_converted(sums, rows, reinterpret_cast<bf16*>(task.c) + offset, p_.c_row_stride);
       return;
     }
+    if (plain && columns == kPanel && past_caches_) return store_past_caches(sums, rows, reinterpret_cast<float*>(task.c) + offset, p_.c_row_stride);
     Finish<float> stage = finish;
     if (blocking_.k_blocks > 1 && p_.c_dtype == DType::f32) {
       if (block > 0) stage = {finish.alpha, nullptr, nullptr, true};
@@ -189,8 +221,22 @@ class TileProduct {
     }
     if (stage.row_bias != nullptr) stage.row_bias += row;
     if (stage.column_bias != nullptr) stage.column_bias += column;
+    if (p_.c_row_stride == 1 && p_.c_col_stride != 1) {
+      with_type_of_c([&](auto* c) { finish_turned(stage, sums, rows, columns, c + offset, p_.c_col_stride); }, task.c);
+      return;
+    }
     finish_tile(stage, sums, kPanel, rows, columns, task.c, p_.c_dtype, offset, p_.c_row_stride,
                 p_.c_col_stride);
+  }
+
+  template <class F>
+  void with_type_of_c(F&& f, char* c) const {
+    if (p_.c_dtype == DType::f32)
+      f(reinterpret_cast<float*>(c));
+    else if (p_.c_dtype == DType::bf16)
+      f(reinterpret_cast<bf16*>(c));
+    else
+      f(reinterpret_cast<f16*>(c));
   }
 
   // Sums of earlier blocks of k live in the slice where c is too narrow for them.
@@ -211,6 +257,7 @@ class TileProduct {
   GemmPackedB& packed_;
   bf16 *packed_b_, *packed_a_;
   float *partial_c_, *bias_;
+  bool past_caches_;
 };
 
 }  // namespace
@@ -219,6 +266,7 @@ void gemm_tasks(const GemmJob& job, int64_t begin, int64_t end, void* slice, Gem
   const TileUnit unit;
   TileProduct product(job, static_cast<char*>(slice), packed);
   for (int64_t i = begin; i < end; ++i) product.run(decode_task(job, i));
+  _mm_sfence();  // stores past the caches are ordered by nothing else
 }
 
 }  // namespace reckon::ops::RECKON_ISA

@@ -50,6 +50,8 @@ struct Finish {
   const T* column_bias;  // null or padded to whole vectors
   const T* row_bias;     // null or one per row
   bool add_c;
+
+  RECKON_INLINE bool changes_sums() const { return alpha != T(1) || column_bias != nullptr || row_bias != nullptr; }
 };
 
 template <class T>
@@ -60,33 +62,57 @@ RECKON_INLINE Vector<T> finish_vector(const Finish<T>& finish, Vector<T> sum, in
   return v;
 }
 
+// Dense rows of c. What a tile does to its sums is decided once, not at every vector.
+template <bool CHANGES, bool ADDS, class T, class S>
+void finish_rows(const Finish<T>& finish, const T* sums, int64_t pitch, int64_t rows, int64_t columns, S* c,
+                 int64_t row_stride) {
+  constexpr int width = kLanes<T>;
+  const int64_t whole = columns / width * width;
+  for (int64_t i = 0; i < rows; ++i, sums += pitch, c += row_stride) {
+    const auto value = [&](int64_t j) {
+      return CHANGES ? finish_vector<T>(finish, load(sums + j), i, j) : load(sums + j);
+    };
+    for (int64_t j = 0; j < whole; j += width) {
+      if constexpr (ADDS)
+        store(c + j, value(j) + load(c + j));
+      else
+        store(c + j, value(j));
+    }
+    if (whole == columns) continue;
+    Vector<T> v = value(whole);
+    if constexpr (ADDS) v += load_partial(c + whole, columns - whole);
+    store_partial(c + whole, v, columns - whole);
+  }
+}
+
+// c with any strides.
+template <class T, class S>
+void finish_scattered(const Finish<T>& finish, const T* sums, int64_t pitch, int64_t rows, int64_t columns, S* c,
+                      int64_t row_stride, int64_t col_stride) {
+  constexpr int width = kLanes<T>;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; j += width) {
+      const int64_t count = smaller(width, columns - j);
+      S* to = c + i * row_stride + j * col_stride;
+      S values[width] = {};
+      Vector<T> v = finish_vector<T>(finish, load(sums + i * pitch + j), i, j);
+      if (finish.add_c) {
+        for (int64_t l = 0; l < count; ++l) values[l] = to[l * col_stride];
+        v += load(values);
+      }
+      store(values, v);
+      for (int64_t l = 0; l < count; ++l) to[l * col_stride] = values[l];
+    }
+}
+
 // `sums` has whole vectors per row; `c` is the tile's first element.
 template <class T, class S>
 void finish_tile_as(const Finish<T>& finish, const T* sums, int64_t pitch, int64_t rows, int64_t columns, S* c,
                     int64_t row_stride, int64_t col_stride) {
-  constexpr int width = kLanes<T>;
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; j += width) {
-      const int64_t count = smaller(width, columns - j);
-      Vector<T> v = finish_vector<T>(finish, load(sums + i * pitch + j), i, j);
-      S* to = c + i * row_stride + j * col_stride;
-      if (col_stride == 1 && count == width) {
-        if (finish.add_c) v += load(to);
-        store(to, v);
-      } else if (col_stride == 1) {
-        if (finish.add_c) v += load_partial(to, count);
-        store_partial(to, v, count);
-      } else {
-        S values[width] = {};
-        if (finish.add_c) {
-          for (int64_t l = 0; l < count; ++l) values[l] = to[l * col_stride];
-          v += load(values);
-        }
-        store(values, v);
-        for (int64_t l = 0; l < count; ++l) to[l * col_stride] = values[l];
-      }
-    }
-  }
+  if (col_stride != 1) return finish_scattered(finish, sums, pitch, rows, columns, c, row_stride, col_stride);
+  const auto dense = finish.changes_sums() ? (finish.add_c ? finish_rows<true, true, T, S> : finish_rows<true, false, T, S>)
+                                           : (finish.add_c ? finish_rows<false, true, T, S> : finish_rows<false, false, T, S>);
+  dense(finish, sums, pitch, rows, columns, c, row_stride);
 }
 
 [[maybe_unused]] void finish_tile(const Finish<double>& finish, const double* sums, int64_t pitch, int64_t rows,

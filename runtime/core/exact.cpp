@@ -85,7 +85,7 @@ std::string format_count(Exact n) {
   std::string digits = n.digits();
   const int first = digits[0] == '-' ? 1 : 0;
   for (int i = static_cast<int>(digits.size()) - 3; i > first; i -= 3)
-    digits.insert(static_cast<size_t>(i), ",");
+    digits.insert(static_cast<size_t>(i), 1, ',');
   return digits;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <random>
 #include <vector>
 
@@ -47,6 +48,15 @@ inline void set_at(void* data, DType type, int64_t i, double v) {
   }
 }
 
+// Memory aligned as a tensor's is.
+template <class T>
+struct TensorAlignment {
+  using value_type = T;
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t{64}); }
+  bool operator==(const TensorAlignment&) const = default;
+};
+
 // Exactly `count` elements on the heap, so that a sanitizer sees every read or write past them.
 struct Array {
   Array(int64_t count, DType t) : type(t), n(count), bytes(static_cast<size_t>(count) * size_of(t)) {}
@@ -59,7 +69,7 @@ struct Array {
   void* data() { return bytes.data(); }
   DType type;
   int64_t n;
-  std::vector<unsigned char> bytes;
+  std::vector<unsigned char, TensorAlignment<unsigned char>> bytes;
 };
 
 // A workspace of exactly the promised size, with guard bytes behind it and NaN patterns inside.

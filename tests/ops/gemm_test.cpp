@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/core/error.h"
@@ -141,6 +143,33 @@ TEST(Gemm, SplitsLongSumsAndLargeOutputsIntoBlocks) {
         Product s{.m = m, .n = n, .k = k, .a = t, .b = t, .c = t};
         s.with_bias = s.accumulate = true, s.alpha = 1.25, s.threads = 2;
         s.c_layout = m > n ? Layout::columns : Layout::padded_rows;
+        expect_product(s, level);
+        if (HasFatalFailure()) return;
+      }
+}
+
+// A weight's gradient of many rows: the tile units would transpose the larger operand.
+TEST(Gemm, TurnsAProductOverWhereThatTransposesLess) {
+  for (const IsaLevel level : levels())
+    for (const auto& [m, n, k] : {std::array<int64_t, 3>{200, 40, 300}, {333, 37, 2100}, {150, 33, 450}})
+      for (const DType c : {DType::f32, DType::bf16, DType::f16})
+        for (const bool more : {false, true}) {
+          Product s{.m = m, .n = n, .k = k, .a = DType::bf16, .b = DType::bf16, .c = c};
+          s.a_layout = Layout::columns, s.threads = 2;
+          s.with_bias = s.accumulate = more, s.alpha = more ? -0.5 : 1.0;
+          s.c_layout = m == 200 ? Layout::padded_rows : Layout::rows;
+          expect_product(s, level);
+          if (HasFatalFailure()) return;
+        }
+}
+
+// The tile units store outputs larger than the caches around them: whole panels, a last one that is not whole, added sums.
+TEST(Gemm, StoresLargeOutputs) {
+  for (const IsaLevel level : {levels().back()})
+    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{1400, 1504}, {1341, 1584}})
+      for (const bool accumulate : {false, true}) {
+        Product s{.m = m, .n = n, .k = 9, .a = DType::bf16, .b = DType::bf16, .c = DType::f32};
+        s.a_layout = Layout::columns, s.accumulate = accumulate, s.threads = 2;
         expect_product(s, level);
         if (HasFatalFailure()) return;
       }
