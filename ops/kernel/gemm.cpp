@@ -87,9 +87,11 @@ GemmBlocking block(int64_t m, int64_t n, int64_t k, int64_t batch, DType a, DTyp
   int64_t tasks = blocked();
   const int64_t wanted = r.threads == 1 ? 1 : 4 * static_cast<int64_t>(r.threads);
   while (tasks < wanted && multiply_adds / static_cast<double>(tasks) > static_cast<double>(threshold)) {
-    const bool n_can = r.nc > 2 * r.tile.cols, m_can = r.mc > 4 * r.tile.rows;
+    // Each thread packs a block of b once, but a panel of a for every block of columns; the tile units have a transposed
+    // where it is a weight's gradient, so their tasks are split along its rows first.
+    const bool n_can = r.nc > 2 * r.tile.cols && (!tiles || tasks < r.threads), m_can = r.mc > (tiles ? 1 : 4) * r.tile.rows;
     if (!n_can && !m_can) break;
-    if (m_can && (!n_can || r.mc >= r.nc))
+    if (m_can && (!n_can || tiles || r.mc >= r.nc))
       m_limit = round_up(ceil_div(r.mc, 2), r.tile.rows);
     else
       n_limit = round_up(ceil_div(r.nc, 2), r.tile.cols);
@@ -161,35 +163,18 @@ GemmEntry entry_of(SumType type, IsaLevel level) {
   return isa_v4::gemm_tasks;
 }
 
-void turn_over(GemmJob& job) {
+// c's unit stride goes along the columns: otherwise the transposed product is computed.
+void orient(GemmJob& job) {
   GemmProblem& p = job.problem;
+  const bool columns_are_dense = p.c_col_stride == 1 && p.n > 1;
+  job.bias_on_rows = !columns_are_dense && p.c_row_stride == 1 && p.m > 1;
+  if (!job.bias_on_rows) return;
   std::swap(p.m, p.n);
   std::swap(p.a, p.b);
   std::swap(p.a.row_stride, p.a.col_stride);
   std::swap(p.b.row_stride, p.b.col_stride);
   std::swap(p.c_row_stride, p.c_col_stride);
   std::swap(job.batch.a_stride, job.batch.b_stride);
-}
-
-// What the tile units must have transposed, in numbers: they take the steps of a row of a together and the columns of a
-// step of b together. A square of c costs twice an operand's, whose numbers go in pairs.
-int64_t transposed_for_tiles(const GemmProblem& p) {
-  return (p.a.col_stride != 1 ? p.m * p.k : 0) + (p.b.col_stride != 1 ? p.n * p.k : 0) + (p.c_col_stride != 1 ? 2 * p.m * p.n : 0);
-}
-
-// c's unit stride goes along the columns: otherwise the transposed product is computed. For the tile units also where
-// that leaves clearly less to transpose.
-void orient(GemmJob& job, SumType type) {
-  GemmProblem& p = job.problem;
-  const bool columns_are_dense = p.c_col_stride == 1 && p.n > 1;
-  job.bias_on_rows = !columns_are_dense && p.c_row_stride == 1 && p.m > 1;
-  if (job.bias_on_rows) turn_over(job);
-  if (type != SumType::tiles || p.c_col_stride != 1 || p.n <= 1) return;
-  GemmJob turned = job;
-  turn_over(turned);
-  if (3 * transposed_for_tiles(turned.problem) > 2 * transposed_for_tiles(p)) return;
-  job = turned;
-  job.bias_on_rows = !job.bias_on_rows;
 }
 
 }  // namespace
@@ -216,7 +201,7 @@ void batched_gemm(const GemmProblem& problem, const GemmBatch& batch, void* work
   GemmJob job{};
   job.problem = problem;
   job.batch = batch;
-  orient(job, sum_type(problem.a.dtype, problem.b.dtype, level));
+  orient(job);
   const GemmProblem& p = job.problem;
   job.blocking = block(p.m, p.n, p.k, products, p.a.dtype, p.b.dtype, p.c_dtype, threads, level);
   job.n_tasks = products * job.blocking.m_blocks * job.blocking.n_blocks;

@@ -111,26 +111,6 @@ void store_past_caches(const float* sums, int64_t rows, float* c, int64_t row_st
       _mm512_stream_ps(c + i * row_stride + j, (__m512)load(sums + i * kPanel + j));
 }
 
-// c with dense columns: the sums are turned over, 16 x 16 at a time.
-template <class S>
-void finish_turned(const Finish<float>& finish, const float* sums, int64_t rows, int64_t columns, S* c, int64_t col_stride) {
-  for (int64_t i = 0; i < rows; i += kTileLanes)
-    for (int64_t j = 0; j < columns; j += kTileLanes) {
-      Floats t[kTileLanes];
-#pragma GCC unroll 16
-      for (int l = 0; l < kTileLanes; ++l) t[l] = load(sums + (i + l) * kPanel + j);
-      if (finish.changes_sums())
-        for (int l = 0; l < kTileLanes; ++l) t[l] = finish_vector(finish, t[l], i + l, j);
-      transpose(t);
-      const int64_t n = smaller(kTileLanes, rows - i), m = smaller(kTileLanes, columns - j);
-      for (int64_t l = 0; l < m; ++l) {
-        S* to = c + (j + l) * col_stride + i;
-        if (finish.add_c) t[l] += load_partial(to, n);
-        store_partial(to, t[l], n);
-      }
-    }
-}
-
 class TileProduct {
  public:
   TileProduct(const GemmJob& job, char* slice, GemmPackedB& packed)
@@ -183,13 +163,14 @@ class TileProduct {
 
   void pack_b(const GemmTask& task, int64_t step, int64_t steps) {
     if (packed_.data == task.b && packed_.column == task.column && blocking_.k_blocks == 1) return;
-    for (int64_t column = 0; column < task.columns; column += kPanel) {
-      const bf16* b = reinterpret_cast<const bf16*>(task.b) + step * p_.b.row_stride +
-                      (task.column + column) * p_.b.col_stride;
-      pack_panel<Order::pair_major>({b, p_.b.col_stride, p_.b.row_stride},
-                                    smaller(kPanel, task.columns - column), steps,
-                                    packed_b_ + column * blocking_.kc);
-    }
+    const bf16* b = reinterpret_cast<const bf16*>(task.b) + step * p_.b.row_stride + task.column * p_.b.col_stride;
+    // Along the rows of b where those are dense, so that whole lines are read one after another.
+    const int64_t at_once = p_.b.col_stride == 1 ? kTileSteps : steps;
+    for (int64_t p = 0; p < steps; p += at_once)
+      for (int64_t column = 0; column < task.columns; column += kPanel)
+        pack_panel<Order::pair_major>({b + p * p_.b.row_stride + column * p_.b.col_stride, p_.b.col_stride, p_.b.row_stride},
+                                      smaller(kPanel, task.columns - column), smaller(at_once, steps - p),
+                                      packed_b_ + column * blocking_.kc + p * kPanel);
     packed_ = {task.b, task.column};
   }
 
@@ -221,22 +202,8 @@ class TileProduct {
     }
     if (stage.row_bias != nullptr) stage.row_bias += row;
     if (stage.column_bias != nullptr) stage.column_bias += column;
-    if (p_.c_row_stride == 1 && p_.c_col_stride != 1) {
-      with_type_of_c([&](auto* c) { finish_turned(stage, sums, rows, columns, c + offset, p_.c_col_stride); }, task.c);
-      return;
-    }
     finish_tile(stage, sums, kPanel, rows, columns, task.c, p_.c_dtype, offset, p_.c_row_stride,
                 p_.c_col_stride);
-  }
-
-  template <class F>
-  void with_type_of_c(F&& f, char* c) const {
-    if (p_.c_dtype == DType::f32)
-      f(reinterpret_cast<float*>(c));
-    else if (p_.c_dtype == DType::bf16)
-      f(reinterpret_cast<bf16*>(c));
-    else
-      f(reinterpret_cast<f16*>(c));
   }
 
   // Sums of earlier blocks of k live in the slice where c is too narrow for them.
