@@ -38,7 +38,7 @@ TEST(DType, EveryHalfSurvivesTheRoundTrip) {
     }
     EXPECT_EQ(f32_to_f16(f), h);
     const float b = bf16_to_f32(static_cast<uint16_t>(h));
-    if (!std::isnan(b)) EXPECT_EQ(f32_to_bf16(b), h);
+    if (!std::isnan(b)) { EXPECT_EQ(f32_to_bf16(b), h); }
   }
 }
 
