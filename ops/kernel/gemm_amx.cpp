@@ -122,8 +122,8 @@ class TileProduct {
         packed_a_(reinterpret_cast<bf16*>(slice + job.blocking.a_offset)),
         partial_c_(reinterpret_cast<float*>(slice + job.blocking.c_offset)),
         bias_(reinterpret_cast<float*>(slice + job.blocking.bias_offset)),
-        past_caches_(p_.c_dtype == DType::f32 && p_.c_col_stride == 1 && p_.c_row_stride % kTileLanes == 0 &&
-                     reinterpret_cast<uintptr_t>(p_.c) % 64 == 0 && p_.m * p_.n >= kPastCaches) {}
+        large_lines_(p_.c_dtype == DType::f32 && p_.c_col_stride == 1 && p_.c_row_stride % kTileLanes == 0 &&
+                     p_.m * p_.n >= kPastCaches) {}
 
   void run(const GemmTask& task) {
     Finish<float> finish{static_cast<float>(p_.alpha), nullptr, nullptr, p_.accumulate};
@@ -191,7 +191,10 @@ class TileProduct {
       store_converted(sums, rows, reinterpret_cast<bf16*>(task.c) + offset, p_.c_row_stride);
       return;
     }
-    if (plain && columns == kPanel && past_caches_) return store_past_caches(sums, rows, reinterpret_cast<float*>(task.c) + offset, p_.c_row_stride);
+    if (plain && columns == kPanel && large_lines_ && reinterpret_cast<uintptr_t>(task.c) % 64 == 0) {
+      store_past_caches(sums, rows, reinterpret_cast<float*>(task.c) + offset, p_.c_row_stride);
+      return;
+    }
     Finish<float> stage = finish;
     if (blocking_.k_blocks > 1 && p_.c_dtype == DType::f32) {
       if (block > 0) stage = {finish.alpha, nullptr, nullptr, true};
@@ -224,7 +227,7 @@ class TileProduct {
   GemmPackedB& packed_;
   bf16 *packed_b_, *packed_a_;
   float *partial_c_, *bias_;
-  bool past_caches_;
+  bool large_lines_;  // c is larger than the caches, and whole lines of it where it begins at one
 };
 
 }  // namespace

@@ -168,11 +168,31 @@ TEST(Gemm, StoresLargeOutputs) {
   for (const IsaLevel level : {levels().back()})
     for (const auto& [m, n] : {std::pair<int64_t, int64_t>{1400, 1504}, {1341, 1584}})
       for (const bool accumulate : {false, true}) {
-        Product s{.m = m, .n = n, .k = 9, .a = DType::bf16, .b = DType::bf16, .c = DType::f32};
+        Product s{.m = m, .n = n, .k = 3, .a = DType::bf16, .b = DType::bf16, .c = DType::f32};
         s.a_layout = Layout::columns, s.accumulate = accumulate, s.threads = 2;
         expect_product(s, level);
         if (HasFatalFailure()) return;
       }
+}
+
+TEST(BatchedGemm, StoresLargeOutputsThatBeginAnywhere) {
+  constexpr int64_t m = 1400, n = 1504, k = 5, apart = m * n + 4;
+  const IsaLevel level = levels().back();
+  std::mt19937 random(11);
+  Array a(2 * m * k, DType::bf16), b(k * n, DType::bf16), both(2 * apart, DType::f32), one(m * n, DType::f32);
+  a.fill(random), b.fill(random);
+  GemmProblem p{.m = m, .n = n, .k = k, .a = {a.data(), DType::bf16, k, 1}, .b = {b.data(), DType::bf16, n, 1}, .c = both.data()};
+  p.c_row_stride = n, p.c_col_stride = 1;
+  GemmBatch batch;
+  batch.rank = 1, batch.size[0] = 2, batch.a_stride[0] = m * k, batch.c_stride[0] = apart;
+  Workspace workspace(batched_gemm_workspace_bytes(m, n, k, 2, DType::bf16, DType::bf16, DType::f32, 2, level));
+  batched_gemm(p, batch, workspace.data.get(), 2, level);
+  for (int64_t i = 0; i < 2; ++i) {
+    p.a.data = a.bytes.data() + i * m * k * 2;
+    p.c = one.data();
+    gemm(p, workspace.data.get(), 1, level);
+    ASSERT_EQ(0, std::memcmp(one.bytes.data(), both.bytes.data() + i * apart * 4, one.bytes.size())) << "product " << i;
+  }
 }
 
 TEST(Gemm, AvoidsCacheCollidingRowsCorrectly) {
