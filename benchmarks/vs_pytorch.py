@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures reckon against PyTorch on the CPU or a GPU: same weights, same batch, gradients compared first, then timed in turn.
 
-Run it with the Python of benchmarks/setup.sh. Everything at once takes about 80 minutes on two threads of one core and writes
+Run it with the Python of benchmarks/setup.sh. Everything at once takes 40 to 80 minutes on two virtual processors and writes
 benchmarks/results/<date>-<processor>.md and .json. A variant that cannot run (no compiler for torch.compile, too little
 memory) becomes a row that says why."""
 import argparse
