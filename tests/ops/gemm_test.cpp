@@ -148,8 +148,8 @@ TEST(Gemm, SplitsLongSumsAndLargeOutputsIntoBlocks) {
       }
 }
 
-// A weight's gradient of many rows: the tile units would transpose the larger operand.
-TEST(Gemm, TurnsAProductOverWhereThatTransposesLess) {
+// As in a weight's gradient: a and b with dense columns, more sums than one block of k, tasks of one row panel.
+TEST(Gemm, SumsOverManyRowsOfBothOperands) {
   for (const IsaLevel level : levels())
     for (const auto& [m, n, k] : {std::array<int64_t, 3>{200, 40, 300}, {333, 37, 2100}, {150, 33, 450}})
       for (const DType c : {DType::f32, DType::bf16, DType::f16})
