@@ -25,7 +25,9 @@ bool is_weight(const Tensor& t) {  // trained or frozen
   return meta && !meta->node;
 }
 
-bool wants_cast(const Tensor& t, DType to) { return is_compute_type(t.dtype()) && t.dtype() != DType::f64 && t.dtype() != to; }
+bool wants_cast(const Tensor& t, DType to) {
+  return is_compute_type(t.dtype()) && t.dtype() != DType::f64 && t.dtype() != to;
+}
 
 // The cast that somebody still holds, without a gradient; undefined where there is none.
 Tensor held_cast(const Tensor& t, DType to) {
@@ -37,7 +39,9 @@ Tensor held_cast(const Tensor& t, DType to) {
   return storage ? Tensor(storage, entry.layout, to) : Tensor{};
 }
 
-void remember(const Tensor& t, const Tensor& made) { cache[t.storage().get()] = {t.storage(), made.storage(), made.layout(), made.dtype()}; }
+void remember(const Tensor& t, const Tensor& made) {
+  cache[t.storage().get()] = {t.storage(), made.storage(), made.layout(), made.dtype()};
+}
 
 // Shares the bytes of a cast, never its node: each use adds its gradient to the weight in the weight's own
 // precision, so sharing cannot change a result. Backward ops give a weight's gradient in f32, so it passes through.
@@ -81,7 +85,8 @@ Tensor add_to_residual(const Tensor& x, const Tensor& branch) { return ops::add(
 
 Tensor in_product_type(const Tensor& weight) {
   const AutocastState& state = autocast_state();
-  return state.enabled && weight.defined() && wants_cast(weight, state.low) ? cast_weight(weight, state.low) : weight;
+  return state.enabled && weight.defined() && wants_cast(weight, state.low) ? cast_weight(weight, state.low)
+                                                                            : weight;
 }
 
 WeightCasts::WeightCasts(std::span<const Tensor> weights) {
@@ -92,11 +97,14 @@ WeightCasts::WeightCasts(std::span<const Tensor> weights) {
   for (const Tensor& t : weights) {
     if (!wants_cast(t, state.low)) continue;
     Tensor held = held_cast(t, state.low);
-    if (held.defined()) held_.push_back(std::move(held));
-    else missing.push_back(t);
+    if (held.defined())
+      held_.push_back(std::move(held));
+    else
+      missing.push_back(t);
   }
   for (size_t first = 0; first < missing.size(); first += ops::kMostCasts) {
-    const std::span<const Tensor> some = std::span(missing).subspan(first, std::min(missing.size() - first, size_t{ops::kMostCasts}));
+    const std::span<const Tensor> some =
+        std::span(missing).subspan(first, std::min(missing.size() - first, size_t{ops::kMostCasts}));
     TensorList made = ops::cast_all(some, state.low);
     for (size_t i = 0; i < some.size(); ++i) {
       remember(some[i], made[i]);

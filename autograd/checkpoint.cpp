@@ -24,7 +24,10 @@ class SegmentNode : public Node {
   // Runs the segment again on its kept inputs, wearing the metadata they had: the rebuilt nodes hang directly
   // below the graph that was there, and the engine runs them in the order it would have without checkpointing.
   TensorList run(std::vector<Tensor>& grads) override {
-    RECKON_CHECK(f_, "backward through the checkpointed segment '{}' a second time: what it kept was freed by the first backward", name_of(module));
+    RECKON_CHECK(f_,
+                 "backward through the checkpointed segment '{}' a second time: what it kept was freed by the "
+                 "first backward",
+                 name_of(module));
     TensorList outputs;
     const uint64_t outer_trace = trace_hash();
     {

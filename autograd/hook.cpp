@@ -70,7 +70,8 @@ void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops
     meta->node = node;
     meta->output = static_cast<int>(i);
     const int source = plan.outputs[i].alias_of;
-    const AutogradMeta* viewed = source >= 0 && !plan.outputs[i].writes ? autograd_meta(inputs[static_cast<size_t>(source)]) : nullptr;
+    const AutogradMeta* viewed =
+        source >= 0 && !plan.outputs[i].writes ? autograd_meta(inputs[static_cast<size_t>(source)]) : nullptr;
     meta->grad_dtype = viewed ? viewed->grad_dtype : outputs[i].dtype();
     if (selective && op.recompute == ops::Recompute::cheap)
       meta->recipe = std::make_shared<Recipe>(op, std::vector<Tensor>(inputs.begin(), inputs.end()), attrs,

@@ -39,7 +39,10 @@ void add_grad_hook(const Tensor& t, GradHook hook) {
 }
 
 TensorList OpNode::run(std::vector<Tensor>& grads) {
-  RECKON_CHECK(!released_, "backward through '{}' in module '{}' a second time: what it kept was freed by the first backward", op_.name, name_of(module));
+  RECKON_CHECK(
+      !released_,
+      "backward through '{}' in module '{}' a second time: what it kept was freed by the first backward",
+      op_.name, name_of(module));
   std::vector<Tensor> saved;
   saved.reserve(saved_.size());
   for (const SavedTensor& s : saved_) saved.push_back(s.unpack());

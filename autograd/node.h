@@ -21,7 +21,8 @@ struct AutogradMeta : GradMeta {
   std::shared_ptr<Node> node;
   int output = 0;
   Tensor grad;  // leaves only
-  DType grad_dtype = DType::f32;  // in which its gradient arrives: its own type, or that of the weight it is a cast of
+  DType grad_dtype =
+      DType::f32;  // in which its gradient arrives: its own type, or that of the weight it is a cast of
   std::vector<GradHook> hooks;
   std::shared_ptr<Recipe> recipe;
 };

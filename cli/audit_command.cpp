@@ -16,8 +16,10 @@ struct AuditFlags : RunFlags {
   bool all = false;
 };
 
-std::vector<Event> events_of(const RunFlags& f, const models::RunOptions& options, DeviceKind kind, DeviceSpec spec) {
-  const auto device = open_device(kind, std::move(spec), {parse_bytes(f.memory_limit, "--memory-limit"), f.check_nan});
+std::vector<Event> events_of(const RunFlags& f, const models::RunOptions& options, DeviceKind kind,
+                             DeviceSpec spec) {
+  const auto device =
+      open_device(kind, std::move(spec), {parse_bytes(f.memory_limit, "--memory-limit"), f.check_nan});
   profiler::Ledger ledger;
   ledger.keep_events(true);
   device->add_sink(&ledger);
@@ -38,9 +40,11 @@ bool audit_one(const RunFlags& f, const models::RunOptions& options) {
   const std::vector<Event> predicted = events_of(f, options, DeviceKind::meta, spec);
   const profiler::AuditResult result = profiler::audit(predicted, executed);
   const profiler::BooksCheck books = profiler::check_books(executed);
-  fmt::print("{:<10} dtype {:<4} checkpoint {:<9} fuse {:<5} {}{}\n", models::name_of(options.family), name_of(options.dtype),
-             autograd::name_of(options.checkpoint), options.fuse.to_string(), result.text,
-             books.closed ? fmt::format("; books close, peak {}", format_bytes(static_cast<double>(books.peak_bytes))) : "; " + books.text);
+  fmt::print(
+      "{:<10} dtype {:<4} checkpoint {:<9} fuse {:<5} {}{}\n", models::name_of(options.family),
+      name_of(options.dtype), autograd::name_of(options.checkpoint), options.fuse.to_string(), result.text,
+      books.closed ? fmt::format("; books close, peak {}", format_bytes(static_cast<double>(books.peak_bytes)))
+                   : "; " + books.text);
   std::fflush(stdout);
   return result.equal && books.closed;
 }
@@ -72,7 +76,9 @@ void run(const AuditFlags& f) {
 
 void add_audit(CLI::App& app) {
   auto f = std::make_shared<AuditFlags>();
-  CLI::App* c = app.add_subcommand("audit", "Run on cpu (or --device cuda) and on meta and compare every event; check that the books close at every event");
+  CLI::App* c = app.add_subcommand("audit",
+                                   "Run on cpu (or --device cuda) and on meta and compare every event; check "
+                                   "that the books close at every event");
   add_run_flags(*c, *f, true);
   c->add_flag("--all", f->all, "Every dtype, checkpoint policy and fusion none/all");
   c->callback([f] { run(*f); });

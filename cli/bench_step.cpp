@@ -74,7 +74,9 @@ bool reset_peak_rss() {
 class StepBench {
  public:
   explicit StepBench(const StepFlags& f)
-      : flags_(f), owned_(open_device(device_kind_from_name(f.device), DeviceSpec::this_machine())), device_(*owned_) {
+      : flags_(f),
+        owned_(open_device(device_kind_from_name(f.device), DeviceSpec::this_machine())),
+        device_(*owned_) {
     autograd::install_hook();
     if (f.ledger == "on") device_.add_sink(&ledger_);
     settings_ = {dtype_from_name(f.dtype), device_kind_from_name(f.device),

@@ -5,11 +5,16 @@
 namespace reckon::cli {
 
 void DeviceWatch::check(const std::string& mode, const std::string& device) {
-  RECKON_CHECK(mode == "on" || mode == "off" || mode == "counters", "--trace-device must be on, off or counters, got '{}'", mode);
-  RECKON_CHECK(mode != "counters" || device == "cuda", "--trace-device counters reads a GPU's counters and needs --device cuda, got --device {}", device);
+  RECKON_CHECK(mode == "on" || mode == "off" || mode == "counters",
+               "--trace-device must be on, off or counters, got '{}'", mode);
+  RECKON_CHECK(mode != "counters" || device == "cuda",
+               "--trace-device counters reads a GPU's counters and needs --device cuda, got --device {}",
+               device);
 }
 
-DeviceWatch::DeviceWatch(Device& device, const std::string& mode, DType dtype, int64_t first_step, int64_t steps) : device_(device) {
+DeviceWatch::DeviceWatch(Device& device, const std::string& mode, DType dtype, int64_t first_step,
+                         int64_t steps)
+    : device_(device) {
   if (mode == "off" || !device.backend()) return;
   std::string why;
   DeviceTracer* tracer = device.backend()->tracer(&why);

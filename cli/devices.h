@@ -9,7 +9,8 @@
 namespace reckon::cli {
 
 // cuda: takes `opened`, else opens the plugin; Error with the reason when it cannot. cpu and meta take `spec` as it is.
-std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {}, std::unique_ptr<Backend> opened = nullptr);
+std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {},
+                                    std::unique_ptr<Backend> opened = nullptr);
 
 // Where "cuda" cannot be had: says why in one line on stderr and puts "cpu" in its place; null then, and for other devices.
 // For commands whose result does not depend on where it was computed. `trace`: see CudaPlugin::open. The context that is

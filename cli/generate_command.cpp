@@ -47,7 +47,8 @@ std::vector<int64_t> parse_ids(const std::string& text) {
       id = std::stoll(item, &used);
     } catch (const std::exception&) {
     }
-    RECKON_CHECK(used == item.size() && id >= 0, "--prompt-ids '{}': expected ids such as 12,7,300, got '{}'", text, item);
+    RECKON_CHECK(used == item.size() && id >= 0, "--prompt-ids '{}': expected ids such as 12,7,300, got '{}'",
+                 text, item);
     ids.push_back(id);
   }
   return ids;
@@ -56,7 +57,9 @@ std::vector<int64_t> parse_ids(const std::string& text) {
 // How much of `bytes` from `begin` on is whole UTF-8 characters: a token may end inside one.
 size_t whole_characters(const std::string& bytes, size_t begin) {
   size_t last = bytes.size();
-  while (last > begin && bytes.size() - last < 3 && (static_cast<unsigned char>(bytes[last - 1]) & 0xC0) == 0x80) --last;
+  while (last > begin && bytes.size() - last < 3 &&
+         (static_cast<unsigned char>(bytes[last - 1]) & 0xC0) == 0x80)
+    --last;
   if (last == begin) return bytes.size();
   const auto lead = static_cast<unsigned char>(bytes[last - 1]);
   const size_t needs = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
@@ -105,12 +108,16 @@ struct Prompt {
 
 Prompt make_prompt(const GenerateFlags& f) {
   const int given = !f.prompt.empty() + !f.prompt_file.empty() + !f.prompt_ids.empty() + (f.prompt_tokens > 0);
-  RECKON_CHECK(given == 1, "generation needs one prompt: give one of --prompt TEXT, --prompt-file FILE, --prompt-ids LIST{}",
-               f.device == "meta" ? ", --prompt-tokens N" : "");
-  RECKON_CHECK(!f.chat || !f.prompt.empty() || !f.prompt_file.empty(), "--chat wraps a text: give --prompt or --prompt-file");
+  RECKON_CHECK(
+      given == 1,
+      "generation needs one prompt: give one of --prompt TEXT, --prompt-file FILE, --prompt-ids LIST{}",
+      f.device == "meta" ? ", --prompt-tokens N" : "");
+  RECKON_CHECK(!f.chat || !f.prompt.empty() || !f.prompt_file.empty(),
+               "--chat wraps a text: give --prompt or --prompt-file");
   Prompt p;
   if (f.prompt_tokens > 0) {
-    RECKON_CHECK(f.device == "meta", "--prompt-tokens stands for a prompt without text and needs --device meta");
+    RECKON_CHECK(f.device == "meta",
+                 "--prompt-tokens stands for a prompt without text and needs --device meta");
     p.ids.assign(static_cast<size_t>(f.prompt_tokens), 0);
     return p;
   }
@@ -124,7 +131,8 @@ Prompt make_prompt(const GenerateFlags& f) {
   std::string text = f.prompt_file.empty() ? f.prompt : read_prompt_file(f.prompt_file);
   if (f.chat) text = "<|im_start|>user\n" + text + "<|im_end|>\n<|im_start|>assistant\n";
   p.ids = p.tokenizer->encode(text);
-  RECKON_CHECK(!f.chat || p.tokenizer->encode("<|im_start|>").size() == 1, "--chat needs a tokenizer with <|im_start|> and <|im_end|>, '{}' has none", where);
+  RECKON_CHECK(!f.chat || p.tokenizer->encode("<|im_start|>").size() == 1,
+               "--chat needs a tokenizer with <|im_start|> and <|im_end|>, '{}' has none", where);
   return p;
 }
 
@@ -136,24 +144,30 @@ models::DecodeOptions decode_options(const GenerateFlags& f, const Prompt& promp
   if (prompt.tokenizer) o.n_ids = prompt.tokenizer->vocab_size();
   if (f.ignore_stop) return o;
   if (!f.model.empty()) o.stop_ids = models::folder_stop_ids(f.model);
-  if (o.stop_ids.empty() && prompt.tokenizer && prompt.tokenizer->has_end_of_text()) o.stop_ids = {prompt.tokenizer->end_of_text()};
+  if (o.stop_ids.empty() && prompt.tokenizer && prompt.tokenizer->has_end_of_text())
+    o.stop_ids = {prompt.tokenizer->end_of_text()};
   return o;
 }
 
-void print_rates(const models::DecodeResult& r, const models::QwenConfig& c, const GenerateFlags& f, int64_t n_prompt, DType dtype, bool executes) {
+void print_rates(const models::DecodeResult& r, const models::QwenConfig& c, const GenerateFlags& f,
+                 int64_t n_prompt, DType dtype, bool executes) {
   if (executes) {
-    fmt::print("prompt: {} tokens in {} (time to the first token)\n", format_count(n_prompt * f.samples), format_seconds(r.prefill_seconds));
+    fmt::print("prompt: {} tokens in {} (time to the first token)\n", format_count(n_prompt * f.samples),
+               format_seconds(r.prefill_seconds));
     if (r.n_decode_steps > 0)
-      fmt::print("decoding: {} steps of {} sequence{}, {} per step, {:.1f} tokens/s\n", r.n_decode_steps, f.samples, f.samples == 1 ? "" : "s",
+      fmt::print("decoding: {} steps of {} sequence{}, {} per step, {:.1f} tokens/s\n", r.n_decode_steps,
+                 f.samples, f.samples == 1 ? "" : "s",
                  format_seconds(r.decode_seconds / static_cast<double>(r.n_decode_steps)),
                  static_cast<double>(r.n_decode_steps * f.samples) / r.decode_seconds);
   }
-  fmt::print("key/value cache: 2 x {} layers x {} sequence{} x {} heads x {} wide x {} tokens x {} B = {} B ({})\n", c.layers, f.samples,
-             f.samples == 1 ? "" : "s", c.kv_heads, c.head_dim, r.cache_capacity, size_of(dtype), format_count(r.cache_bytes),
-             format_bytes(static_cast<double>(r.cache_bytes)));
+  fmt::print(
+      "key/value cache: 2 x {} layers x {} sequence{} x {} heads x {} wide x {} tokens x {} B = {} B ({})\n",
+      c.layers, f.samples, f.samples == 1 ? "" : "s", c.kv_heads, c.head_dim, r.cache_capacity, size_of(dtype),
+      format_count(r.cache_bytes), format_bytes(static_cast<double>(r.cache_bytes)));
 }
 
-void write_json(const GenerateFlags& f, const profiler::RunRecord& record, const Prompt& prompt, const models::DecodeResult& r) {
+void write_json(const GenerateFlags& f, const profiler::RunRecord& record, const Prompt& prompt,
+                const models::DecodeResult& r) {
   nlohmann::ordered_json j;
   j["reckon_generate_schema"] = 1;
   j["prompt_ids"] = prompt.ids;
@@ -174,9 +188,13 @@ void write_json(const GenerateFlags& f, const profiler::RunRecord& record, const
 }
 
 void check_flags(const GenerateFlags& f) {
-  RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none", "--report must be full, summary or none, got '{}'", f.report);
-  RECKON_CHECK(f.dtype == "f32" || f.dtype == "bf16", "--dtype must be f32 or bf16 for generation, got '{}'", f.dtype);
-  RECKON_CHECK(!f.model.empty() || f.device == "meta", "generation needs trained weights: give --model FOLDER (or --device meta to count without them)");
+  RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none",
+               "--report must be full, summary or none, got '{}'", f.report);
+  RECKON_CHECK(f.dtype == "f32" || f.dtype == "bf16", "--dtype must be f32 or bf16 for generation, got '{}'",
+               f.dtype);
+  RECKON_CHECK(
+      !f.model.empty() || f.device == "meta",
+      "generation needs trained weights: give --model FOLDER (or --device meta to count without them)");
   if (f.json.empty()) return;
   std::ofstream probe(f.json, std::ios::app);
   RECKON_CHECK(probe.good(), "cannot write '{}': its folder must exist and be writable", f.json);
@@ -191,8 +209,9 @@ void run(GenerateFlags f) {
   const models::DecodeOptions options = decode_options(f, prompt, dtype);
   options.sampling.validate();
   const models::QwenConfig config = !f.model.empty() ? models::read_folder_config(f.model)
-                                    : f.config.ends_with(".json") ? models::QwenConfig::from_json_file(f.config)
-                                    : models::QwenConfig::preset(f.config.empty() ? f.preset : f.config);
+                                    : f.config.ends_with(".json")
+                                        ? models::QwenConfig::from_json_file(f.config)
+                                        : models::QwenConfig::preset(f.config.empty() ? f.preset : f.config);
 
   const auto device = f.make_device(kind);
   profiler::Ledger ledger;
@@ -202,21 +221,23 @@ void run(GenerateFlags f) {
   {
     const models::Qwen model(*device, config, models::FusionSet::parse(f.fuse), f.seed, dtype);
     if (!f.model.empty()) models::load_folder_weights(f.model, model);
-    fmt::print("{}: {} parameters in {}; prompt of {} tokens, up to {} new ones\n\n", config.name, format_count(model.parameters().n_elements()), f.dtype,
+    fmt::print("{}: {} parameters in {}; prompt of {} tokens, up to {} new ones\n\n", config.name,
+               format_count(model.parameters().n_elements()), f.dtype,
                format_count(static_cast<int64_t>(prompt.ids.size())), format_count(f.max_new_tokens));
     std::fflush(stdout);
     LiveText text(prompt.tokenizer ? &*prompt.tokenizer : nullptr);
     const bool live = device->executes() && f.samples == 1;
     auto said = std::chrono::steady_clock::now();
     int64_t n = 0;
-    result = models::decode(model, *device, prompt.ids, f.samples, options, [&](std::span<const std::optional<int64_t>> ids) {
-      ++n;
-      if (live && ids[0]) return text.add(*ids[0]);
-      const auto now = std::chrono::steady_clock::now();
-      if (now - said < std::chrono::duration<double>(kQuietSeconds)) return;
-      said = now;
-      fmt::print(stderr, "{} of up to {} tokens\n", n, f.max_new_tokens);
-    });
+    result = models::decode(model, *device, prompt.ids, f.samples, options,
+                            [&](std::span<const std::optional<int64_t>> ids) {
+                              ++n;
+                              if (live && ids[0]) return text.add(*ids[0]);
+                              const auto now = std::chrono::steady_clock::now();
+                              if (now - said < std::chrono::duration<double>(kQuietSeconds)) return;
+                              said = now;
+                              fmt::print(stderr, "{} of up to {} tokens\n", n, f.max_new_tokens);
+                            });
     if (live) text.finish();
     record.process = profiler::measure_process(device->arena());
   }
@@ -228,15 +249,23 @@ void run(GenerateFlags f) {
   ledger.close();
   record.books = ledger.books();
   profiler::RunConfig& c = record.config;
-  for (const auto& [key, value] : {std::pair<const char*, std::string>{"command", "generate qwen"}, {"model", config.name}, {"device", f.device},
-                                   {"dtype", f.dtype}, {"fuse", f.fuse}, {"prompt tokens", std::to_string(prompt.ids.size())},
-                                   {"new tokens", std::to_string(f.max_new_tokens)}, {"sequences", std::to_string(f.samples)},
-                                   {"threads", std::to_string(device->spec().threads)}, {"spec", device->spec().name}})
+  for (const auto& [key, value] : {std::pair<const char*, std::string>{"command", "generate qwen"},
+                                   {"model", config.name},
+                                   {"device", f.device},
+                                   {"dtype", f.dtype},
+                                   {"fuse", f.fuse},
+                                   {"prompt tokens", std::to_string(prompt.ids.size())},
+                                   {"new tokens", std::to_string(f.max_new_tokens)},
+                                   {"sequences", std::to_string(f.samples)},
+                                   {"threads", std::to_string(device->spec().threads)},
+                                   {"spec", device->spec().name}})
     c.set(key, value);
   fmt::print("\n");
   std::fflush(stdout);
-  if (f.report == "full") profiler::write_report(std::cout, record);
-  else if (f.report == "summary") profiler::write_summary(std::cout, record);
+  if (f.report == "full")
+    profiler::write_report(std::cout, record);
+  else if (f.report == "summary")
+    profiler::write_summary(std::cout, record);
   if (!f.json.empty()) write_json(f, record, prompt, result);
 }
 
@@ -245,32 +274,64 @@ void run(GenerateFlags f) {
 void add_generate(CLI::App& app) {
   auto f = std::make_shared<GenerateFlags>();
   f->fuse = "all";
-  CLI::App* c = app.add_subcommand("generate", "Continue a prompt with a Qwen model from a key/value cache, with the books of every token");
+  CLI::App* c = app.add_subcommand(
+      "generate", "Continue a prompt with a Qwen model from a key/value cache, with the books of every token");
   auto* model = "Model";
-  auto* folder = c->add_option("--model", f->model, "Hugging Face folder (config.json, *.safetensors, tokenizer), such as train --export writes")->group(model);
-  c->add_option("--config", f->config, "meta only: a config.json or a preset's name (qwen2.5-7b) in place of a folder")->excludes(folder)->group(model);
-  c->add_option("--tokenizer", f->tokenizer, "bytes, a tokenizer.json, or a folder with one; default: the --model folder's, else bytes")->group(model);
-  c->add_option("--dtype", f->dtype, "f32 or bf16: weights, activations and cache")->capture_default_str()->group(model);
+  auto* folder =
+      c->add_option(
+           "--model", f->model,
+           "Hugging Face folder (config.json, *.safetensors, tokenizer), such as train --export writes")
+          ->group(model);
+  c->add_option("--config", f->config,
+                "meta only: a config.json or a preset's name (qwen2.5-7b) in place of a folder")
+      ->excludes(folder)
+      ->group(model);
+  c->add_option("--tokenizer", f->tokenizer,
+                "bytes, a tokenizer.json, or a folder with one; default: the --model folder's, else bytes")
+      ->group(model);
+  c->add_option("--dtype", f->dtype, "f32 or bf16: weights, activations and cache")
+      ->capture_default_str()
+      ->group(model);
   auto* text = "Text";
   c->add_option("--prompt", f->prompt, "Text to continue")->group(text);
   c->add_option("--prompt-file", f->prompt_file, "File with the text to continue")->group(text);
   c->add_option("--prompt-ids", f->prompt_ids, "Token ids to continue, such as 12,7,300")->group(text);
   c->add_option("--prompt-tokens", f->prompt_tokens, "meta only: length of a prompt, in tokens")->group(text);
-  c->add_flag("--chat", f->chat, "Wrap the text as a user's turn of a chat (<|im_start|>user ...)")->group(text);
-  c->add_option("--max-new-tokens", f->max_new_tokens, "Most tokens to add to each sequence")->capture_default_str()->group(text);
-  c->add_option("--samples", f->samples, "Sequences to draw from the same prompt")->capture_default_str()->group(text);
+  c->add_flag("--chat", f->chat, "Wrap the text as a user's turn of a chat (<|im_start|>user ...)")
+      ->group(text);
+  c->add_option("--max-new-tokens", f->max_new_tokens, "Most tokens to add to each sequence")
+      ->capture_default_str()
+      ->group(text);
+  c->add_option("--samples", f->samples, "Sequences to draw from the same prompt")
+      ->capture_default_str()
+      ->group(text);
   c->add_flag("--ignore-stop", f->ignore_stop, "Go on after an end-of-text token")->group(text);
   auto* sampling = "Choice of the next token";
-  c->add_option("--temperature", f->temperature, "0: always the likeliest (greedy); 1: as the model says; higher: more random")->capture_default_str()->group(sampling);
-  c->add_option("--top-k", f->top_k, "Only the k likeliest tokens; 0: all")->capture_default_str()->group(sampling);
-  c->add_option("--top-p", f->top_p, "Only the likeliest tokens that together reach this probability; 1: all")->capture_default_str()->group(sampling);
+  c->add_option("--temperature", f->temperature,
+                "0: always the likeliest (greedy); 1: as the model says; higher: more random")
+      ->capture_default_str()
+      ->group(sampling);
+  c->add_option("--top-k", f->top_k, "Only the k likeliest tokens; 0: all")
+      ->capture_default_str()
+      ->group(sampling);
+  c->add_option("--top-p", f->top_p, "Only the likeliest tokens that together reach this probability; 1: all")
+      ->capture_default_str()
+      ->group(sampling);
   c->add_option("--seed", f->seed, "Seed of the random draws")->capture_default_str()->group(sampling);
   auto* machine = "Machine and output";
-  c->add_option("--device", f->device, "cpu: run; meta: the same code without data, event for event")->capture_default_str()->group(machine);
-  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + models::FusionSet::names())->capture_default_str()->group(machine);
+  c->add_option("--device", f->device, "cpu: run; meta: the same code without data, event for event")
+      ->capture_default_str()
+      ->group(machine);
+  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + models::FusionSet::names())
+      ->capture_default_str()
+      ->group(machine);
   c->add_option("--spec", f->spec, "meta only: JSON file with the hardware to imitate")->group(machine);
-  c->add_option("--memory-limit", f->memory_limit, "Bytes the arena may reserve, such as 512MiB; 0: no limit")->capture_default_str()->group(machine);
-  c->add_option("--threads", f->threads, "CPU threads; 0: all this process may use")->capture_default_str()->group(machine);
+  c->add_option("--memory-limit", f->memory_limit, "Bytes the arena may reserve, such as 512MiB; 0: no limit")
+      ->capture_default_str()
+      ->group(machine);
+  c->add_option("--threads", f->threads, "CPU threads; 0: all this process may use")
+      ->capture_default_str()
+      ->group(machine);
   c->add_option("--report", f->report, "full, summary or none")->capture_default_str()->group(machine);
   c->add_option("--json", f->json, "File for ids, text and the whole ledger")->group(machine);
   c->callback([f] { run(*f); });

@@ -8,7 +8,8 @@ int main(int argc, char** argv) {
   reckon::restart_with_short_spins(argv);
   CLI::App app{
       "reckon: a training runtime that keeps its own books\n"
-      "Trains Qwen, Evoformer, Pairformer and AlphaFold-3-shaped models, generates text, and accounts every byte, launch and FLOP of it.\n"
+      "Trains Qwen, Evoformer, Pairformer and AlphaFold-3-shaped models, generates text, and accounts every "
+      "byte, launch and FLOP of it.\n"
       "Bytes are binary (KiB = 1024); FLOPs count a multiply-add as two."};
   app.require_subcommand(1);
   app.fallthrough(false);

@@ -31,22 +31,25 @@ struct PlanFlags : RunFlags {
 std::string parameter_formula(const models::RunOptions& o, int64_t counted) {
   if (o.family == models::Family::qwen) {
     const auto c = !o.model_dir.empty() ? models::read_folder_config(o.model_dir)
-                   : o.config.empty() ? models::QwenConfig::preset(o.preset) : models::QwenConfig::from_json_file(o.config);
-    return fmt::format("parameters: {} counted{}, {} by formula; {} per layer", format_count(counted), o.lora ? " with adapters" : "",
-                       format_count(c.n_parameters()),
+                   : o.config.empty()   ? models::QwenConfig::preset(o.preset)
+                                        : models::QwenConfig::from_json_file(o.config);
+    return fmt::format("parameters: {} counted{}, {} by formula; {} per layer", format_count(counted),
+                       o.lora ? " with adapters" : "", format_count(c.n_parameters()),
                        format_count(c.n_parameters_per_layer()));
   }
   if (o.family == models::Family::pairformer) {
     const auto c = models::PairformerConfig::preset(o.preset);
-    return fmt::format("parameters: {} counted, {} by formula; blocks {} ({} per block)", format_count(counted), format_count(c.n_parameters()),
-                       format_count(c.n_parameters_of_blocks()), format_count(c.n_parameters_per_block()));
+    return fmt::format("parameters: {} counted, {} by formula; blocks {} ({} per block)", format_count(counted),
+                       format_count(c.n_parameters()), format_count(c.n_parameters_of_blocks()),
+                       format_count(c.n_parameters_per_block()));
   }
   if (o.family == models::Family::af3)
     return fmt::format("parameters: {} counted, {} by formula", format_count(counted),
                        format_count(models::af3::Config::preset(o.preset).n_parameters()));
   const auto c = models::EvoformerConfig::preset(o.preset);
   return fmt::format("parameters: {} counted; blocks {} by formula ({} per block)", format_count(counted),
-                     format_count(c.blocks * c.n_parameters_per_block()), format_count(c.n_parameters_per_block()));
+                     format_count(c.blocks * c.n_parameters_per_block()),
+                     format_count(c.n_parameters_per_block()));
 }
 
 // What the plan is for: the hardware of --spec, else this machine's CPU, or with --device cuda its GPU.
@@ -55,18 +58,20 @@ DeviceSpec spec_of(const PlanFlags& f) {
   const DeviceKind kind = device_kind_from_name(f.device);
   if (!f.spec.empty()) {
     DeviceSpec spec = DeviceSpec::named_or_file(f.spec);
-    RECKON_CHECK(kind != DeviceKind::cuda || spec.kind == kind, "--device cuda and --spec {} do not agree: that is a {}", f.spec, name_of(spec.kind));
+    RECKON_CHECK(kind != DeviceKind::cuda || spec.kind == kind,
+                 "--device cuda and --spec {} do not agree: that is a {}", f.spec, name_of(spec.kind));
     return spec;
   }
   if (kind != DeviceKind::cuda) return DeviceSpec::this_machine();
   const CudaResult cuda = open_cuda();
-  RECKON_CHECK(cuda.backend, "plan --device cuda needs --spec here ({}, or a JSON file): {}", fmt::join(DeviceSpec::names_of_shipped(), ", "),
-               cuda.why);
+  RECKON_CHECK(cuda.backend, "plan --device cuda needs --spec here ({}, or a JSON file): {}",
+               fmt::join(DeviceSpec::names_of_shipped(), ", "), cuda.why);
   return cuda.backend->spec();
 }
 
 void run(PlanFlags f) {
-  RECKON_CHECK(f.report == "full" || f.report == "summary", "--report must be full or summary, got '{}'", f.report);
+  RECKON_CHECK(f.report == "full" || f.report == "summary", "--report must be full or summary, got '{}'",
+               f.report);
   const DeviceSpec spec = spec_of(f);
   f.device = "meta";
   const models::RunOptions options = f.resolve(2);
@@ -85,11 +90,13 @@ void run(PlanFlags f) {
   ledger.close();
   profiler::RunRecord record{run_config(options, device->spec()), ledger.books(), {}, {}};
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  fmt::print("{}\ndry run of {} steps (the first creates optimizer state): {} events in {}\n\n", parameters, options.steps,
-             format_count(record.books.n_events), format_seconds(seconds));
+  fmt::print("{}\ndry run of {} steps (the first creates optimizer state): {} events in {}\n\n", parameters,
+             options.steps, format_count(record.books.n_events), format_seconds(seconds));
   std::fflush(stdout);
-  if (f.report == "full") profiler::write_report(std::cout, record);
-  else profiler::write_summary(std::cout, record);
+  if (f.report == "full")
+    profiler::write_report(std::cout, record);
+  else
+    profiler::write_summary(std::cout, record);
   if (!f.json.empty()) profiler::save_run(f.json, record);
 }
 
@@ -97,7 +104,9 @@ void run(PlanFlags f) {
 
 void add_plan(CLI::App& app) {
   auto f = std::make_shared<PlanFlags>();
-  CLI::App* c = app.add_subcommand("plan", "Peak memory, launches and FLOPs of a training step before the run: a dry run on meta, no data, no weights");
+  CLI::App* c = app.add_subcommand("plan",
+                                   "Peak memory, launches and FLOPs of a training step before the run: a dry "
+                                   "run on meta, no data, no weights");
   add_run_flags(*c, *f, false);
   // MODEL is missing when an estimate is asked for instead.
   c->get_option("MODEL")->required(false);

@@ -12,7 +12,8 @@
 namespace reckon::cli {
 
 struct RunFlags {
-  std::string family, preset = "demo", config, model, weights, weights_prefix, lora, data, tokenizer, cache = ".reckon-cache";
+  std::string family, preset = "demo", config, model, weights, weights_prefix, lora, data, tokenizer,
+                      cache = ".reckon-cache";
   std::string device = "cpu", dtype = "f32", residual = "f32", checkpoint = "none", fuse = "none";
   std::string schedule = "cosine", optimizer = "adamw", spec, memory_limit = "0";
   int64_t batch = 0, seq = 0, rows = 0, steps = 0, accumulate = 1, warmup = -1;

@@ -27,14 +27,16 @@ namespace reckon::cli {
 namespace {
 
 struct TrainFlags : RunFlags {
-  std::string json, out, resume, trace, html, export_to, export_dtype = "f32", ledger = "on", report = "summary", trace_device = "on";
+  std::string json, out, resume, trace, html, export_to, export_dtype = "f32", ledger = "on",
+                                                         report = "summary", trace_device = "on";
   int64_t save_every = 0;
 };
 
 // About fifteen lines a run, and never more than two seconds of silence.
 class Progress {
  public:
-  Progress(const models::RunOptions& o, std::string item, double peak_rate) : options_(o), item_(std::move(item)), peak_rate_(peak_rate) {}
+  Progress(const models::RunOptions& o, std::string item, double peak_rate)
+      : options_(o), item_(std::move(item)), peak_rate_(peak_rate) {}
 
   void step(const models::StepReport& r, const Device& device, const profiler::Ledger* ledger) {
     const auto now = std::chrono::steady_clock::now();
@@ -44,16 +46,20 @@ class Progress {
     if (options_.steps > 1000 && !last && r.step != 0 && now - printed_ < std::chrono::seconds(1)) return;
     printed_ = now;
     const ArenaStats s = device.arena().stats();
-    std::string line = fmt::format("step {:>{}}/{}", r.step + 1, std::to_string(options_.steps).size(), options_.steps);
+    std::string line =
+        fmt::format("step {:>{}}/{}", r.step + 1, std::to_string(options_.steps).size(), options_.steps);
     line += r.loss ? fmt::format("  loss {:.4f}", *r.loss) : "  loss unknown (no data)";
     if (r.grad_norm) line += fmt::format("  |grad| {:.3f}", *r.grad_norm);
     line += fmt::format("  lr {:.2e}", r.lr);
-    if (device.executes()) line += fmt::format("  {} {}/s", format_scaled(static_cast<double>(r.items) / r.seconds), item_);
-    line += fmt::format("  live {}  peak {}", format_bytes(static_cast<double>(s.requested)), format_bytes(static_cast<double>(s.peak_requested)));
+    if (device.executes())
+      line += fmt::format("  {} {}/s", format_scaled(static_cast<double>(r.items) / r.seconds), item_);
+    line += fmt::format("  live {}  peak {}", format_bytes(static_cast<double>(s.requested)),
+                        format_bytes(static_cast<double>(s.peak_requested)));
     if (ledger && device.executes() && peak_rate_ > 0 && ledger->books().last) {
       const auto cost = ledger->books().last->cost_by_phase();
       int64_t model = 0;
-      for (Phase p : {Phase::forward, Phase::loss, Phase::backward}) model += cost[static_cast<size_t>(p)].matmul_flops;
+      for (Phase p : {Phase::forward, Phase::loss, Phase::backward})
+        model += cost[static_cast<size_t>(p)].matmul_flops;
       line += fmt::format("  MFU {:.0f} %", 100.0 * static_cast<double>(model) / r.seconds / peak_rate_);
     }
     fmt::print("{}\n", line);
@@ -67,15 +73,19 @@ class Progress {
   std::chrono::steady_clock::time_point printed_{};
 };
 
-std::filesystem::path checkpoint_path(const TrainFlags& f) { return std::filesystem::path(f.out) / "checkpoint.safetensors"; }
+std::filesystem::path checkpoint_path(const TrainFlags& f) {
+  return std::filesystem::path(f.out) / "checkpoint.safetensors";
+}
 
 // Writing must be known to work before hours of training, not after.
 void check_writable(const std::string& path) {
   if (path.empty()) return;
   const std::filesystem::path p(path);
   const auto folder = p.has_parent_path() ? p.parent_path() : std::filesystem::path(".");
-  RECKON_CHECK(std::filesystem::is_directory(folder) && access(folder.c_str(), W_OK) == 0 && !std::filesystem::is_directory(p),
-               "cannot write '{}': its folder must exist and be writable, and it must not be a folder itself", path);
+  RECKON_CHECK(std::filesystem::is_directory(folder) && access(folder.c_str(), W_OK) == 0 &&
+                   !std::filesystem::is_directory(p),
+               "cannot write '{}': its folder must exist and be writable, and it must not be a folder itself",
+               path);
 }
 
 void run(TrainFlags f) {
@@ -83,20 +93,25 @@ void run(TrainFlags f) {
   const std::string trace_device = f.ledger == "off" ? "off" : f.trace_device;
   std::unique_ptr<Backend> backend = fall_back_to_cpu(f.device, trace_device != "off");
   RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
-  RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none", "--report must be full, summary or none, got '{}'", f.report);
+  RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none",
+               "--report must be full, summary or none, got '{}'", f.report);
   RECKON_CHECK(f.save_every >= 0, "--save-every must not be negative, got {}", f.save_every);
   RECKON_CHECK(f.save_every == 0 || !f.out.empty(), "--save-every needs --out FOLDER for the checkpoints");
   for (const std::string& path : {f.json, f.trace, f.html}) check_writable(path);
   const bool books = f.ledger == "on";
-  RECKON_CHECK(books || f.trace_device != "counters", "--ledger off leaves no books to file --trace-device counters in");
-  RECKON_CHECK(books || (f.json.empty() && f.trace.empty() && f.html.empty()), "--ledger off leaves nothing to write with --json, --trace or --html");
+  RECKON_CHECK(books || f.trace_device != "counters",
+               "--ledger off leaves no books to file --trace-device counters in");
+  RECKON_CHECK(books || (f.json.empty() && f.trace.empty() && f.html.empty()),
+               "--ledger off leaves nothing to write with --json, --trace or --html");
   const models::RunOptions options = f.resolve(0);
   const DType export_type = dtype_from_name(f.export_dtype);
-  RECKON_CHECK(export_type == DType::f32 || export_type == DType::bf16 || export_type == DType::f16, "--export-dtype must be f32, bf16 or f16, got {}",
-               f.export_dtype);
+  RECKON_CHECK(export_type == DType::f32 || export_type == DType::bf16 || export_type == DType::f16,
+               "--export-dtype must be f32, bf16 or f16, got {}", f.export_dtype);
   if (!f.export_to.empty()) {
-    RECKON_CHECK(options.family == models::Family::qwen, "--export writes a Hugging Face folder, which {} has no form for: use --out", f.family);
-    RECKON_CHECK(options.device != DeviceKind::meta, "--export needs values, and --device {} has none", f.device);
+    RECKON_CHECK(options.family == models::Family::qwen,
+                 "--export writes a Hugging Face folder, which {} has no form for: use --out", f.family);
+    RECKON_CHECK(options.device != DeviceKind::meta, "--export needs values, and --device {} has none",
+                 f.device);
     std::error_code ec;
     std::filesystem::create_directories(f.export_to, ec);
     RECKON_CHECK(!ec && access(f.export_to.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.export_to);
@@ -114,21 +129,26 @@ void run(TrainFlags f) {
   profiler::RunRecord record;
   {
     DeviceWatch watch(*device, trace_device, options.dtype, first_step, options.steps - first_step);
-    models::Trainer trainer(options, *device, /*with_data=*/!options.data.empty() || device->executes(), first_step);
+    models::Trainer trainer(options, *device, /*with_data=*/!options.data.empty() || device->executes(),
+                            first_step);
     if (!f.resume.empty()) {
       trainer.resume(f.resume);
       fmt::print("resumed after {} steps from {}\n", first_step, f.resume);
     }
     const bool on_gpu = options.device == DeviceKind::cuda;
-    const double rate = on_gpu ? measure_gpu_matmul_rate(options.dtype) : device->executes() ? measure_matmul_rate(options.dtype, device->spec()) : 0;
+    const double rate = on_gpu               ? measure_gpu_matmul_rate(options.dtype)
+                        : device->executes() ? measure_matmul_rate(options.dtype, device->spec())
+                                             : 0;
     fmt::print("{}\n", trainer.task().describe());
     if (!trainer.task().loaded.empty()) fmt::print("{}\n", trainer.task().loaded);
-    fmt::print("device {} ({}), dtype {}, checkpoint {}, fuse {}", name_of(options.device), hardware_of(device->spec()), name_of(options.dtype),
-               autograd::name_of(options.checkpoint), options.fuse.to_string());
-    fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a {}^3 {} product measured now", format_scaled(rate), on_gpu ? 4096 : 1024,
-                                              name_of(options.dtype))
+    fmt::print("device {} ({}), dtype {}, checkpoint {}, fuse {}", name_of(options.device),
+               hardware_of(device->spec()), name_of(options.dtype), autograd::name_of(options.checkpoint),
+               options.fuse.to_string());
+    fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a {}^3 {} product measured now",
+                                              format_scaled(rate), on_gpu ? 4096 : 1024, name_of(options.dtype))
                                 : "");
-    if (trainer.done()) fmt::print("nothing to do: {} of {} steps are in the checkpoint\n", first_step, options.steps);
+    if (trainer.done())
+      fmt::print("nothing to do: {} of {} steps are in the checkpoint\n", first_step, options.steps);
 
     Progress progress(options, trainer.task().item_name(), rate);
     while (!trainer.done()) {
@@ -136,16 +156,19 @@ void run(TrainFlags f) {
       progress.step(r, *device, books ? &ledger : nullptr);
       if (r.loss) {
         record.losses.push_back(*r.loss);
-        RECKON_CHECK(std::isfinite(*r.loss), "the loss is {} after step {}: run again with --check-nan to see which op made it{}", *r.loss, r.step + 1,
-                     f.out.empty() ? "" : "; the last checkpoint is untouched");
+        RECKON_CHECK(std::isfinite(*r.loss),
+                     "the loss is {} after step {}: run again with --check-nan to see which op made it{}",
+                     *r.loss, r.step + 1, f.out.empty() ? "" : "; the last checkpoint is untouched");
       }
-      if (!f.out.empty() && ((f.save_every > 0 && trainer.steps_done() % f.save_every == 0) || trainer.done())) trainer.save(checkpoint_path(f));
+      if (!f.out.empty() && ((f.save_every > 0 && trainer.steps_done() % f.save_every == 0) || trainer.done()))
+        trainer.save(checkpoint_path(f));
     }
     if (!f.export_to.empty()) {
       trainer.task().export_folder(f.export_to, export_type);
       fmt::print("model written to {} ({})\n", f.export_to, f.export_dtype);
     }
-    if (record.losses.size() > 1) fmt::print("loss: first {:.4f}, last {:.4f}\n", record.losses.front(), record.losses.back());
+    if (record.losses.size() > 1)
+      fmt::print("loss: first {:.4f}, last {:.4f}\n", record.losses.front(), record.losses.back());
     if (books) record.process = profiler::measure_process(device->arena());
     record.device = watch.finish();
   }
@@ -155,8 +178,10 @@ void run(TrainFlags f) {
   record.books = ledger.books();
   fmt::print("\n");
   std::fflush(stdout);
-  if (f.report == "full") profiler::write_report(std::cout, record);
-  else if (f.report == "summary") profiler::write_summary(std::cout, record);
+  if (f.report == "full")
+    profiler::write_report(std::cout, record);
+  else if (f.report == "summary")
+    profiler::write_summary(std::cout, record);
   if (f.report == "summary" && record.device) {
     std::cout << '\n';
     profiler::write_device(std::cout, *record.device, record.books.for_work());
@@ -176,17 +201,31 @@ void add_train(CLI::App& app) {
   add_run_flags(*c, *f, true);
   auto* output = "Output";
   c->add_option("--json", f->json, "File for the whole ledger and the summary")->group(output);
-  c->add_option("--out", f->out, "Folder for run.json and checkpoint.safetensors (written at the end and with --save-every)")->group(output);
-  c->add_option("--save-every", f->save_every, "Steps between checkpoints; 0: only at the end")->capture_default_str()->group(output);
-  c->add_option("--resume", f->resume, "Checkpoint to continue from, bit for bit as if never stopped")->group(output);
-  c->add_option("--export", f->export_to, "qwen: Hugging Face folder for the trained model (adapters merged)")->group(output);
-  c->add_option("--export-dtype", f->export_dtype, "f32, bf16 or f16: type of the exported weights")->capture_default_str()->group(output);
+  c->add_option("--out", f->out,
+                "Folder for run.json and checkpoint.safetensors (written at the end and with --save-every)")
+      ->group(output);
+  c->add_option("--save-every", f->save_every, "Steps between checkpoints; 0: only at the end")
+      ->capture_default_str()
+      ->group(output);
+  c->add_option("--resume", f->resume, "Checkpoint to continue from, bit for bit as if never stopped")
+      ->group(output);
+  c->add_option("--export", f->export_to, "qwen: Hugging Face folder for the trained model (adapters merged)")
+      ->group(output);
+  c->add_option("--export-dtype", f->export_dtype, "f32, bf16 or f16: type of the exported weights")
+      ->capture_default_str()
+      ->group(output);
   c->add_option("--report", f->report, "full, summary or none")->capture_default_str()->group(output);
   c->add_option("--trace", f->trace, "File for a Chrome/Perfetto trace of the last step")->group(output);
   c->add_option("--html", f->html, "File for an offline HTML report of the last step")->group(output);
-  c->add_option("--trace-device", f->trace_device, "cuda: on: launches, times and memory as the GPU has them; counters: FLOPs and bytes of its counters too, "
-                "over three steps that are not traced; off")->capture_default_str()->group(output);
-  c->add_option("--ledger", f->ledger, "on or off (no books, no reports)")->capture_default_str()->group(output);
+  c->add_option("--trace-device", f->trace_device,
+                "cuda: on: launches, times and memory as the GPU has them; counters: FLOPs and bytes of its "
+                "counters too, "
+                "over three steps that are not traced; off")
+      ->capture_default_str()
+      ->group(output);
+  c->add_option("--ledger", f->ledger, "on or off (no books, no reports)")
+      ->capture_default_str()
+      ->group(output);
   c->callback([f] { run(*f); });
 }
 

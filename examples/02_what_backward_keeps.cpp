@@ -10,7 +10,8 @@ int main() {
   using namespace show;
   Bench bench;
   Device& d = *bench.device;
-  const Tensor gain = parameter(d, {256}, "gain"), up = parameter(d, {1024, 256}, "up"), down = parameter(d, {256, 1024}, "down");
+  const Tensor gain = parameter(d, {256}, "gain"), up = parameter(d, {1024, 256}, "up"),
+               down = parameter(d, {256, 1024}, "down");
   const Tensor x = random(d, {512, 256}, Category::input, "x");
 
   d.begin_step(0);
@@ -24,6 +25,9 @@ int main() {
   const profiler::StepBooks& books = *bench.ledger.books().last;
   fmt::print("kept for backward at the fullest moment: {}\n", bytes(books.saved_bytes));
   for (const profiler::SavedCell& c : books.saved)
-    fmt::print("  {:>12}  made by {:<10} {}\n", bytes(c.bytes), name_of(c.op), c.alias ? "(exists anyway: not part of the sum)" : "");
-  fmt::print("silu keeps its input, the linear after it keeps silu's output: the same numbers twice. A fused op keeps one of them.\n");
+    fmt::print("  {:>12}  made by {:<10} {}\n", bytes(c.bytes), name_of(c.op),
+               c.alias ? "(exists anyway: not part of the sum)" : "");
+  fmt::print(
+      "silu keeps its input, the linear after it keeps silu's output: the same numbers twice. A fused op keeps "
+      "one of them.\n");
 }

@@ -58,9 +58,10 @@ int main() {
   fmt::print("{:<10} {:>14} {:>12} {:>22}  gradient\n", "policy", "kept", "peak", "recomputed FLOPs");
   for (CheckpointPolicy p : {CheckpointPolicy::none, CheckpointPolicy::selective, CheckpointPolicy::block}) {
     const Outcome o = train(p);
-    const bool same = std::memcmp(o.gradient.data(), none.gradient.data(), none.gradient.size() * sizeof(float)) == 0;
-    fmt::print("{:<10} {:>14} {:>12} {:>22}  {}\n", autograd::name_of(p), bytes(o.saved), bytes(o.peak), format_count(o.recomputed),
-               same ? "bitwise equal" : "DIFFERENT");
+    const bool same =
+        std::memcmp(o.gradient.data(), none.gradient.data(), none.gradient.size() * sizeof(float)) == 0;
+    fmt::print("{:<10} {:>14} {:>12} {:>22}  {}\n", autograd::name_of(p), bytes(o.saved), bytes(o.peak),
+               format_count(o.recomputed), same ? "bitwise equal" : "DIFFERENT");
     if (!same) return 1;
   }
 }

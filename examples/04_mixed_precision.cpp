@@ -24,8 +24,9 @@ void train(DType type) {
   d.end_step();
   const auto most = bench.ledger.books().last->max_by_category;
   const auto at = [&](Category c) { return bytes(most[static_cast<size_t>(c)]); };
-  fmt::print("{:<5} parameters {:>9}  gradients {:>9}  casts {:>10}  kept {:>10}  peak {:>9}\n", name_of(type), at(Category::parameter),
-             at(Category::gradient), at(Category::cast), at(Category::saved), bytes(bench.ledger.books().last->peak_bytes));
+  fmt::print("{:<5} parameters {:>9}  gradients {:>9}  casts {:>10}  kept {:>10}  peak {:>9}\n", name_of(type),
+             at(Category::parameter), at(Category::gradient), at(Category::cast), at(Category::saved),
+             bytes(bench.ledger.books().last->peak_bytes));
 }
 
 }  // namespace
@@ -33,8 +34,10 @@ void train(DType type) {
 int main() {
   fmt::print("{:>12} {:>14} {:>14} {:>10} {:>10}\n", "f32", "bf16", "f16", "f8e4m3", "f8e5m2");
   for (float v : {1.001f, 3.14159265f, 65520.0f, 1e-6f, 500.0f})
-    fmt::print("{:>12g} {:>14g} {:>14g} {:>10g} {:>10g}\n", v, bf16_to_f32(f32_to_bf16(v)), f16_to_f32(f32_to_f16(v)), f8e4m3_to_f32(f32_to_f8e4m3(v)),
-               f8e5m2_to_f32(f32_to_f8e5m2(v)));
-  fmt::print("f16 loses the range (65520 is infinity), bf16 loses the digits (1.001 is 1).\n\nLargest bytes of each category in one step:\n");
+    fmt::print("{:>12g} {:>14g} {:>14g} {:>10g} {:>10g}\n", v, bf16_to_f32(f32_to_bf16(v)),
+               f16_to_f32(f32_to_f16(v)), f8e4m3_to_f32(f32_to_f8e4m3(v)), f8e5m2_to_f32(f32_to_f8e5m2(v)));
+  fmt::print(
+      "f16 loses the range (65520 is infinity), bf16 loses the digits (1.001 is 1).\n\nLargest bytes of each "
+      "category in one step:\n");
   for (DType t : {DType::f32, DType::bf16, DType::f16}) train(t);
 }

@@ -14,7 +14,8 @@ namespace {
 void train(bool fused) {
   Bench bench;
   Device& d = *bench.device;
-  const Tensor gate = parameter(d, {704, 256}, "gate"), up = parameter(d, {704, 256}, "up"), down = parameter(d, {256, 704}, "down");
+  const Tensor gate = parameter(d, {704, 256}, "gate"), up = parameter(d, {704, 256}, "up"),
+               down = parameter(d, {256, 704}, "down");
   const Tensor x = random(d, {512, 256}, Category::input, "x");
   double value = 0;
   d.begin_step(0);
@@ -34,7 +35,8 @@ void train(bool fused) {
   }
   d.end_step();
   const profiler::StepBooks& b = *bench.ledger.books().last;
-  fmt::print("{:<6} loss {:>12.6f}   kept for backward {:>10}   launches {:>3}\n", fused ? "fused" : "eager", value, bytes(b.saved_bytes), b.n_launches());
+  fmt::print("{:<6} loss {:>12.6f}   kept for backward {:>10}   launches {:>3}\n", fused ? "fused" : "eager",
+             value, bytes(b.saved_bytes), b.n_launches());
 }
 
 }  // namespace

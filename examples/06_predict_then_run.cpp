@@ -15,7 +15,8 @@ std::vector<Event> step(DeviceKind kind) {
     Device& d = *bench.device;
     const models::Qwen model(d, models::QwenConfig::preset("tiny"), models::FusionSet::none(), /*seed=*/1);
     const std::vector<int64_t> text(2 * 16, 65);
-    const Tensor ids = Tensor::from_host(d, {2, 16}, DType::i64, text.data(), text.size() * 8, Category::input, "ids");
+    const Tensor ids =
+        Tensor::from_host(d, {2, 16}, DType::i64, text.data(), text.size() * 8, Category::input, "ids");
     d.begin_step(0);
     PhaseScope phase(Phase::forward);
     autograd::backward(model.loss(ids, ids));

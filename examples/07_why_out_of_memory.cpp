@@ -11,7 +11,9 @@ int main() {
   try {
     const models::MaskedMsaModel model(device, config, models::FusionSet::none(), 1);
     models::MsaTensors batch;
-    const auto zeros = [&](const Shape& s, DType t) { return Tensor::empty(device, s, t, Category::input, "batch"); };
+    const auto zeros = [&](const Shape& s, DType t) {
+      return Tensor::empty(device, s, t, Category::input, "batch");
+    };
     batch.msa = batch.targets = zeros({1, 128, 256}, DType::i64);
     batch.deletions = zeros({1, 128, 256, 2}, DType::f32);
     batch.residue_index = zeros({1, 256, 256}, DType::i64);

@@ -18,16 +18,19 @@ using namespace reckon;
 
 // A device and its books. The ledger hears everything from the first byte.
 struct Bench {
-  explicit Bench(DeviceKind kind = DeviceKind::cpu) : device(std::make_unique<Device>(kind, DeviceSpec::this_machine())) {
+  explicit Bench(DeviceKind kind = DeviceKind::cpu)
+      : device(std::make_unique<Device>(kind, DeviceSpec::this_machine())) {
     device->add_sink(&ledger);
   }
   profiler::Ledger ledger;
   std::unique_ptr<Device> device;
 };
 
-inline Tensor random(Device& d, const Shape& shape, Category category, std::string_view label, double spread = 1.0) {
+inline Tensor random(Device& d, const Shape& shape, Category category, std::string_view label,
+                     double spread = 1.0) {
   Tensor t = Tensor::empty(d, shape, DType::f32, category, label);
-  ops::fill_random(t, ops::Distribution::normal, 0, spread, /*seed=*/1, /*stream=*/static_cast<uint64_t>(t.storage()->id()));
+  ops::fill_random(t, ops::Distribution::normal, 0, spread, /*seed=*/1,
+                   /*stream=*/static_cast<uint64_t>(t.storage()->id()));
   return t;
 }
 

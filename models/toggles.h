@@ -9,14 +9,14 @@
 namespace reckon::models {
 
 enum class Fusion : uint32_t {
-  attention = 1,         // no score matrix; sigmoid gate and attention output in one op each
-  norm_linear = 2,       // all projections that read one norm, which is rebuilt in backward
-  transition = 4,        // feed-forward: only input and pre-activations are kept
-  outer_product = 8,     // never holds [.., r, r, c, c]
-  triangle = 16,         // triangle multiplication with its norms and gates
-  cross_entropy = 32,    // output projection and loss without logits
-  adamw = 64,            // all tensors in one launch
-  dropout_add = 128,     // dropout and residual sum, no mask kept
+  attention = 1,       // no score matrix; sigmoid gate and attention output in one op each
+  norm_linear = 2,     // all projections that read one norm, which is rebuilt in backward
+  transition = 4,      // feed-forward: only input and pre-activations are kept
+  outer_product = 8,   // never holds [.., r, r, c, c]
+  triangle = 16,       // triangle multiplication with its norms and gates
+  cross_entropy = 32,  // output projection and loss without logits
+  adamw = 64,          // all tensors in one launch
+  dropout_add = 128,   // dropout and residual sum, no mask kept
 };
 
 class FusionSet {

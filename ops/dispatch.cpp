@@ -81,14 +81,23 @@ void check_outputs_finite(const OpDef& op, const TensorList& outputs, std::span<
     const std::vector<std::byte> host = t.to_host();
     bool good = true;
     switch (t.dtype()) {
-      case DType::f32: good = all_finite(reinterpret_cast<const float*>(host.data()), n, [](float v) { return v; }); break;
-      case DType::f64: good = all_finite(reinterpret_cast<const double*>(host.data()), n, [](double v) { return v; }); break;
-      case DType::bf16: good = all_finite(reinterpret_cast<const bf16*>(host.data()), n, [](bf16 v) { return to_f32(v); }); break;
-      default: good = all_finite(reinterpret_cast<const f16*>(host.data()), n, [](f16 v) { return to_f32(v); });
+      case DType::f32:
+        good = all_finite(reinterpret_cast<const float*>(host.data()), n, [](float v) { return v; });
+        break;
+      case DType::f64:
+        good = all_finite(reinterpret_cast<const double*>(host.data()), n, [](double v) { return v; });
+        break;
+      case DType::bf16:
+        good = all_finite(reinterpret_cast<const bf16*>(host.data()), n, [](bf16 v) { return to_f32(v); });
+        break;
+      default:
+        good = all_finite(reinterpret_cast<const f16*>(host.data()), n, [](f16 v) { return to_f32(v); });
     }
-    RECKON_CHECK(good, "op '{}' in module '{}' (phase {}, step {}) made NaN or infinity in output {} {}; its inputs were {}",
-                 op.name, name_of(context().module), name_of(context().phase), context().step, i, describe(t),
-                 describe_inputs(inputs));
+    RECKON_CHECK(
+        good,
+        "op '{}' in module '{}' (phase {}, step {}) made NaN or infinity in output {} {}; its inputs were {}",
+        op.name, name_of(context().module), name_of(context().phase), context().step, i, describe(t),
+        describe_inputs(inputs));
   }
 }
 
@@ -101,9 +110,11 @@ uint64_t signature_of(const OpDef& op, const Plan& plan, std::span<const Tensor>
     // A view's attributes show in the layout of what it returns.
     for (const OutputSpec& o : plan.outputs) {
       if (o.alias_of < 0 || o.writes) return 0;
-      h = mix_hash(mix_hash(h, static_cast<uint64_t>(o.layout.offset)), static_cast<uint64_t>(o.layout.shape.rank()));
+      h = mix_hash(mix_hash(h, static_cast<uint64_t>(o.layout.offset)),
+                   static_cast<uint64_t>(o.layout.shape.rank()));
       for (int i = 0; i < o.layout.shape.rank(); ++i)
-        h = mix_hash(mix_hash(h, static_cast<uint64_t>(o.layout.shape[i])), static_cast<uint64_t>(o.layout.strides[i]));
+        h = mix_hash(mix_hash(h, static_cast<uint64_t>(o.layout.shape[i])),
+                     static_cast<uint64_t>(o.layout.strides[i]));
     }
   }
   for (const char* c = op.name; *c; ++c) h = mix_hash(h, static_cast<unsigned char>(*c));
@@ -114,7 +125,8 @@ uint64_t signature_of(const OpDef& op, const Plan& plan, std::span<const Tensor>
     }
     h = mix_hash(mix_hash(h, t.storage()->value_name()), static_cast<uint64_t>(t.dtype()));
     h = mix_hash(h, static_cast<uint64_t>(t.layout().offset));
-    for (int i = 0; i < t.rank(); ++i) h = mix_hash(mix_hash(h, static_cast<uint64_t>(t.shape()[i])), static_cast<uint64_t>(t.strides()[i]));
+    for (int i = 0; i < t.rank(); ++i)
+      h = mix_hash(mix_hash(h, static_cast<uint64_t>(t.shape()[i])), static_cast<uint64_t>(t.strides()[i]));
   }
   return h == 0 ? 1 : h;
 }
@@ -134,34 +146,47 @@ void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorLis
   }
   const DeviceSpec& spec = recorder.device.spec();
   Backend* backend = recorder.device.backend();
-  KernelArgs args{.in = in_args.data(), .n_in = static_cast<int>(in_args.size()), .out = out_args.data(),
-                  .n_out = static_cast<int>(out_args.size()), .workspace = workspaces.data(), .attrs = attrs,
-                  .threads = spec.threads, .isa_level = spec.isa_level, .stream = backend ? backend->stream() : nullptr,
+  KernelArgs args{.in = in_args.data(),
+                  .n_in = static_cast<int>(in_args.size()),
+                  .out = out_args.data(),
+                  .n_out = static_cast<int>(out_args.size()),
+                  .workspace = workspaces.data(),
+                  .attrs = attrs,
+                  .threads = spec.threads,
+                  .isa_level = spec.isa_level,
+                  .stream = backend ? backend->stream() : nullptr,
                   .context = backend ? backend->context() : nullptr,
-                  .library_workspace_bytes = spec.library_workspace_bytes, .recorder = &recorder, .note_launch = Recorder::note};
+                  .library_workspace_bytes = spec.library_workspace_bytes,
+                  .recorder = &recorder,
+                  .note_launch = Recorder::note};
   if (backend) {
     const DeviceKernel kernel = backend->kernel(op.name);
-    RECKON_CHECK(kernel, "op '{}' has no kernel on {} for ({})", op.name, backend->name(), describe_inputs(inputs));
-    backend->begin_op(recorder.device.next_call(), op.name, name_of(context().module), name_of(context().phase));
+    RECKON_CHECK(kernel, "op '{}' has no kernel on {} for ({})", op.name, backend->name(),
+                 describe_inputs(inputs));
+    backend->begin_op(recorder.device.next_call(), op.name, name_of(context().module),
+                      name_of(context().phase));
     try {
       kernel(args);
     } catch (const std::exception& e) {
       backend->end_op();
-      throw Error(fmt::format("{}\n  in op '{}' of module '{}' (phase {}) on {} with inputs ({})", e.what(), op.name,
-                              name_of(context().module), name_of(context().phase), backend->name(), describe_inputs(inputs)));
+      throw Error(fmt::format("{}\n  in op '{}' of module '{}' (phase {}) on {} with inputs ({})", e.what(),
+                              op.name, name_of(context().module), name_of(context().phase), backend->name(),
+                              describe_inputs(inputs)));
     }
     backend->end_op();
     return;
   }
   const KernelFn kernel = f64 ? op.reference : op.cpu.level[std::min(spec.isa_level, 2)];
-  RECKON_CHECK(kernel, "op '{}' has no {} kernel for ({})", op.name, f64 ? "f64" : "cpu", describe_inputs(inputs));
+  RECKON_CHECK(kernel, "op '{}' has no {} kernel for ({})", op.name, f64 ? "f64" : "cpu",
+               describe_inputs(inputs));
   kernel(args);
 }
 
 void Recorder::note(void* recorder, int index) {
   auto& r = *static_cast<Recorder*>(recorder);
   RECKON_CHECK(r.made == static_cast<size_t>(index) && r.made < r.plan.launches.size(),
-               "op '{}' made launch {} as number {}, but its plan has {} launches", r.op.name, index, r.made, r.plan.launches.size());
+               "op '{}' made launch {} as number {}, but its plan has {} launches", r.op.name, index, r.made,
+               r.plan.launches.size());
   const LaunchSpec& planned = r.plan.launches[r.made++];
   r.device.note_launch(planned.kind, intern(planned.name));
 }
@@ -169,13 +194,15 @@ void Recorder::note(void* recorder, int index) {
 // A GPU computes in f32, bf16 and f16: f64 is for references.
 void check_gpu_takes(const OpDef& op, std::span<const Tensor> inputs) {
   for (const Tensor& t : inputs)
-    RECKON_CHECK(!t.defined() || t.dtype() != DType::f64, "op '{}' on a GPU got {}: expected f32, bf16 or f16 (f64 runs on the cpu)",
-                 op.name, describe(t));
+    RECKON_CHECK(!t.defined() || t.dtype() != DType::f64,
+                 "op '{}' on a GPU got {}: expected f32, bf16 or f16 (f64 runs on the cpu)", op.name,
+                 describe(t));
 }
 
 }  // namespace
 
-Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec, uint32_t needs_grad) {
+Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec,
+             uint32_t needs_grad) {
   const PlanContext c{inputs, attrs.get(), spec, needs_grad};
   Plan plan = op.plan(c);
   if (spec.kind == DeviceKind::cuda) {
@@ -185,7 +212,8 @@ Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& at
   return plan;
 }
 
-TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, uint32_t needs_grad, Plan* used) {
+TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, uint32_t needs_grad,
+                    Plan* used) {
   Device& device = device_of(op, inputs);
   Scope scope;
   context().op = intern(op.name);
@@ -217,8 +245,8 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
     if (!plan.launches.empty()) {
       if (device.executes()) {
         run_kernel(op, inputs, outputs, {addresses.data(), addresses.size()}, attrs.get(), recorder);
-        RECKON_CHECK(recorder.made == plan.launches.size(), "op '{}' made {} launches, its plan has {}", op.name, recorder.made,
-                     plan.launches.size());
+        RECKON_CHECK(recorder.made == plan.launches.size(), "op '{}' made {} launches, its plan has {}",
+                     op.name, recorder.made, plan.launches.size());
         if (device.options().check_finite) check_outputs_finite(op, outputs, inputs);
       } else {
         for (const LaunchSpec& l : plan.launches) device.note_launch(l.kind, intern(l.name));
@@ -226,7 +254,13 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
     }
     while (!workspaces.empty()) workspaces.pop_back();
   }
-  Event end{.kind = EventKind::op_end, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step, .cost = plan.cost, .signature = signature};
+  Event end{.kind = EventKind::op_end,
+            .phase = c.phase,
+            .op = c.op,
+            .module = c.module,
+            .step = c.step,
+            .cost = plan.cost,
+            .signature = signature};
   device.emit(end);
   if (used) *used = std::move(plan);
   return outputs;

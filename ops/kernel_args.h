@@ -45,10 +45,10 @@ struct KernelArgs {
   const Attrs* attrs = nullptr;
   int threads = 1;
   int isa_level = 0;
-  void* stream = nullptr;    // of a GPU: where the work is queued
-  void* context = nullptr;   // of a GPU: what library calls need (handles)
+  void* stream = nullptr;              // of a GPU: where the work is queued
+  void* context = nullptr;             // of a GPU: what library calls need (handles)
   size_t library_workspace_bytes = 0;  // of a GPU: DeviceSpec's
-  void* recorder = nullptr;  // dispatch's; only `launch` uses these two
+  void* recorder = nullptr;            // dispatch's; only `launch` uses these two
   void (*note_launch)(void* recorder, int index) = nullptr;
 
   // The launch door, as seen from a kernel.
@@ -62,10 +62,18 @@ struct KernelArgs {
 }  // namespace reckon::ops
 
 // In an op's .cpp: declares the three builds of a kernel (see cmake/ReckonKernels.cmake) and names them as a CpuKernel.
-#define RECKON_DECLARE_CPU_KERNEL(kernel)                                             \
-  namespace reckon::ops::isa_v1 { void kernel(::reckon::ops::KernelArgs&); }          \
-  namespace reckon::ops::isa_v3 { void kernel(::reckon::ops::KernelArgs&); }          \
-  namespace reckon::ops::isa_v4 { void kernel(::reckon::ops::KernelArgs&); }
+#define RECKON_DECLARE_CPU_KERNEL(kernel)  \
+  namespace reckon::ops::isa_v1 {          \
+  void kernel(::reckon::ops::KernelArgs&); \
+  }                                        \
+  namespace reckon::ops::isa_v3 {          \
+  void kernel(::reckon::ops::KernelArgs&); \
+  }                                        \
+  namespace reckon::ops::isa_v4 {          \
+  void kernel(::reckon::ops::KernelArgs&); \
+  }
 
-#define RECKON_CPU_KERNEL(kernel) \
-  ::reckon::ops::CpuKernel { { ::reckon::ops::isa_v1::kernel, ::reckon::ops::isa_v3::kernel, ::reckon::ops::isa_v4::kernel } }
+#define RECKON_CPU_KERNEL(kernel)                                                                   \
+  ::reckon::ops::CpuKernel {                                                                        \
+    { ::reckon::ops::isa_v1::kernel, ::reckon::ops::isa_v3::kernel, ::reckon::ops::isa_v4::kernel } \
+  }

@@ -24,9 +24,9 @@ struct OutputSpec {
   Shape shape;
   DType dtype = DType::f32;
   const char* label = "out";
-  int alias_of = -1;        // >= 0: a view of that input (no bytes), or that input written in place
-  Layout layout{};          // of the view, when alias_of >= 0
-  bool writes = false;      // in-place
+  int alias_of = -1;           // >= 0: a view of that input (no bytes), or that input written in place
+  Layout layout{};             // of the view, when alias_of >= 0
+  bool writes = false;         // in-place
   bool differentiable = true;  // false: statistics and masks, which only backward reads
   Category category = Category::transient;
 };
@@ -117,11 +117,11 @@ enum class InputKind : uint8_t { normal, positive, unit, mask01, index };
 struct InputSpec {
   Shape shape;
   InputKind kind = InputKind::normal;
-  int64_t index_limit = 0;    // for index: values in [0, limit)
+  int64_t index_limit = 0;  // for index: values in [0, limit)
   bool optional_absent = false;
-  bool transposed = false;    // last two axes stored swapped: a non-contiguous view
-  bool fixed_f32 = false;     // keeps its type when the case runs in bf16 or f16
-  bool no_grad = false;       // masks and targets: never differentiated
+  bool transposed = false;  // last two axes stored swapped: a non-contiguous view
+  bool fixed_f32 = false;   // keeps its type when the case runs in bf16 or f16
+  bool no_grad = false;     // masks and targets: never differentiated
 };
 
 // One example the generic suites run: forward against float64, gradient check, cost against counted operations,
@@ -130,9 +130,9 @@ struct OpCase {
   std::string name;
   std::vector<InputSpec> inputs;
   AttrsPtr attrs;
-  double tolerance_scale = 1.0;   // multiplies the table's tolerance, with the reason in `why`
+  double tolerance_scale = 1.0;  // multiplies the table's tolerance, with the reason in `why`
   std::string why;
-  bool half_types = true;         // also run in bf16 and f16
+  bool half_types = true;  // also run in bf16 and f16
 };
 
 // Names equal attributes equally, by the fields given; see OpDef::fingerprint.
@@ -152,7 +152,8 @@ uint64_t fingerprint_by(const Attrs& attrs) {
                   std::is_floating_point_v<std::remove_cvref_t<decltype(field)>>);
     for (size_t i = 0; i < sizeof(field); i += sizeof(uint64_t)) {
       uint64_t bits = 0;
-      std::memcpy(&bits, reinterpret_cast<const std::byte*>(&field) + i, std::min(sizeof(uint64_t), sizeof(field) - i));
+      std::memcpy(&bits, reinterpret_cast<const std::byte*>(&field) + i,
+                  std::min(sizeof(uint64_t), sizeof(field) - i));
       h = mix_hash(h, bits);
     }
   };
@@ -167,9 +168,9 @@ struct OpDef {
   // with attributes and without this are taken to differ. Views need none.
   FingerprintFn fingerprint = nullptr;
   PlanFn plan;
-  CpuKernel cpu;              // f32, bf16, f16 and integers
-  KernelFn reference;         // the plain formula in f64; also what dtype f64 runs
-  KernelFn counted;           // the same template with a counting scalar, for the cost test; null for pure data movement
+  CpuKernel cpu;       // f32, bf16, f16 and integers
+  KernelFn reference;  // the plain formula in f64; also what dtype f64 runs
+  KernelFn counted;  // the same template with a counting scalar, for the cost test; null for pure data movement
   Gradient gradient = Gradient::none;
   BackwardFn backward = nullptr;
   const char* gradient_note = "";  // why there is none
@@ -177,7 +178,8 @@ struct OpDef {
   uint32_t low_inputs = ~0u;
   Recompute recompute = Recompute::dear;
   std::vector<OpCase> (*cases)() = nullptr;
-  GpuPlanFn gpu_plan = nullptr;  // null: launches and workspaces as on the CPU. The kernels lie in the folder's .cu
+  GpuPlanFn gpu_plan =
+      nullptr;  // null: launches and workspaces as on the CPU. The kernels lie in the folder's .cu
 };
 
 // All registered ops, in the order of ops/CMakeLists.txt. Generated: nothing registers itself.
@@ -186,8 +188,8 @@ const OpDef& op_by_name(std::string_view name);  // Error when unknown
 
 // The op door. Plans, allocates, runs (or, on meta, records), checks launches made against planned, frees workspaces.
 // Never records a gradient. `used` receives the plan it followed, for a caller that needs it too.
-TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr, uint32_t needs_grad = 0,
-                    Plan* used = nullptr);
+TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr,
+                    uint32_t needs_grad = 0, Plan* used = nullptr);
 
 // The front door of model code: goes through the calling thread's hook (autograd), else straight to dispatch.
 TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr);
@@ -200,6 +202,7 @@ void set_call_hook(CallHook hook);  // of this thread; null removes it
 CallHook call_hook();
 
 // The plan dispatch uses, for the kind of device that `spec` describes; for tests and for autograd.
-Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec, uint32_t needs_grad);
+Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec,
+             uint32_t needs_grad);
 
 }  // namespace reckon::ops

@@ -43,15 +43,18 @@ DType promoted_dtype(const PlanContext& ctx) {
 }
 
 void check_rank_at_least(const Tensor& t, int rank, const char* what) {
-  RECKON_CHECK(t.defined() && t.rank() >= rank, "{} must have at least {} axes, got {}", what, rank, describe(t));
+  RECKON_CHECK(t.defined() && t.rank() >= rank, "{} must have at least {} axes, got {}", what, rank,
+               describe(t));
 }
 
 void check_floating(const Tensor& t, const char* what) {
-  RECKON_CHECK(t.defined() && is_compute_type(t.dtype()), "{} must be f32, bf16, f16 or f64, got {}", what, describe(t));
+  RECKON_CHECK(t.defined() && is_compute_type(t.dtype()), "{} must be f32, bf16, f16 or f64, got {}", what,
+               describe(t));
 }
 
 void check_shape(const Tensor& t, const Shape& expected, const char* what) {
-  RECKON_CHECK(t.defined() && t.shape() == expected, "{} must have shape {}, got {}", what, to_string(expected), describe(t));
+  RECKON_CHECK(t.defined() && t.shape() == expected, "{} must have shape {}, got {}", what, to_string(expected),
+               describe(t));
 }
 
 }  // namespace reckon::ops

@@ -31,7 +31,9 @@ inline InputSpec normal(Shape s) { return {.shape = s}; }
 inline InputSpec positive(Shape s) { return {.shape = s, .kind = InputKind::positive}; }
 inline InputSpec unit(Shape s) { return {.shape = s, .kind = InputKind::unit}; }  // in (0, 1)
 inline InputSpec mask01(Shape s) { return {.shape = s, .kind = InputKind::mask01, .no_grad = true}; }
-inline InputSpec index(Shape s, int64_t limit) { return {.shape = s, .kind = InputKind::index, .index_limit = limit, .no_grad = true}; }
+inline InputSpec index(Shape s, int64_t limit) {
+  return {.shape = s, .kind = InputKind::index, .index_limit = limit, .no_grad = true};
+}
 inline InputSpec absent() { return {.optional_absent = true}; }
 
 }  // namespace reckon::ops

@@ -98,7 +98,7 @@ struct CountedWork {
   Phase phase{};
   std::optional<int64_t> tensor_bf16, tensor_f16, tensor_tf32;  // by the type of the operands
   std::optional<int64_t> scalar;                                // on the ordinary arithmetic units
-  std::optional<int64_t> special;                               // instructions of the unit for exp, sqrt, ..., times 32 lanes
+  std::optional<int64_t> special;  // instructions of the unit for exp, sqrt, ..., times 32 lanes
   std::optional<int64_t> dram_read, dram_written, l2_bytes;
   std::optional<int64_t> time_ns;  // while counting: not the time of the work
   friend bool operator==(const CountedWork&, const CountedWork&) = default;
@@ -107,9 +107,9 @@ struct CountedWork {
 struct CounterBooks {
   std::string chip;
   int64_t n_passes = 0;
-  int64_t first_step = 0;  // the passes took one step each, from here on
-  bool joint_tensor_types = false;   // this chip counts bf16, f16 and tf32 together: in tensor_bf16
-  bool half_weights_assumed = false;  // f16 instructions are taken as packed ones
+  int64_t first_step = 0;                // the passes took one step each, from here on
+  bool joint_tensor_types = false;       // this chip counts bf16, f16 and tf32 together: in tensor_bf16
+  bool half_weights_assumed = false;     // f16 instructions are taken as packed ones
   int64_t n_dropped = 0, n_unfiled = 0;  // ranges without room; ranges of unknown names
   std::vector<CountedWork> work;
   friend bool operator==(const CounterBooks&, const CounterBooks&) = default;
@@ -122,9 +122,9 @@ struct DeviceBooks {
   std::optional<DeviceClosure> closure;
   std::optional<CounterBooks> counters;
   int64_t observer_host_bytes = 0, observer_host_ns = 0;
-  int64_t tracer_overhead_ns = 0;       // by the tracer's own account, over all steps
-  int64_t module_loading_ns = 0;        // the driver loading code, over all steps
-  std::vector<std::string> notes;       // what could not be had, and why
+  int64_t tracer_overhead_ns = 0;  // by the tracer's own account, over all steps
+  int64_t module_loading_ns = 0;   // the driver loading code, over all steps
+  std::vector<std::string> notes;  // what could not be had, and why
   friend bool operator==(const DeviceBooks&, const DeviceBooks&) = default;
 };
 

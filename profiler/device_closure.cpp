@@ -17,8 +17,10 @@ class Lines {
   explicit Lines(DeviceClosure& out) : out_(out) {}
 
   void add(std::string name, Bytes bytes, Origin origin, std::string note = {}) {
-    if (bytes) known_ += *bytes;
-    else out_.has_unknown_lines = true;
+    if (bytes)
+      known_ += *bytes;
+    else
+      out_.has_unknown_lines = true;
     out_.lines.push_back({std::move(name), bytes, origin, std::move(note)});
   }
   int64_t known() const { return known_; }
@@ -43,14 +45,19 @@ void add_grants(Lines& lines, const ClosureFigures& f) {
     // Our segments are where we expect them, so the other sources are the libraries.
     for (const Grant& g : *f.grants)
       if (g.source != f.own_source)
-        lines.add(fmt::format("allocated by {}", g.source.empty() ? "an unnamed library" : g.source), g.bytes, Origin::measured,
+        lines.add(fmt::format("allocated by {}", g.source.empty() ? "an unnamed library" : g.source), g.bytes,
+                  Origin::measured,
                   fmt::format("{} allocation{}", format_count(g.count), g.count == 1 ? "" : "s"));
     return;
   }
   // Sources cannot be told apart from our own segments; their sum still can, unless segments are older than the tracer.
   const Bytes rest = difference(all, f.reserved);
-  if (rest && *rest < 0) lines.add("library allocations", std::nullopt, Origin::derived, "some of the driver's grants were not heard");
-  else lines.add("library allocations", rest, Origin::derived, "all grants of the driver less the arena's segments");
+  if (rest && *rest < 0)
+    lines.add("library allocations", std::nullopt, Origin::derived,
+              "some of the driver's grants were not heard");
+  else
+    lines.add("library allocations", rest, Origin::derived,
+              "all grants of the driver less the arena's segments");
 }
 
 std::string text_of(Bytes bytes) { return bytes ? format_count(*bytes) : "unknown"; }
@@ -83,10 +90,14 @@ void write_closure(std::ostream& out, const DeviceClosure& closure) {
   for (const ClosureLine& l : closure.lines)
     t.row({l.name, text_of(l.bytes), in_short(l.bytes), l.bytes ? std::string(mark_of(l.origin)) : "", l.note});
   std::string note;
-  if (closure.unexplained && *closure.unexplained < 0) note = "negative: some lines count the same bytes";
-  else if (closure.has_unknown_lines && closure.unexplained) note = "holds the unknown lines too";
-  else if (!closure.unexplained) note = "the device's own figure is missing";
-  t.row({"unexplained", text_of(closure.unexplained), in_short(closure.unexplained), closure.unexplained ? "[d]" : "", note});
+  if (closure.unexplained && *closure.unexplained < 0)
+    note = "negative: some lines count the same bytes";
+  else if (closure.has_unknown_lines && closure.unexplained)
+    note = "holds the unknown lines too";
+  else if (!closure.unexplained)
+    note = "the device's own figure is missing";
+  t.row({"unexplained", text_of(closure.unexplained), in_short(closure.unexplained),
+         closure.unexplained ? "[d]" : "", note});
   t.rule();
   t.row({"used on the device", text_of(closure.used), in_short(closure.used), closure.used ? "[m]" : ""});
   t.print(out);

@@ -13,10 +13,11 @@
 namespace reckon::profiler {
 
 // `work`: the books of the traced step, for its duration and the declared FLOPs.
-void write_device(std::ostream& out, const DeviceBooks& device, const StepBooks& work, const ReportOptions& options = {});
+void write_device(std::ostream& out, const DeviceBooks& device, const StepBooks& work,
+                  const ReportOptions& options = {});
 void write_observed_launches(std::ostream& out, const DeviceStep& step, const ReportOptions& options = {});
-void write_flop_columns(std::ostream& out, const StepBooks& work, const DeviceStep* traced, const CounterBooks& counted,
-                        const ReportOptions& options = {});
+void write_flop_columns(std::ostream& out, const StepBooks& work, const DeviceStep* traced,
+                        const CounterBooks& counted, const ReportOptions& options = {});
 
 // Without arguments, and cut: "layer_norm_forward", "cutlass::Kernel<...>".
 std::string short_kernel_name(std::string_view mangled);

@@ -31,8 +31,10 @@ int DeviceTrace::count_steps(int64_t first, int64_t n_steps, std::string_view dt
     return 0;
   }
   if (counters->n_passes() + 1 > n_steps) {
-    books_.notes.push_back(fmt::format("counters of {} take {} steps, one a pass, between a first step and one that is traced: the run needs {} steps",
-                                       counters->chip(), counters->n_passes(), counters->n_passes() + 2));
+    books_.notes.push_back(
+        fmt::format("counters of {} take {} steps, one a pass, between a first step and one that is traced: "
+                    "the run needs {} steps",
+                    counters->chip(), counters->n_passes(), counters->n_passes() + 2));
     return 0;
   }
   counters_ = counters;
@@ -43,7 +45,8 @@ int DeviceTrace::count_steps(int64_t first, int64_t n_steps, std::string_view dt
 void DeviceTrace::on(const Event& e) {
   if (!running_) return;
   if (e.kind == EventKind::launched) {
-    if (calls_.empty() || calls_.back().call != device_.n_calls()) calls_.push_back({device_.n_calls(), e.op, e.module, e.phase});
+    if (calls_.empty() || calls_.back().call != device_.n_calls())
+      calls_.push_back({device_.n_calls(), e.op, e.module, e.phase});
     ++calls_.back().announced[static_cast<size_t>(e.launch)];
   } else if (e.kind == EventKind::step_begin) {
     begin_step(e.step);
@@ -58,8 +61,10 @@ void DeviceTrace::collect(bool of_step) {
   activity_ = tracer_.collect();
   grants_.apply(activity_);
   for (const OverheadRecord& o : activity_.overheads) {
-    const bool loading = o.kind == OverheadKind::module_loading || o.kind == OverheadKind::function_loading || o.kind == OverheadKind::compiler;
-    (loading ? books_.module_loading_ns : books_.tracer_overhead_ns) += std::max<int64_t>(o.end_ns - o.start_ns, 0);
+    const bool loading = o.kind == OverheadKind::module_loading || o.kind == OverheadKind::function_loading ||
+                         o.kind == OverheadKind::compiler;
+    (loading ? books_.module_loading_ns : books_.tracer_overhead_ns) +=
+        std::max<int64_t>(o.end_ns - o.start_ns, 0);
   }
   if (of_step) most_calls_ = std::max(most_calls_, static_cast<int64_t>(calls_.size()));
 }
@@ -73,7 +78,8 @@ void DeviceTrace::begin_step(int64_t step) {
   // The same ranges come in every pass, and a first step makes no fewer calls than later ones. Room costs memory.
   in_pass_ = counters_->begin_pass(most_calls_ + most_calls_ / 8 + 64, &why);
   if (in_pass_) {
-    if (!books_.counters) books_.counters = CounterBooks{.chip = std::string(counters_->chip()), .first_step = step};
+    if (!books_.counters)
+      books_.counters = CounterBooks{.chip = std::string(counters_->chip()), .first_step = step};
     return;
   }
   books_.notes.push_back(why);
@@ -145,7 +151,8 @@ DeviceBooks DeviceTrace::finish() {
   figures.tracer_bytes = memory.tracer_bytes;
   books_.closure = close_device(figures);
   if (grants_.n_unknown_releases() > 0)
-    books_.notes.push_back(fmt::format("{} releases were of device memory granted before the tracer listened", grants_.n_unknown_releases()));
+    books_.notes.push_back(fmt::format("{} releases were of device memory granted before the tracer listened",
+                                       grants_.n_unknown_releases()));
   tracer_.stop();
   running_ = false;
   const ObserverCost cost = tracer_.cost();

@@ -14,7 +14,8 @@ void DriverGrants::apply(const Activity& activity) {
   std::vector<const MemoryRecord*> order;
   for (const MemoryRecord& r : activity.memory)
     if (r.kind == DriverMemory::device) order.push_back(&r);
-  std::stable_sort(order.begin(), order.end(), [](const MemoryRecord* a, const MemoryRecord* b) { return a->t_ns < b->t_ns; });
+  std::stable_sort(order.begin(), order.end(),
+                   [](const MemoryRecord* a, const MemoryRecord* b) { return a->t_ns < b->t_ns; });
   for (const MemoryRecord* r : order) {
     const auto at = held_.find(r->address);
     if (r->release) {

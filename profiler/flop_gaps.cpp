@@ -36,7 +36,8 @@ bool extents_at(std::string_view s, size_t at, int n, int64_t* out) {
 
 using Key = std::tuple<NameId, NameId, Phase>;
 
-std::vector<GapReason> reasons_for(const FlopRow& row, const DeviceCell* cell, const DeviceStep* traced, const CountedWork& counted, bool half_assumed) {
+std::vector<GapReason> reasons_for(const FlopRow& row, const DeviceCell* cell, const DeviceStep* traced,
+                                   const CountedWork& counted, bool half_assumed) {
   std::vector<GapReason> reasons;
   if (row.phase == Phase::recompute) reasons.push_back({"recompute", row.executed});
   if (!cell) return reasons;
@@ -56,14 +57,17 @@ std::vector<GapReason> reasons_for(const FlopRow& row, const DeviceCell* cell, c
       if (tiles.size() == 1) padded += padded_flops(p, tiles.front());
     }
     // Several kernels may have shared the products in any way, and some names hold no tile.
-    if (tiles.size() != 1) reasons.push_back({"tile padding", std::nullopt});
-    else if (padded != exact) reasons.push_back({"tile padding", padded - exact});
+    if (tiles.size() != 1)
+      reasons.push_back({"tile padding", std::nullopt});
+    else if (padded != exact)
+      reasons.push_back({"tile padding", padded - exact});
   } else if (!tiles.empty()) {
     reasons.push_back({"tile padding", std::nullopt});
   }
   if (own_products) reasons.push_back({"whole tiles in our own kernels", std::nullopt});
   if (split) reasons.push_back({"split-K sums", std::nullopt});
-  if (name_of(row.op).find("attention") != std::string_view::npos) reasons.push_back({"masked pairs inside visible tiles", std::nullopt});
+  if (name_of(row.op).find("attention") != std::string_view::npos)
+    reasons.push_back({"masked pairs inside visible tiles", std::nullopt});
   if (half_assumed) reasons.push_back({"f16 instructions taken as packed pairs", std::nullopt});
   return reasons;
 }
@@ -73,7 +77,8 @@ std::vector<GapReason> reasons_for(const FlopRow& row, const DeviceCell* cell, c
 std::optional<Tile> tile_of_kernel(std::string_view name) {
   int64_t e[3];
   // xmma: ..._tilesize128x128x64_...
-  if (const size_t at = name.find("tilesize"); at != std::string_view::npos && extents_at(name, at + 8, 3, e)) return Tile{e[0], e[1], e[2]};
+  if (const size_t at = name.find("tilesize"); at != std::string_view::npos && extents_at(name, at + 8, 3, e))
+    return Tile{e[0], e[1], e[2]};
   // ..._128x256_ldg8_..._stages_32x5_...
   if (const size_t at = name.find("_stages_"); at != std::string_view::npos && extents_at(name, at + 8, 2, e)) {
     const int64_t k = e[0];
@@ -91,14 +96,17 @@ std::optional<Tile> tile_of_kernel(std::string_view name) {
 }
 
 bool is_split_k_reduction(std::string_view name) {
-  return name.find("splitKreduce") != std::string_view::npos || name.find("split_k_reduce") != std::string_view::npos ||
-         name.find("reduceSplitK") != std::string_view::npos || name.find("ReduceSplitK") != std::string_view::npos;
+  return name.find("splitKreduce") != std::string_view::npos ||
+         name.find("split_k_reduce") != std::string_view::npos ||
+         name.find("reduceSplitK") != std::string_view::npos ||
+         name.find("ReduceSplitK") != std::string_view::npos;
 }
 
 int64_t product_flops(const Product& p) { return 2 * p.m * p.n * p.k * p.batch * p.count; }
 
 int64_t padded_flops(const Product& p, const Tile& t) {
-  const int64_t straight = round_up(p.m, t.m) * round_up(p.n, t.n), swapped = round_up(p.m, t.n) * round_up(p.n, t.m);
+  const int64_t straight = round_up(p.m, t.m) * round_up(p.n, t.n),
+                swapped = round_up(p.m, t.n) * round_up(p.n, t.m);
   return 2 * std::min(straight, swapped) * round_up(p.k, t.k) * p.batch * p.count;
 }
 
@@ -113,7 +121,8 @@ int64_t causal_tile_pairs(int64_t lq, int64_t lk, int64_t tile_q, int64_t tile_k
   return pairs;
 }
 
-std::vector<FlopRow> reconcile_flops(const StepBooks& work, const DeviceStep* traced, const CounterBooks& counted) {
+std::vector<FlopRow> reconcile_flops(const StepBooks& work, const DeviceStep* traced,
+                                     const CounterBooks& counted) {
   std::map<Key, FlopRow> rows;
   const auto row_of = [&](NameId op, NameId module, Phase phase) -> FlopRow& {
     return rows.try_emplace({op, module, phase}, FlopRow{op, module, phase}).first->second;
@@ -131,9 +140,11 @@ std::vector<FlopRow> reconcile_flops(const StepBooks& work, const DeviceStep* tr
     FlopRow& row = row_of(w.op, w.module, w.phase);
     const bool any = w.tensor_bf16 || w.tensor_f16 || w.tensor_tf32;
     if (any && w.scalar)
-      row.hardware = w.tensor_bf16.value_or(0) + w.tensor_f16.value_or(0) + w.tensor_tf32.value_or(0) + *w.scalar;
+      row.hardware =
+          w.tensor_bf16.value_or(0) + w.tensor_f16.value_or(0) + w.tensor_tf32.value_or(0) + *w.scalar;
     const auto cell = cells.find({w.op, w.module, w.phase});
-    row.reasons = reasons_for(row, cell == cells.end() ? nullptr : cell->second, traced, w, counted.half_weights_assumed);
+    row.reasons =
+        reasons_for(row, cell == cells.end() ? nullptr : cell->second, traced, w, counted.half_weights_assumed);
     if (!row.hardware) continue;
     row.unexplained = *row.hardware - row.executed;
     for (const GapReason& r : row.reasons)

@@ -55,6 +55,7 @@ struct FlopRow {
 
 // Rows of the cells where work was declared or counted, by executed FLOPs. `traced` gives names of kernels and shapes of
 // products; null: unknown.
-std::vector<FlopRow> reconcile_flops(const StepBooks& work, const DeviceStep* traced, const CounterBooks& counted);
+std::vector<FlopRow> reconcile_flops(const StepBooks& work, const DeviceStep* traced,
+                                     const CounterBooks& counted);
 
 }  // namespace reckon::profiler

@@ -43,15 +43,14 @@ std::string escaped(std::string_view text) {
 
 namespace {
 
-constexpr std::array<std::string_view, kCategories> kCategoryColour{"#4e79a7", "#f28e2b", "#59a14f", "#e15759",
-                                                                    "#b07aa1", "#76b7b2", "#9c755f", "#bab0ac",
-                                                                    "#edc948"};
+constexpr std::array<std::string_view, kCategories> kCategoryColour{
+    "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#9c755f", "#bab0ac", "#edc948"};
 constexpr std::array<std::string_view, kPhases> kPhaseColour{"#bab0ac", "#9c755f", "#4e79a7", "#edc948",
                                                              "#f28e2b", "#e15759", "#59a14f", "#b07aa1"};
 // Long-lived bytes at the bottom.
-constexpr std::array<Category, kCategories> kStack{Category::parameter, Category::optimizer, Category::gradient,
-                                                   Category::kv_cache,  Category::input,     Category::cast,      Category::saved,
-                                                   Category::workspace, Category::transient};
+constexpr std::array<Category, kCategories> kStack{
+    Category::parameter, Category::optimizer, Category::gradient,  Category::kv_cache, Category::input,
+    Category::cast,      Category::saved,     Category::workspace, Category::transient};
 constexpr double kWidth = 1100;
 constexpr int64_t kCurvePoints = 1000;
 
@@ -363,7 +362,8 @@ std::string to_html(const RunRecord& run, std::span<const Event> events) {
   out += section("Work by op", [&](auto& o) { write_work(o, work, options); });
   if (!run.books.series.empty()) out += section("Steps", [&](auto& o) { write_series(o, run.books, options); });
   if (run.process) out += section("Arena and process", [&](auto& o) { write_process(o, *run.process); });
-  if (run.device) out += section("Seen on the device", [&](auto& o) { write_device(o, *run.device, work, options); });
+  if (run.device)
+    out += section("Seen on the device", [&](auto& o) { write_device(o, *run.device, work, options); });
   return out + "</body></html>\n";
 }
 

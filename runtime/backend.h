@@ -32,8 +32,8 @@ class Backend {
   virtual void copy_to_host(void* to, const std::byte* from, size_t bytes) = 0;
   virtual void synchronize() = 0;
 
-  virtual void* stream() const { return nullptr; }   // KernelArgs::stream
-  virtual void* context() { return nullptr; }        // KernelArgs::context
+  virtual void* stream() const { return nullptr; }  // KernelArgs::stream
+  virtual void* context() { return nullptr; }       // KernelArgs::context
 
   // Around the work of one op call. `call` numbers the calls of this device from 1; a profiler that watches the
   // hardware files what it sees under it.

@@ -20,7 +20,8 @@ struct DeviceOptions {
 class Device {
  public:
   // cuda needs a backend; cpu and meta have none.
-  Device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {}, std::unique_ptr<Backend> backend = nullptr);
+  Device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {},
+         std::unique_ptr<Backend> backend = nullptr);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -51,7 +52,7 @@ class Device {
   void begin_step(int64_t step);
   void end_step();
   int64_t n_launches() const { return n_launches_; }
-  int64_t next_call() { return ++n_calls_; }  // numbers the op calls of this device from 1
+  int64_t next_call() { return ++n_calls_; }    // numbers the op calls of this device from 1
   int64_t n_calls() const { return n_calls_; }  // while an op runs: its number
 
  private:

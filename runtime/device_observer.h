@@ -69,7 +69,15 @@ struct CorrelationRecord {
   int64_t call = 0;
 };
 
-enum class OverheadKind : uint8_t { buffer_flush, instrumentation, resource, module_loading, function_loading, compiler, other };
+enum class OverheadKind : uint8_t {
+  buffer_flush,
+  instrumentation,
+  resource,
+  module_loading,
+  function_loading,
+  compiler,
+  other
+};
 
 // Time the host lost to the tracer itself or to the driver's bookkeeping.
 struct OverheadRecord {
@@ -136,11 +144,11 @@ class DeviceCounters {
 class DeviceTracer {
  public:
   virtual ~DeviceTracer() = default;
-  virtual std::string_view name() const = 0;      // for people: "CUPTI 13.0.1"
-  virtual bool start(std::string* why) = 0;       // records from now on; false with one line in *why
-  virtual void stop() = 0;                        // what was recorded can still be collected
+  virtual std::string_view name() const = 0;  // for people: "CUPTI 13.0.1"
+  virtual bool start(std::string* why) = 0;   // records from now on; false with one line in *why
+  virtual void stop() = 0;                    // what was recorded can still be collected
   virtual bool recording() const = 0;
-  virtual void context_made() = 0;                // by the backend, right after it made its context
+  virtual void context_made() = 0;  // by the backend, right after it made its context
 
   // By the backend around the work of each op call; a range when counters are being read.
   virtual void begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) = 0;

@@ -28,14 +28,15 @@ T field(const Json& j, const std::string& file, const char* name, T fallback) {
     RECKON_CHECK(v.is_string(), "{}: field '{}' must be a text, got {}", file, name, excerpt(v));
     return v.get<std::string>();
   } else if constexpr (std::is_same_v<T, double>) {
-    RECKON_CHECK(v.is_number() && v.get<double>() >= 0, "{}: field '{}' must be a number that is not negative, got {}", file, name,
-                 excerpt(v));
+    RECKON_CHECK(v.is_number() && v.get<double>() >= 0,
+                 "{}: field '{}' must be a number that is not negative, got {}", file, name, excerpt(v));
     return v.get<double>();
   } else {
     constexpr double most = sizeof(T) == sizeof(int) ? 0x1p31 - 1 : 0x1p53;
     const double number = v.is_number() ? v.get<double>() : -1;
     RECKON_CHECK(number >= 0 && number <= most && number == std::floor(number),
-                 "{}: field '{}' must be a whole number from 0 to {:.0f}, got {}", file, name, most, excerpt(v));
+                 "{}: field '{}' must be a whole number from 0 to {:.0f}, got {}", file, name, most,
+                 excerpt(v));
     return static_cast<T>(number);
   }
 }
@@ -44,9 +45,12 @@ T field(const Json& j, const std::string& file, const char* name, T fallback) {
 
 std::string_view name_of(DeviceKind k) {
   switch (k) {
-    case DeviceKind::cpu: return "cpu";
-    case DeviceKind::meta: return "meta";
-    case DeviceKind::cuda: return "cuda";
+    case DeviceKind::cpu:
+      return "cpu";
+    case DeviceKind::meta:
+      return "meta";
+    case DeviceKind::cuda:
+      return "cuda";
   }
   return "?";
 }
@@ -77,7 +81,8 @@ DeviceSpec DeviceSpec::named_or_file(const std::string& text) {
   for (const ShippedSpec& s : shipped_specs())
     if (text == s.name) return from_json_text(std::string(s.json), text);
   std::ifstream in(text);
-  RECKON_CHECK(in.good(), "no hardware spec is called '{}' and no such file can be read: expected {} or a JSON file", text,
+  RECKON_CHECK(in.good(),
+               "no hardware spec is called '{}' and no such file can be read: expected {} or a JSON file", text,
                fmt::join(names_of_shipped(), ", "));
   return from_json_file(text);
 }
@@ -98,15 +103,30 @@ DeviceSpec DeviceSpec::from_json_text(const std::string& text, const std::string
     raise_error(fmt::format("{} is not JSON: {}", path, e.what()));
   }
   RECKON_CHECK(j.is_object(), "{}: expected a JSON object with the fields of a hardware spec", path);
-  static const std::set<std::string> known{
-      "name",          "kind",          "threads",       "isa_level",    "compute_capability", "multiprocessors", "shared_bytes_per_block",
-      "library_workspace_bytes", "granularity", "small_limit", "small_segment", "large_segment", "segment_round", "memory_bytes",
-      "bytes_per_second", "peak_flops", "peak_source"};
+  static const std::set<std::string> known{"name",
+                                           "kind",
+                                           "threads",
+                                           "isa_level",
+                                           "compute_capability",
+                                           "multiprocessors",
+                                           "shared_bytes_per_block",
+                                           "library_workspace_bytes",
+                                           "granularity",
+                                           "small_limit",
+                                           "small_segment",
+                                           "large_segment",
+                                           "segment_round",
+                                           "memory_bytes",
+                                           "bytes_per_second",
+                                           "peak_flops",
+                                           "peak_source"};
   for (const auto& [key, value] : j.items())
-    RECKON_CHECK(known.count(key), "{}: unknown field '{}'; known fields: {}", path, key, fmt::join(known, ", "));
+    RECKON_CHECK(known.count(key), "{}: unknown field '{}'; known fields: {}", path, key,
+                 fmt::join(known, ", "));
 
   const auto kind = field<std::string>(j, path, "kind", "cpu");
-  RECKON_CHECK(kind == "cpu" || kind == "cuda", "{}: kind '{}' cannot be imitated: expected cpu or cuda", path, kind);
+  RECKON_CHECK(kind == "cpu" || kind == "cuda", "{}: kind '{}' cannot be imitated: expected cpu or cuda", path,
+               kind);
   DeviceSpec spec = kind == "cuda" ? gpu() : this_machine();
   spec.name = field<std::string>(j, path, "name", path);
   if (kind == "cuda") {
@@ -115,14 +135,18 @@ DeviceSpec DeviceSpec::from_json_text(const std::string& text, const std::string
     spec.compute_capability = field<int>(j, path, "compute_capability", 0);
     spec.multiprocessors = field<int>(j, path, "multiprocessors", 0);
     spec.shared_bytes_per_block = field<size_t>(j, path, "shared_bytes_per_block", 0);
-    spec.library_workspace_bytes = field<size_t>(j, path, "library_workspace_bytes", spec.library_workspace_bytes);
-    RECKON_CHECK(spec.compute_capability >= 80 && spec.multiprocessors >= 1 && spec.shared_bytes_per_block >= 48 * 1024,
-                 "{}: expected compute_capability >= 80 (bf16 tensor cores), multiprocessors >= 1 and shared_bytes_per_block >= 49152, got {}, {} and {}",
-                 path, spec.compute_capability, spec.multiprocessors, spec.shared_bytes_per_block);
+    spec.library_workspace_bytes =
+        field<size_t>(j, path, "library_workspace_bytes", spec.library_workspace_bytes);
+    RECKON_CHECK(
+        spec.compute_capability >= 80 && spec.multiprocessors >= 1 && spec.shared_bytes_per_block >= 48 * 1024,
+        "{}: expected compute_capability >= 80 (bf16 tensor cores), multiprocessors >= 1 and "
+        "shared_bytes_per_block >= 49152, got {}, {} and {}",
+        path, spec.compute_capability, spec.multiprocessors, spec.shared_bytes_per_block);
   }
   spec.threads = field<int>(j, path, "threads", spec.threads);
   spec.isa_level = field<int>(j, path, "isa_level", spec.isa_level);
-  RECKON_CHECK(spec.threads >= 1 && spec.threads <= 4096, "{}: threads must be 1 to 4096, got {}", path, spec.threads);
+  RECKON_CHECK(spec.threads >= 1 && spec.threads <= 4096, "{}: threads must be 1 to 4096, got {}", path,
+               spec.threads);
   RECKON_CHECK(spec.isa_level <= 3, "{}: isa_level must be 0 to 3, got {}", path, spec.isa_level);
   ArenaPolicy& m = spec.memory;
   m.granularity = field<size_t>(j, path, "granularity", m.granularity);
@@ -131,14 +155,16 @@ DeviceSpec DeviceSpec::from_json_text(const std::string& text, const std::string
   m.large_segment = field<size_t>(j, path, "large_segment", m.large_segment);
   m.segment_round = field<size_t>(j, path, "segment_round", m.segment_round);
   RECKON_CHECK(m.granularity >= 1 && m.segment_round >= 1 && m.small_segment >= m.small_limit + m.granularity,
-               "{}: granularity and segment_round must be at least 1 and small_segment above small_limit", path);
+               "{}: granularity and segment_round must be at least 1 and small_segment above small_limit",
+               path);
   spec.memory_bytes = field<size_t>(j, path, "memory_bytes", 0);
   spec.bytes_per_second = field<double>(j, path, "bytes_per_second", 0);
   spec.peak_source = field<std::string>(j, path, "peak_source", path);
   if (j.contains("peak_flops")) {
     RECKON_CHECK(j["peak_flops"].is_object(), "{}: peak_flops must map dtypes to FLOP per second", path);
     for (const auto& [type, value] : j["peak_flops"].items()) {
-      RECKON_CHECK(value.is_number() && value.get<double>() > 0, "{}: peak_flops.{} must be a positive number", path, type);
+      RECKON_CHECK(value.is_number() && value.get<double>() > 0, "{}: peak_flops.{} must be a positive number",
+                   path, type);
       spec.peak_flops[dtype_from_name(type)] = value.get<double>();
     }
   }

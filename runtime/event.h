@@ -12,7 +12,17 @@ namespace reckon {
 
 // Why a byte exists. Given at birth; `transient` and `saved` change into each other, a leaf's first gradient turns
 // `transient` into `gradient`. Every change is an event.
-enum class Category : uint8_t { parameter, gradient, optimizer, saved, cast, transient, workspace, input, kv_cache };
+enum class Category : uint8_t {
+  parameter,
+  gradient,
+  optimizer,
+  saved,
+  cast,
+  transient,
+  workspace,
+  input,
+  kv_cache
+};
 inline constexpr int kCategories = 9;
 
 enum class Phase : uint8_t { init, data, forward, loss, backward, recompute, optimizer, communication };

@@ -14,7 +14,8 @@ thread_local TensorSink* tensor_sink = nullptr;
 }  // namespace
 
 Layout Layout::permuted(const Dims& axes) const {
-  RECKON_CHECK(axes.rank() == shape.rank(), "permute of {} needs {} axes, got {}", to_string(shape), shape.rank(), to_string(axes));
+  RECKON_CHECK(axes.rank() == shape.rank(), "permute of {} needs {} axes, got {}", to_string(shape),
+               shape.rank(), to_string(axes));
   Layout out{shape, strides, offset};
   unsigned seen = 0;
   for (int i = 0; i < axes.rank(); ++i) {
@@ -38,8 +39,8 @@ Layout Layout::transposed(int a, int b) const {
 
 Layout Layout::sliced(int axis, int64_t first, int64_t last) const {
   axis = normalize_axis(axis, shape.rank());
-  RECKON_CHECK(0 <= first && first <= last && last <= shape[axis], "slice [{}, {}) is outside axis {} of {}", first, last, axis,
-               to_string(shape));
+  RECKON_CHECK(0 <= first && first <= last && last <= shape[axis], "slice [{}, {}) is outside axis {} of {}",
+               first, last, axis, to_string(shape));
   Layout out = *this;
   out.shape[axis] = last - first;
   out.offset += first * strides[axis];
@@ -52,15 +53,16 @@ Layout Layout::expanded(const Shape& to) const {
   Layout out{to, Dims::filled(to.rank(), 0), offset};
   for (int i = lead; i < to.rank(); ++i) {
     const int64_t have = shape[i - lead];
-    RECKON_CHECK(have == to[i] || have == 1, "cannot expand {} to {}: axis {} has {}", to_string(shape), to_string(to), i - lead, have);
+    RECKON_CHECK(have == to[i] || have == 1, "cannot expand {} to {}: axis {} has {}", to_string(shape),
+                 to_string(to), i - lead, have);
     out.strides[i] = have == to[i] ? strides[i - lead] : 0;
   }
   return out;
 }
 
 bool Layout::reshaped(const Shape& to, Layout* out) const {
-  RECKON_CHECK(numel(to) == numel(shape), "cannot reshape {} to {}: {} elements against {}", to_string(shape), to_string(to),
-               numel(shape), numel(to));
+  RECKON_CHECK(numel(to) == numel(shape), "cannot reshape {} to {}: {} elements against {}", to_string(shape),
+               to_string(to), numel(shape), numel(to));
   *out = {to, contiguous_strides(to), offset};
   if (numel(shape) == 0 || is_contiguous(shape, strides)) return true;
   // Walk both shapes from the left in groups of equal size; within a group the old axes must be mergeable.
@@ -70,8 +72,10 @@ bool Layout::reshaped(const Shape& to, Layout* out) const {
     int64_t old_size = i < n ? shape[i] : 1, new_size = j < m ? to[j] : 1;
     int i_end = i < n ? i + 1 : i, j_end = j < m ? j + 1 : j;
     while (old_size != new_size) {
-      if (old_size < new_size) old_size *= shape[i_end++];
-      else new_size *= to[j_end++];
+      if (old_size < new_size)
+        old_size *= shape[i_end++];
+      else
+        new_size *= to[j_end++];
     }
     int64_t stride = 0;
     bool have_stride = false;
@@ -96,8 +100,10 @@ bool Layout::reshaped(const Shape& to, Layout* out) const {
   return true;
 }
 
-Tensor Tensor::empty(Device& device, const Shape& shape, DType dtype, Category category, std::string_view label) {
-  const int64_t bytes = checked_multiply(reckon::numel(shape), static_cast<int64_t>(size_of(dtype)), "bytes of a tensor");
+Tensor Tensor::empty(Device& device, const Shape& shape, DType dtype, Category category,
+                     std::string_view label) {
+  const int64_t bytes =
+      checked_multiply(reckon::numel(shape), static_cast<int64_t>(size_of(dtype)), "bytes of a tensor");
   Tensor t(std::make_shared<Storage>(device, static_cast<size_t>(bytes), category, intern(label)),
            Layout{shape, contiguous_strides(shape), 0}, dtype);
   if (tensor_sink) tensor_sink->made(t);
@@ -106,8 +112,8 @@ Tensor Tensor::empty(Device& device, const Shape& shape, DType dtype, Category c
 
 TensorSink* set_tensor_sink(TensorSink* sink) { return std::exchange(tensor_sink, sink); }
 
-Tensor Tensor::from_host(Device& device, const Shape& shape, DType dtype, const void* data, size_t bytes, Category category,
-                         std::string_view label) {
+Tensor Tensor::from_host(Device& device, const Shape& shape, DType dtype, const void* data, size_t bytes,
+                         Category category, std::string_view label) {
   Scope scope;
   context().op = intern("copy_from_host");
   Tensor t = empty(device, shape, dtype, category, label);
@@ -119,8 +125,9 @@ Tensor Tensor::from_host(Device& device, const Shape& shape, DType dtype, const 
 
 Tensor Tensor::reshaped(const Shape& shape) const {
   Layout out;
-  RECKON_CHECK(layout_.reshaped(shape, &out), "view of {} with strides {} as {} needs a copy: make it contiguous first",
-               describe(*this), to_string(strides()), to_string(shape));
+  RECKON_CHECK(layout_.reshaped(shape, &out),
+               "view of {} with strides {} as {} needs a copy: make it contiguous first", describe(*this),
+               to_string(strides()), to_string(shape));
   return with_layout(out);
 }
 
@@ -135,14 +142,14 @@ std::byte* Tensor::raw() const {
 }
 
 void Tensor::copy_to_host(void* out, size_t bytes) const {
-  RECKON_CHECK(contiguous() && bytes == this->bytes(), "copy to host needs a contiguous tensor of {} bytes, got {}", bytes,
-               describe(*this));
+  RECKON_CHECK(contiguous() && bytes == this->bytes(),
+               "copy to host needs a contiguous tensor of {} bytes, got {}", bytes, describe(*this));
   device().copy_to_host(out, address(), bytes);
 }
 
 void Tensor::copy_from_host(const void* data, size_t bytes) const {
-  RECKON_CHECK(contiguous() && bytes == this->bytes(), "copy from the host needs a contiguous tensor of {} bytes, got {}", bytes,
-               describe(*this));
+  RECKON_CHECK(contiguous() && bytes == this->bytes(),
+               "copy from the host needs a contiguous tensor of {} bytes, got {}", bytes, describe(*this));
   device().copy_from_host(address(), data, bytes);
 }
 

@@ -65,7 +65,9 @@ class Tensor {
   Tensor detached() const { return Tensor(storage_, layout_, dtype_); }
   Tensor permuted(const Dims& axes) const { return with_layout(layout_.permuted(axes)); }
   Tensor transposed(int a, int b) const { return with_layout(layout_.transposed(a, b)); }
-  Tensor sliced(int axis, int64_t first, int64_t last) const { return with_layout(layout_.sliced(axis, first, last)); }
+  Tensor sliced(int axis, int64_t first, int64_t last) const {
+    return with_layout(layout_.sliced(axis, first, last));
+  }
   Tensor expanded(const Shape& shape) const { return with_layout(layout_.expanded(shape)); }
   Tensor reshaped(const Shape& shape) const;  // Error when it needs a copy
 
@@ -76,7 +78,9 @@ class Tensor {
     return reinterpret_cast<T*>(raw());
   }
   // First element's address without the right to follow it.
-  std::byte* address() const { return storage_->data() + layout_.offset * static_cast<int64_t>(size_of(dtype_)); }
+  std::byte* address() const {
+    return storage_->data() + layout_.offset * static_cast<int64_t>(size_of(dtype_));
+  }
   // Whole contiguous tensors, on any device that has data.
   void copy_to_host(void* out, size_t bytes) const;
   void copy_from_host(const void* data, size_t bytes) const;

@@ -18,7 +18,9 @@ class Source : public reckon::MemorySource {
   void release(std::byte* base, size_t bytes) override { host_->release(base, bytes); }
   bool readable_by_host() const override { return false; }
   bool poisonable() const override { return true; }
-  long long resident_bytes(const std::byte* base, size_t bytes) const override { return host_->resident_bytes(base, bytes); }
+  long long resident_bytes(const std::byte* base, size_t bytes) const override {
+    return host_->resident_bytes(base, bytes);
+  }
 
  private:
   std::unique_ptr<reckon::MemorySource> host_ = reckon::make_host_source();

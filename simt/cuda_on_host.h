@@ -74,15 +74,20 @@ T __shfl_sync(unsigned mask, T v, int from, int width = 32, int line = __builtin
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32, int line = __builtin_LINE()) {
-  return simt::shuffle(mask, v, line, [=](int lane) { return (lane ^ bits) / width > lane / width ? -1 : lane ^ bits; });
+  return simt::shuffle(mask, v, line,
+                       [=](int lane) { return (lane ^ bits) / width > lane / width ? -1 : lane ^ bits; });
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32, int line = __builtin_LINE()) {
-  return simt::shuffle(mask, v, line, [=](int lane) { return lane % width + static_cast<int>(by) >= width ? -1 : lane + static_cast<int>(by); });
+  return simt::shuffle(mask, v, line, [=](int lane) {
+    return lane % width + static_cast<int>(by) >= width ? -1 : lane + static_cast<int>(by);
+  });
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T v, unsigned by, int width = 32, int line = __builtin_LINE()) {
-  return simt::shuffle(mask, v, line, [=](int lane) { return lane % width < static_cast<int>(by) ? -1 : lane - static_cast<int>(by); });
+  return simt::shuffle(mask, v, line, [=](int lane) {
+    return lane % width < static_cast<int>(by) ? -1 : lane - static_cast<int>(by);
+  });
 }
 inline unsigned __ballot_sync(unsigned mask, int vote, int line = __builtin_LINE()) {
   uint32_t part = 0;
@@ -93,28 +98,25 @@ inline unsigned __ballot_sync(unsigned mask, int vote, int line = __builtin_LINE
     if (part >> i & 1) votes |= static_cast<unsigned>(left[i]) << i;
   return votes;
 }
-inline int __any_sync(unsigned mask, int vote, int line = __builtin_LINE()) { return __ballot_sync(mask, vote, line) != 0; }
-inline int __all_sync(unsigned mask, int vote, int line = __builtin_LINE()) { return __ballot_sync(mask, !vote, line) == 0; }
+inline int __any_sync(unsigned mask, int vote, int line = __builtin_LINE()) {
+  return __ballot_sync(mask, vote, line) != 0;
+}
+inline int __all_sync(unsigned mask, int vote, int line = __builtin_LINE()) {
+  return __ballot_sync(mask, !vote, line) == 0;
+}
 inline unsigned __activemask() { return ~0u; }
 
 template <class T>
-  requires std::is_integral_v<T>
-T atomicAdd(T* p, T v) {
-  return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
-}
+requires std::is_integral_v<T> T atomicAdd(T* p, T v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 template <class T>
-  requires std::is_integral_v<T>
-T atomicMax(T* p, T v) {
+requires std::is_integral_v<T> T atomicMax(T* p, T v) {
   T old = __atomic_load_n(p, __ATOMIC_RELAXED);
   while (old < v && !__atomic_compare_exchange_n(p, &old, v, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return old;
 }
 template <class T>
-  requires std::is_integral_v<T>
-T atomicOr(T* p, T v) {
-  return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);
-}
+requires std::is_integral_v<T> T atomicOr(T* p, T v) { return __atomic_fetch_or(p, v, __ATOMIC_RELAXED); }
 
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
@@ -134,7 +136,9 @@ inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t{a} * b) >> 32); }
-inline uint64_t __umul64hi(uint64_t a, uint64_t b) { return static_cast<uint64_t>((static_cast<unsigned __int128>(a) * b) >> 64); }
+inline uint64_t __umul64hi(uint64_t a, uint64_t b) {
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(a) * b) >> 64);
+}
 // Products and sums that a compiler must not contract.
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }

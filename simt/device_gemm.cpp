@@ -13,17 +13,25 @@ namespace {
 
 float read(const void* p, DType t, int64_t i) {
   switch (t) {
-    case DType::bf16: return to_f32(static_cast<const bf16*>(p)[i]);
-    case DType::f16: return to_f32(static_cast<const f16*>(p)[i]);
-    default: return static_cast<const float*>(p)[i];
+    case DType::bf16:
+      return to_f32(static_cast<const bf16*>(p)[i]);
+    case DType::f16:
+      return to_f32(static_cast<const f16*>(p)[i]);
+    default:
+      return static_cast<const float*>(p)[i];
   }
 }
 
 void write(void* p, DType t, int64_t i, float v) {
   switch (t) {
-    case DType::bf16: static_cast<bf16*>(p)[i].bits = f32_to_bf16(v); break;
-    case DType::f16: static_cast<f16*>(p)[i].bits = f32_to_f16(v); break;
-    default: static_cast<float*>(p)[i] = v;
+    case DType::bf16:
+      static_cast<bf16*>(p)[i].bits = f32_to_bf16(v);
+      break;
+    case DType::f16:
+      static_cast<f16*>(p)[i].bits = f32_to_f16(v);
+      break;
+    default:
+      static_cast<float*>(p)[i] = v;
   }
 }
 
@@ -44,13 +52,18 @@ void apply(const GemmCall& call) {
         const int64_t at = b * call.batch.c_stride[0] + i * p.c_row_stride + j * p.c_col_stride;
         float v = read(p.c, p.c_dtype, at);
         switch (call.epilogue) {
-          case GemmEpilogue::none: break;
-          case GemmEpilogue::relu: v = v > 0 ? v : 0; break;
+          case GemmEpilogue::none:
+            break;
+          case GemmEpilogue::relu:
+            v = v > 0 ? v : 0;
+            break;
           case GemmEpilogue::gelu_tanh:
             if (call.aux) write(call.aux, p.c_dtype, at, v);
             v = gelu(v);
             break;
-          case GemmEpilogue::gelu_tanh_gradient: v *= gelu_slope(read(call.aux, p.c_dtype, at)); break;
+          case GemmEpilogue::gelu_tanh_gradient:
+            v *= gelu_slope(read(call.aux, p.c_dtype, at));
+            break;
         }
         write(p.c, p.c_dtype, at, v);
       }
@@ -58,13 +71,17 @@ void apply(const GemmCall& call) {
 
 }  // namespace
 
-void library_gemm(const KernelArgs& args, int launch_index, const GemmCall& call, void* workspace, size_t workspace_bytes) {
+void library_gemm(const KernelArgs& args, int launch_index, const GemmCall& call, void* workspace,
+                  size_t workspace_bytes) {
   args.launch(launch_index);
-  RECKON_CHECK(library_takes(call), "a library product got operands that it does not take: the plan must convert them");
+  RECKON_CHECK(library_takes(call),
+               "a library product got operands that it does not take: the plan must convert them");
   RECKON_CHECK(workspace && workspace_bytes > 0, "a library product needs its workspace");
   const GemmProblem& p = call.problem;
-  const size_t bytes = batched_gemm_workspace_bytes(p.m, p.n, p.k, call.batch.count(), p.a.dtype, p.b.dtype, p.c_dtype, 1, cpu_isa_level());
-  const std::unique_ptr<void, decltype(&std::free)> scratch(std::aligned_alloc(64, (bytes + 127) / 64 * 64), std::free);
+  const size_t bytes = batched_gemm_workspace_bytes(p.m, p.n, p.k, call.batch.count(), p.a.dtype, p.b.dtype,
+                                                    p.c_dtype, 1, cpu_isa_level());
+  const std::unique_ptr<void, decltype(&std::free)> scratch(std::aligned_alloc(64, (bytes + 127) / 64 * 64),
+                                                            std::free);
   batched_gemm(p, call.batch, scratch.get(), 1);
   if (call.epilogue != GemmEpilogue::none) apply(call);
 }

@@ -106,10 +106,11 @@ Machine::~Machine() {
 
 void Machine::run(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* argument) {
   const size_t n = size_t{block.x} * block.y * block.z;
-  if (n == 0 || n > kMostThreads || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
-      shared_bytes > kMostSharedBytes)
-    throw Failure(fmt::format("invalid launch: grid ({}, {}, {}), block ({}, {}, {}), {} bytes of dynamic shared memory", grid.x, grid.y,
-                              grid.z, block.x, block.y, block.z, shared_bytes));
+  if (n == 0 || n > kMostThreads || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 ||
+      grid.z > 65535 || shared_bytes > kMostSharedBytes)
+    throw Failure(
+        fmt::format("invalid launch: grid ({}, {}, {}), block ({}, {}, {}), {} bytes of dynamic shared memory",
+                    grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes));
   publish(&begin_order_);
   {
     Unseen unseen;
@@ -164,7 +165,8 @@ void Machine::run_block() {
   while (started_ < n_ && failure_.empty()) start_next();
   while (done_ < n_ && failure_.empty()) {
     bool moved = false;
-    for (uint32_t w = 0; w < n_warps && failure_.empty(); ++w) moved |= step_warp(reverse_ ? n_warps - 1 - w : w);
+    for (uint32_t w = 0; w < n_warps && failure_.empty(); ++w)
+      moved |= step_warp(reverse_ ? n_warps - 1 - w : w);
     if (!failure_.empty()) break;
     if (at_barrier_ > 0 && at_barrier_ == n_ - done_)
       release_barrier();
@@ -207,7 +209,8 @@ bool Machine::step_warp(uint32_t w) {
 
 void Machine::start_next() {
   if (free_stacks_.empty()) {
-    void* p = mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p = mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw Failure("no memory for the stack of a CUDA thread");
     mprotect(p, kGuardBytes, PROT_NONE);
     auto* s = new Stack{static_cast<std::byte*>(p) + kGuardBytes};
@@ -332,8 +335,10 @@ void Machine::release_barrier() {
     Thread& t = threads_[i];
     if (t.state != State::at_barrier) continue;
     if (first && first->line != t.line) {
-      failure_ = fmt::format("divergent barrier in block ({}, {}, {}): thread {} waits at __syncthreads() of line {}, thread {} at line {}",
-                             block_index_.x, block_index_.y, block_index_.z, first->number, first->line, t.number, t.line);
+      failure_ = fmt::format(
+          "divergent barrier in block ({}, {}, {}): thread {} waits at __syncthreads() of line {}, thread {} "
+          "at line {}",
+          block_index_.x, block_index_.y, block_index_.z, first->number, first->line, t.number, t.line);
       return;
     }
     if (!first) first = &t;
@@ -351,11 +356,12 @@ void Machine::report_deadlock() {
       ++waiting;
       if (!first) first = &threads_[i];
     }
-  failure_ = fmt::format("deadlock in block ({}, {}, {}): {} threads done, {} at __syncthreads(), {} at a warp operation", block_index_.x,
-                         block_index_.y, block_index_.z, done_, at_barrier_, waiting);
+  failure_ = fmt::format(
+      "deadlock in block ({}, {}, {}): {} threads done, {} at __syncthreads(), {} at a warp operation",
+      block_index_.x, block_index_.y, block_index_.z, done_, at_barrier_, waiting);
   if (first)
-    failure_ += fmt::format(" (thread {}, line {}: mask {:08x}, arrived {:08x})", first->number, first->line, first->mask,
-                            warps_[first->number / 32].arrived);
+    failure_ += fmt::format(" (thread {}, line {}: mask {:08x}, arrived {:08x})", first->number, first->line,
+                            first->mask, warps_[first->number / 32].arrived);
 }
 
 void Machine::barrier(int line) {
@@ -370,16 +376,21 @@ void Machine::barrier(int line) {
   observe(&barrier_order_);
 }
 
-const uint64_t* Machine::exchange(uint32_t mask, uint64_t value, int line, uint32_t* taking_part, bool orders_memory) {
+const uint64_t* Machine::exchange(uint32_t mask, uint64_t value, int line, uint32_t* taking_part,
+                                  bool orders_memory) {
   Unseen unseen;
   Thread& t = *current_;
   Warp& w = warps_[t.number / 32];
   const uint32_t lane = t.number % 32;
   ++counters_.warp_operations;
-  if (!(mask >> lane & 1)) throw Failure(fmt::format("lane {} is not in the mask {:08x} of its own warp operation (line {})", lane, mask, line));
+  if (!(mask >> lane & 1))
+    throw Failure(
+        fmt::format("lane {} is not in the mask {:08x} of its own warp operation (line {})", lane, mask, line));
   if (w.arrived && w.mask != mask)
-    throw Failure(fmt::format("lanes of a warp give the masks {:08x} (line {}) and {:08x} (line {})", w.mask, w.line, mask, line));
-  if (w.arrived && w.line != line) throw Failure(fmt::format("lanes of a warp meet at different operations: lines {} and {}", w.line, line));
+    throw Failure(fmt::format("lanes of a warp give the masks {:08x} (line {}) and {:08x} (line {})", w.mask,
+                              w.line, mask, line));
+  if (w.arrived && w.line != line)
+    throw Failure(fmt::format("lanes of a warp meet at different operations: lines {} and {}", w.line, line));
   w.mask = mask;
   w.line = line;
   w.arrived |= 1u << lane;

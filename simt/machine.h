@@ -83,8 +83,8 @@ class Machine {
   void run_block();
   void start_next();
   void resume(Thread& t);
-  void wait();              // the current thread gives control back to the scheduler
-  void finished(Thread& t); // it has returned from its body
+  void wait();               // the current thread gives control back to the scheduler
+  void finished(Thread& t);  // it has returned from its body
   bool step_warp(uint32_t w);
   void release_barrier();
   void report_deadlock();
@@ -103,8 +103,8 @@ class Machine {
   std::byte* shared_ = nullptr;
   void (*body_)(void*) = nullptr;
   void* argument_ = nullptr;
-  std::string failure_;         // of the block that runs; empty: none yet
-  std::exception_ptr thrown_;   // what a CUDA thread threw, to be thrown again by run()
+  std::string failure_;        // of the block that runs; empty: none yet
+  std::exception_ptr thrown_;  // what a CUDA thread threw, to be thrown again by run()
   bool reverse_ = false;
   Counters counters_;
   // For the sanitizers: the scheduler's own stack, and what stands for a barrier and the ends of a block.
@@ -139,12 +139,13 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, A&
     void (*kernel)(P...);
     std::tuple<P...> values;
   } call{kernel, std::tuple<P...>(static_cast<P>(a)...)};
-  Machine::get().run(grid, block, shared_bytes,
-                     [](void* p) {
-                       auto* c = static_cast<Call*>(p);
-                       std::apply(c->kernel, c->values);
-                     },
-                     &call);
+  Machine::get().run(
+      grid, block, shared_bytes,
+      [](void* p) {
+        auto* c = static_cast<Call*>(p);
+        std::apply(c->kernel, c->values);
+      },
+      &call);
 }
 
 }  // namespace simt

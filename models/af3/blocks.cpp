@@ -116,8 +116,8 @@ Tensor Transition::operator()(const Tensor& x, FusionSet fuse) const {
   ModuleScope scope(name);
   if (fuse.has(Fusion::transition)) {
     const Tensor whole = autograd::in_product_type(to_hidden.weight);
-    return ops::swiglu_transition(x, norm.weight, norm.bias, ops::slice(whole, 0, hidden, 2 * hidden), ops::slice(whole, 0, 0, hidden), to_out.weight,
-                                  norm.eps);
+    return ops::swiglu_transition(x, norm.weight, norm.bias, ops::slice(whole, 0, hidden, 2 * hidden),
+                                  ops::slice(whole, 0, 0, hidden), to_out.weight, norm.eps);
   }
   Tensor h = normalised ? project(norm, x, {&to_hidden}, fuse)[0] : to_hidden(x);
   const Tensor value = ops::slice(h, -1, 0, hidden), gate = ops::slice(h, -1, hidden, 2 * hidden);

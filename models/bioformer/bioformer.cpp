@@ -13,7 +13,8 @@ using autograd::Boundary;
 using autograd::segment;
 
 void BioformerConfig::validate() const {
-  RECKON_CHECK(c_m >= 1 && c_z >= 1 && c_opm >= 1 && heads >= 1 && transition_n >= 1, "bioformer: every size must be at least 1");
+  RECKON_CHECK(c_m >= 1 && c_z >= 1 && c_opm >= 1 && heads >= 1 && transition_n >= 1,
+               "bioformer: every size must be at least 1");
   RECKON_CHECK(c_m % heads == 0, "bioformer: {} heads do not divide {} channels", heads, c_m);
 }
 
@@ -23,14 +24,16 @@ int64_t BioformerConfig::n_parameters_per_block() const {
   return attention + transition + 2 * c_m + 2 * (c_m * c_opm + c_opm) + c_opm * c_opm * c_z + c_z;
 }
 
-BioformerBlock::BioformerBlock(Builder& b, std::string_view n, const BioformerConfig& c, FusionSet f) : name(intern(n)), config(c), fuse(f) {
+BioformerBlock::BioformerBlock(Builder& b, std::string_view n, const BioformerConfig& c, FusionSet f)
+    : name(intern(n)), config(c), fuse(f) {
   config.validate();
   ModuleScope scope(name);
   {
     ModuleScope attention("attn");
     layer_norm_m = LayerNorm(b, "layer_norm_m", c.c_m);
     layer_norm_z = LayerNorm(b, "layer_norm_z", c.c_z);
-    linear_z = Linear(b, "linear_z", c.c_z, c.heads, false, Init::normal(1.0 / std::sqrt(static_cast<double>(c.c_z))));
+    linear_z =
+        Linear(b, "linear_z", c.c_z, c.heads, false, Init::normal(1.0 / std::sqrt(static_cast<double>(c.c_z))));
   }
   attn = GatedAttention(b, "attn", c.c_m, c.heads, c.c_m / c.heads, false, 1e9);
   trans = Transition(b, "trans", c.c_m, c.transition_n);
@@ -47,7 +50,8 @@ TensorList BioformerBlock::operator()(const Tensor& m0, const Tensor& z0) const 
     {
       ModuleScope module(attn.name);
       bias = ops::unsqueeze(ops::permute(project(layer_norm_z, in[1], {&linear_z}, fuse)[0], {0, 3, 1, 2}), 1);
-      qkv = project(layer_norm_m, ops::reshape(in[0], rows), {&attn.linear_q, &attn.linear_k, &attn.linear_v}, fuse);
+      qkv = project(layer_norm_m, ops::reshape(in[0], rows), {&attn.linear_q, &attn.linear_k, &attn.linear_v},
+                    fuse);
     }
     return {ops::reshape(attn(std::move(qkv), {}, bias, AttentionAxis::rows, fuse), in[0].shape())};
   };

@@ -19,13 +19,14 @@ using autograd::add_to_residual;
 using autograd::Boundary;
 using autograd::segment;
 
-Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis, std::string_view site,
-                   const DropoutSource& drop, FusionSet fuse) {
+Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis,
+                   std::string_view site, const DropoutSource& drop, FusionSet fuse) {
   if (drop.recorded) return add_to_residual(residual, drop.recorded(site, update));
   if (!drop.training || p == 0) return add_to_residual(residual, update);
   autograd::Generator& g = autograd::grad_state().generator;
   const ops::DropoutKey key{g.seed, g.next_stream++};
-  if (fuse.has(Fusion::dropout_add)) return ops::dropout_add(residual, autograd::in_stream_type(residual, update), p, key, {shared_axis});
+  if (fuse.has(Fusion::dropout_add))
+    return ops::dropout_add(residual, autograd::in_stream_type(residual, update), p, key, {shared_axis});
   return add_to_residual(residual, ops::dropout(update, p, key, {shared_axis}));
 }
 
@@ -37,8 +38,10 @@ PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c, F
   tri_mul_in = TriangleMultiplication(b, "tri_mul_in", c, false);
   tri_att_start = TriangleAttention(b, "tri_att_start", c, AttentionAxis::rows);
   tri_att_end = TriangleAttention(b, "tri_att_end", c, AttentionAxis::columns);
-  if (c.swiglu_transition) swiglu_transition = SwigluTransition(b, "pair_transition", c.c_z, c.transition_n);
-  else pair_transition = Transition(b, "pair_transition", c.c_z, c.transition_n);
+  if (c.swiglu_transition)
+    swiglu_transition = SwigluTransition(b, "pair_transition", c.c_z, c.transition_n);
+  else
+    pair_transition = Transition(b, "pair_transition", c.c_z, c.transition_n);
   product_weights = b.product_weights(first_parameter);
 }
 
@@ -47,7 +50,9 @@ Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& 
   const autograd::WeightCasts casts(product_weights);
   constexpr int kRowWise = 1, kColumnWise = 2;
   const auto update = [&](const auto& module, int shared_axis, std::string_view site) {
-    const auto run = [&module, mask, f = fuse](std::span<const Tensor> in) -> TensorList { return {module(in[0], mask, f)}; };
+    const auto run = [&module, mask, f = fuse](std::span<const Tensor> in) -> TensorList {
+      return {module(in[0], mask, f)};
+    };
     z = add_dropped(z, segment(Boundary::sublayer, run, {z})[0], dropout, shared_axis, site, drop, fuse);
   };
   update(tri_mul_out, kRowWise, "tri_mul_out");
@@ -79,19 +84,28 @@ TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const 
   const autograd::WeightCasts casts(product_weights);
   Tensor m = m0, z = z0;
   const Tensor msa_mask = in.msa_mask;
-  const auto opm = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {outer_product_mean(v[0], msa_mask, fuse)}; };
+  const auto opm = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
+    return {outer_product_mean(v[0], msa_mask, fuse)};
+  };
   if (config.opm_first) z = add_to_residual(z, segment(Boundary::sublayer, opm, {m})[0]);
   {
-    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {msa_att_row(v[0], v[1], msa_mask, fuse)}; };
-    m = add_dropped(m, segment(Boundary::sublayer, run, {m, z})[0], config.msa_dropout, 1, "msa_att_row", in.drop, fuse);
+    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
+      return {msa_att_row(v[0], v[1], msa_mask, fuse)};
+    };
+    m = add_dropped(m, segment(Boundary::sublayer, run, {m, z})[0], config.msa_dropout, 1, "msa_att_row",
+                    in.drop, fuse);
   }
   {
-    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList { return {msa_att_col(v[0], msa_mask, fuse)}; };
+    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
+      return {msa_att_col(v[0], msa_mask, fuse)};
+    };
     m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
   }
   {
     const Tensor mask = config.mask_transitions ? msa_mask : Tensor{};
-    const auto run = [this, mask](std::span<const Tensor> v) -> TensorList { return {msa_transition(v[0], mask, fuse)}; };
+    const auto run = [this, mask](std::span<const Tensor> v) -> TensorList {
+      return {msa_transition(v[0], mask, fuse)};
+    };
     m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
   }
   if (!config.opm_first) z = add_to_residual(z, segment(Boundary::sublayer, opm, {m})[0]);
@@ -99,7 +113,8 @@ TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const 
   return {m, z};
 }
 
-MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed, DType dtype)
+MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed,
+                               DType dtype)
     : config_(config), fuse_(fuse) {
   config_.validate();
   Builder b(device, dtype, seed, parameters_);
@@ -110,19 +125,22 @@ MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, Fu
     msa_embedding_ = b.parameter("msa", {kResidues, config_.c_m}, m);
     left_embedding_ = b.parameter("left", {kResidues, config_.c_z}, z);
     right_embedding_ = b.parameter("right", {kResidues, config_.c_z}, z);
-    position_embedding_ = b.parameter("relative_position", {kRelativePositions, config_.c_z}, Init::lecun(kRelativePositions));
+    position_embedding_ =
+        b.parameter("relative_position", {kRelativePositions, config_.c_z}, Init::lecun(kRelativePositions));
     deletion_embedding_ = Linear(b, "deletions", 2, config_.c_m, false, Init::lecun(2));
   }
   {
     ModuleScope scope("blocks");
-    for (int64_t i = 0; i < config_.blocks; ++i) blocks_.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), config_, fuse_));
+    for (int64_t i = 0; i < config_.blocks; ++i)
+      blocks_.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), config_, fuse_));
   }
   ModuleScope scope("masked_msa_head");
   head_weight_ = b.parameter("weight", {kResidues, config_.c_m}, Init::constant(0));
 }
 
 Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
-  RECKON_CHECK(batch.msa.rank() == 3 && batch.msa.dtype() == DType::i64, "residue ids must be i64 [batch, rows, residues], got {}", describe(batch.msa));
+  RECKON_CHECK(batch.msa.rank() == 3 && batch.msa.dtype() == DType::i64,
+               "residue ids must be i64 [batch, rows, residues], got {}", describe(batch.msa));
   const int64_t B = batch.msa.size(0), S = batch.msa.size(1), R = batch.msa.size(2);
   Tensor m, z;
   {
@@ -140,8 +158,9 @@ Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
     ModuleScope scope("blocks");
     for (const auto& block : blocks_) {
       const EvoformerBlock* e = block.get();
-      TensorList out = segment(
-          Boundary::block, [e, in](std::span<const Tensor> v) -> TensorList { return (*e)(v[0], v[1], in); }, {m, z});
+      TensorList out =
+          segment(Boundary::block,
+                  [e, in](std::span<const Tensor> v) -> TensorList { return (*e)(v[0], v[1], in); }, {m, z});
       m = std::move(out[0]);
       z = std::move(out[1]);
     }
@@ -151,7 +170,8 @@ Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
   const Tensor targets = batch.targets.reshaped({B * S * R});
   const Tensor rows = ops::reshape(m, {B * S * R, config_.c_m});
   m = {};
-  if (fuse_.has(Fusion::cross_entropy)) return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);
+  if (fuse_.has(Fusion::cross_entropy))
+    return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);
   return ops::cross_entropy(ops::linear(rows, head_weight_), targets, ops::Reduction::mean);
 }
 

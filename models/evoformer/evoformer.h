@@ -26,7 +26,7 @@ struct PairStack {
   TriangleAttention tri_att_start, tri_att_end;
   Transition pair_transition;
   std::optional<SwigluTransition> swiglu_transition;  // instead
-  std::vector<Tensor> product_weights;  // of the whole block
+  std::vector<Tensor> product_weights;                // of the whole block
 
   PairStack() = default;
   PairStack(Builder& b, std::string_view name, const PairStackConfig& c, FusionSet fuse);
@@ -56,8 +56,8 @@ struct EvoformerBlock {
 };
 
 // residual + dropout(update), the mask shared along `shared_axis`.
-Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis, std::string_view site,
-                   const DropoutSource& drop, FusionSet fuse);
+Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis,
+                   std::string_view site, const DropoutSource& drop, FusionSet fuse);
 
 struct MsaTensors {
   Tensor msa;            // i64 [B, S, R]: residue ids 0..21 and 22 = masked
@@ -70,10 +70,11 @@ struct MsaTensors {
 
 class MaskedMsaModel {
  public:
-  static constexpr int64_t kResidues = 23;       // 20 amino acids, unknown, gap, mask
+  static constexpr int64_t kResidues = 23;           // 20 amino acids, unknown, gap, mask
   static constexpr int64_t kRelativePositions = 65;  // offsets clipped to +-32
 
-  MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed, DType dtype = DType::f32);
+  MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed,
+                 DType dtype = DType::f32);
   // Mean cross entropy over masked positions; shape [].
   Tensor loss(const MsaTensors& batch, bool training) const;
   const ParameterSet& parameters() const { return parameters_; }

@@ -27,12 +27,13 @@ struct GatedAttention {
   std::optional<Linear> linear_g;  // the sigmoid gate
 
   GatedAttention() = default;
-  GatedAttention(Builder& b, std::string_view name, int64_t c, int64_t heads, int64_t head_dim, bool gated, double mask_value,
-                 AttentionBiases biases = {});
+  GatedAttention(Builder& b, std::string_view name, int64_t c, int64_t heads, int64_t head_dim, bool gated,
+                 double mask_value, AttentionBiases biases = {});
 
   // q, k, v, gate_BXYhd from the projections (gate undefined when not gated); mask_BXY 0/1 or undefined;
   // bias [B, 1, H, L, L] or undefined. Returns [B, X, Y, c].
-  Tensor operator()(TensorList qkvg, const Tensor& mask_BXY, const Tensor& bias, AttentionAxis axis, FusionSet fuse) const;
+  Tensor operator()(TensorList qkvg, const Tensor& mask_BXY, const Tensor& bias, AttentionAxis axis,
+                    FusionSet fuse) const;
 };
 
 struct MsaRowAttention {
@@ -43,7 +44,8 @@ struct MsaRowAttention {
 
   MsaRowAttention() = default;
   MsaRowAttention(Builder& b, std::string_view name, const EvoformerConfig& c);
-  Tensor operator()(const Tensor& m_BSRM, const Tensor& z_BRRZ, const Tensor& msa_mask_BSR, FusionSet fuse) const;
+  Tensor operator()(const Tensor& m_BSRM, const Tensor& z_BRRZ, const Tensor& msa_mask_BSR,
+                    FusionSet fuse) const;
 };
 
 struct MsaColumnAttention {
@@ -65,8 +67,10 @@ struct MsaColumnGlobalAttention {
   Linear linear_q, linear_k, linear_v, linear_g, linear_o;
 
   MsaColumnGlobalAttention() = default;
-  MsaColumnGlobalAttention(Builder& b, std::string_view name, int64_t c_m, int64_t heads, int64_t head_dim, double mask_value, double eps);
-  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR) const;  // nothing to fuse: the scores are small
+  MsaColumnGlobalAttention(Builder& b, std::string_view name, int64_t c_m, int64_t heads, int64_t head_dim,
+                           double mask_value, double eps);
+  Tensor operator()(const Tensor& m_BSRM,
+                    const Tensor& msa_mask_BSR) const;  // nothing to fuse: the scores are small
 };
 
 struct TriangleAttention {
@@ -114,7 +118,8 @@ struct OuterProductMean {
   Linear linear_1, linear_2, linear_out;
 
   OuterProductMean() = default;
-  OuterProductMean(Builder& b, std::string_view name, int64_t c_m, int64_t c_hidden, int64_t c_z, bool input_biases = true);
+  OuterProductMean(Builder& b, std::string_view name, int64_t c_m, int64_t c_hidden, int64_t c_z,
+                   bool input_biases = true);
   Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR, FusionSet fuse,
                     OuterDivision division = OuterDivision::after_projection) const;
 };
@@ -124,7 +129,8 @@ struct TriangleMultiplication {
   bool outgoing = true;
   LayerNorm layer_norm_in, layer_norm_out;
   Linear linear_a_p, linear_a_g, linear_b_p, linear_b_g, linear_z, linear_g;
-  std::optional<Linear> linear_ab_p, linear_ab_g;  // instead of the four, when weights are fused; a is the first half
+  std::optional<Linear> linear_ab_p,
+      linear_ab_g;  // instead of the four, when weights are fused; a is the first half
 
   TriangleMultiplication() = default;
   TriangleMultiplication(Builder& b, std::string_view name, const PairStackConfig& c, bool outgoing);

@@ -22,7 +22,8 @@ struct Linear {
   std::optional<LoraAdapter> lora;
 
   Linear() = default;
-  Linear(Builder& b, std::string_view name, int64_t in, int64_t out, bool with_bias, Init init, double bias_value = 0.0);
+  Linear(Builder& b, std::string_view name, int64_t in, int64_t out, bool with_bias, Init init,
+         double bias_value = 0.0);
   Tensor operator()(const Tensor& x) const;
   int64_t out() const { return weight.size(0); }
   // Adds an adapter under the current module path; A is Kaiming-uniform with slope sqrt(5), which is +-1/sqrt(in), B zero.
@@ -50,7 +51,9 @@ struct RmsNorm {
 };
 
 // Several projections of one normalised input: one norm and a linear each, or (fused) one op that rebuilds the norm.
-TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears, FusionSet fuse);
-TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears, FusionSet fuse);
+TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,
+                   FusionSet fuse);
+TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,
+                   FusionSet fuse);
 
 }  // namespace reckon::models

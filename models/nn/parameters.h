@@ -42,7 +42,8 @@ struct Init {
 // Creates parameters on a device under the current module path. Every parameter draws from a random stream of its own.
 class Builder {
  public:
-  Builder(Device& device, DType dtype, uint64_t seed, ParameterSet& set) : device_(device), dtype_(dtype), seed_(seed), set_(set) {}
+  Builder(Device& device, DType dtype, uint64_t seed, ParameterSet& set)
+      : device_(device), dtype_(dtype), seed_(seed), set_(set) {}
   Tensor parameter(std::string_view name, const Shape& shape, Init init, bool of_product = false);
   // How many there are so far, and the weights and biases of the linear layers made since there were `first`: what a block
   // hands to autograd::WeightCasts.

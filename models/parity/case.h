@@ -3,8 +3,8 @@
 // anything else is a problem. Called by the runners of this room.
 #pragma once
 
-#include <functional>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>

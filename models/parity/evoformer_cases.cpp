@@ -201,9 +201,11 @@ StepModel open_module_step(Case& c) {
   StepModel step;
   step.kind = cls.cls;
   step.parameters = &run->parameters;
-  for (const auto& p : run->parameters.all()) step.leaves.emplace_back("param." + run->their_names().at(p.name), p.tensor);
+  for (const auto& p : run->parameters.all())
+    step.leaves.emplace_back("param." + run->their_names().at(p.name), p.tensor);
   for (const auto& [name, t] : run->inputs()) step.leaves.emplace_back("in." + name, t);
-  for (const std::string& name : c.names_under("cot.")) step.seeds.push_back(c.upload("cot." + name, run->storage));
+  for (const std::string& name : c.names_under("cot."))
+    step.seeds.push_back(c.upload("cot." + name, run->storage));
   step.forward = [run, module, names = c.names_under("cot.")] {
     PhaseScope phase(Phase::forward);
     const Outputs outputs = module();

@@ -5,9 +5,9 @@
 #include <functional>
 #include <map>
 
+#include "models/block_names.h"
 #include "models/nn/parameters.h"
 #include "models/parity/cases.h"
-#include "models/block_names.h"
 
 namespace reckon::parity {
 

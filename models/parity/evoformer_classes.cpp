@@ -260,13 +260,16 @@ Run pair_stack(ModuleRun& r) {
   auto blocks = std::make_shared<std::vector<PairStack>>();
   {
     ModuleScope scope("blocks");
-    for (int64_t i = 0; i < r.size("no_blocks"); ++i) blocks->push_back(PairStack(b, std::to_string(i), c, r.fuse));
+    for (int64_t i = 0; i < r.size("no_blocks"); ++i)
+      blocks->push_back(PairStack(b, std::to_string(i), c, r.fuse));
   }
   const Tensor mask = r.mask("pair_mask");
   return [blocks, mask, z0 = r.in("z")] {
     Tensor z = autograd::residual_stream(z0);
     for (const PairStack& block : *blocks) {
-      const auto run = [&block, mask](std::span<const Tensor> v) -> TensorList { return {block(v[0], mask, {})}; };
+      const auto run = [&block, mask](std::span<const Tensor> v) -> TensorList {
+        return {block(v[0], mask, {})};
+      };
       z = segment(Boundary::block, run, {z})[0];
     }
     return Outputs{{"z", z}};

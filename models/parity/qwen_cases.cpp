@@ -372,7 +372,8 @@ StepModel open_qwen_step(Case& c) {
   step.kind = c.meta("family");
   auto run = std::make_shared<ModelRun>(c);
   run->load(false);
-  for (const auto& p : run->model->parameters().all()) step.leaves.emplace_back(run->their_name(p.name), p.tensor);
+  for (const auto& p : run->model->parameters().all())
+    step.leaves.emplace_back(run->their_name(p.name), p.tensor);
   step.parameters = &run->model->parameters();
   step.forward = [run, prompt = read_prompt(*run)]() -> TensorList {
     PhaseScope phase(Phase::forward);

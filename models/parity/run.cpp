@@ -21,7 +21,8 @@ Report run_file(const std::filesystem::path& path, const Settings& settings) {
       return report;
     }
     const std::unique_ptr<Device> device =
-        settings.open_device ? settings.open_device() : std::make_unique<Device>(settings.device, DeviceSpec::this_machine());
+        settings.open_device ? settings.open_device()
+                             : std::make_unique<Device>(settings.device, DeviceSpec::this_machine());
     Case c(path, settings, *device, report);
     run_case(c);
     c.finish();

@@ -57,15 +57,24 @@ N count_all(const QwenConfig& c) {
 }  // namespace
 
 void QwenConfig::validate() const {
-  for (const auto& [what, v] : {std::pair{"vocab_size", vocab}, {"hidden_size", hidden}, {"num_hidden_layers", layers},
-                                {"num_attention_heads", heads}, {"num_key_value_heads", kv_heads}, {"head_dim", head_dim},
+  for (const auto& [what, v] : {std::pair{"vocab_size", vocab},
+                                {"hidden_size", hidden},
+                                {"num_hidden_layers", layers},
+                                {"num_attention_heads", heads},
+                                {"num_key_value_heads", kv_heads},
+                                {"head_dim", head_dim},
                                 {"intermediate_size", intermediate}})
     RECKON_CHECK(v >= 1 && v <= (int64_t{1} << 32), "{}: {} must be between 1 and 2^32, got {}", name, what, v);
-  RECKON_CHECK(heads % kv_heads == 0, "{}: {} attention heads cannot share {} key/value heads: the first must be a multiple of the second",
-               name, heads, kv_heads);
-  RECKON_CHECK(head_dim % 2 == 0, "{}: rotary embedding pairs elements of a head, so head_dim must be even, got {}", name, head_dim);
+  RECKON_CHECK(
+      heads % kv_heads == 0,
+      "{}: {} attention heads cannot share {} key/value heads: the first must be a multiple of the second",
+      name, heads, kv_heads);
+  RECKON_CHECK(head_dim % 2 == 0,
+               "{}: rotary embedding pairs elements of a head, so head_dim must be even, got {}", name,
+               head_dim);
   RECKON_CHECK(rms_eps > 0 && rope_theta > 0, "{}: rms_norm_eps and rope_theta must be positive", name);
-  RECKON_CHECK(count_all<double>(*this) < 0x1p60, "{}: {:.3g} parameters are more than 2^60: is a size in config.json wrong?", name,
+  RECKON_CHECK(count_all<double>(*this) < 0x1p60,
+               "{}: {:.3g} parameters are more than 2^60: is a size in config.json wrong?", name,
                count_all<double>(*this));
 }
 
@@ -93,7 +102,8 @@ QwenConfig QwenConfig::preset(const std::string& name) {
     if (r.vocab < 1000) c.initializer_range = 1.0 / std::sqrt(static_cast<double>(r.hidden));
     return c;
   }
-  raise_error(fmt::format("unknown Qwen preset '{}': expected one of {}, or a config.json", name, fmt::join(preset_names(), ", ")));
+  raise_error(fmt::format("unknown Qwen preset '{}': expected one of {}, or a config.json", name,
+                          fmt::join(preset_names(), ", ")));
 }
 
 std::vector<std::string> QwenConfig::preset_names() {
@@ -123,8 +133,9 @@ QwenConfig QwenConfig::from_json_text(const std::string& text, const std::string
       RECKON_CHECK(fallback >= 0, "{}: field '{}' is missing", path, key);
       return fallback;
     }
-    RECKON_CHECK(j[key].is_number_integer() && !(j[key].is_number_unsigned() && j[key].get<uint64_t>() > INT64_MAX),
-                 "{}: field '{}' must be an integer below 2^63, got {}", path, key, excerpt(j[key]));
+    RECKON_CHECK(
+        j[key].is_number_integer() && !(j[key].is_number_unsigned() && j[key].get<uint64_t>() > INT64_MAX),
+        "{}: field '{}' must be an integer below 2^63, got {}", path, key, excerpt(j[key]));
     return j[key].get<int64_t>();
   };
   const auto real = [&](const char* key, double fallback) {
@@ -134,22 +145,25 @@ QwenConfig QwenConfig::from_json_text(const std::string& text, const std::string
   };
   const auto boolean = [&](const char* key, bool fallback) {
     if (!j.contains(key)) return fallback;
-    RECKON_CHECK(j[key].is_boolean(), "{}: field '{}' must be true or false, got {}", path, key, excerpt(j[key]));
+    RECKON_CHECK(j[key].is_boolean(), "{}: field '{}' must be true or false, got {}", path, key,
+                 excerpt(j[key]));
     return j[key].get<bool>();
   };
-  RECKON_CHECK(!j.contains("model_type") || j["model_type"].is_string(), "{}: field 'model_type' must be a text, got {}", path,
-               excerpt(j["model_type"]));
+  RECKON_CHECK(!j.contains("model_type") || j["model_type"].is_string(),
+               "{}: field 'model_type' must be a text, got {}", path, excerpt(j["model_type"]));
   const std::string type = j.value("model_type", std::string("qwen2"));
-  RECKON_CHECK(type == "qwen2" || type == "qwen3", "{}: model_type '{}' is not supported: expected qwen2 or qwen3", path, type);
+  RECKON_CHECK(type == "qwen2" || type == "qwen3",
+               "{}: model_type '{}' is not supported: expected qwen2 or qwen3", path, type);
   RECKON_CHECK(!boolean("use_sliding_window", false), "{}: sliding-window attention is not supported", path);
-  RECKON_CHECK(j.value("hidden_act", Json("silu")) == Json("silu"), "{}: hidden_act {} is not supported: expected silu", path, j["hidden_act"].dump());
+  RECKON_CHECK(j.value("hidden_act", Json("silu")) == Json("silu"),
+               "{}: hidden_act {} is not supported: expected silu", path, j["hidden_act"].dump());
   // Newer files keep what concerns the rotary embedding in an object of its own, older ones beside the rest.
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!j.contains(key) || j[key].is_null()) continue;
     RECKON_CHECK(j[key].is_object(), "{}: field '{}' must be an object, got {}", path, key, j[key].dump());
     for (const char* kind : {"rope_type", "type"})
-      RECKON_CHECK(j[key].value(kind, Json("default")) == Json("default"), "{}: {} of {} {} is not supported: expected default", path, key, kind,
-                   j[key][kind].dump());
+      RECKON_CHECK(j[key].value(kind, Json("default")) == Json("default"),
+                   "{}: {} of {} {} is not supported: expected default", path, key, kind, j[key][kind].dump());
     if (j[key].contains("rope_theta")) j["rope_theta"] = j[key]["rope_theta"];
   }
   QwenConfig c;
@@ -163,7 +177,8 @@ QwenConfig QwenConfig::from_json_text(const std::string& text, const std::string
   c.heads = integer("num_attention_heads", -1);
   c.kv_heads = integer("num_key_value_heads", c.heads);
   RECKON_CHECK(c.heads > 0 && (j.contains("head_dim") || c.hidden % c.heads == 0),
-               "{}: hidden_size {} does not divide by {} heads and no head_dim is given", path, c.hidden, c.heads);
+               "{}: hidden_size {} does not divide by {} heads and no head_dim is given", path, c.hidden,
+               c.heads);
   c.head_dim = integer("head_dim", c.hidden / c.heads);
   c.intermediate = integer("intermediate_size", -1);
   c.rms_eps = real("rms_norm_eps", 1e-6);

@@ -24,9 +24,7 @@ constexpr const char* kTokenizerFiles[] = {
 
 std::vector<int64_t> shape_of(const Tensor& t) { return {t.shape().begin(), t.shape().end()}; }
 
-bool readable(const Qwen& model) {
-  return model.parameters().all().at(0).tensor.device().executes();
-}
+bool readable(const Qwen& model) { return model.parameters().all().at(0).tensor.device().executes(); }
 
 bool has_weights(const fs::path& folder) {
   return fs::exists(folder / "model.safetensors") || fs::exists(folder / "model.safetensors.index.json");
@@ -135,8 +133,8 @@ std::vector<int64_t> folder_stop_ids(const fs::path& folder) {
     const Json list = j["eos_token_id"].is_array() ? j["eos_token_id"] : Json::array({j["eos_token_id"]});
     std::vector<int64_t> ids;
     for (const Json& id : list) {
-      RECKON_CHECK(id.is_number_integer(), "{}: eos_token_id must be an id or a list of ids, got {}", path.string(),
-                   data::in_quotes(j["eos_token_id"].dump()));
+      RECKON_CHECK(id.is_number_integer(), "{}: eos_token_id must be an id or a list of ids, got {}",
+                   path.string(), data::in_quotes(j["eos_token_id"].dump()));
       ids.push_back(id.get<int64_t>());
     }
     return ids;

@@ -141,7 +141,8 @@ Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t se
   Builder b(device, dtype, seed, parameters_);
   {
     ModuleScope scope("embed_tokens");
-    embed_tokens_ = b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(config_.initializer_range));
+    embed_tokens_ =
+        b.parameter("weight", {config_.vocab, config_.hidden}, Init::normal(config_.initializer_range));
   }
   {
     ModuleScope scope("layers");
@@ -207,7 +208,8 @@ Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor&
                     KvCache* cache) const {
   RECKON_CHECK(ids_BS.rank() == 2 && ids_BS.dtype() == DType::i64,
                "token ids must be i64 [batch, sequence], got {}", describe(ids_BS));
-  RECKON_CHECK(!cache || !autograd::grad_state().enabled, "a key/value cache is written in place and has no gradient: use autograd::NoGrad");
+  RECKON_CHECK(!cache || !autograd::grad_state().enabled,
+               "a key/value cache is written in place and has no gradient: use autograd::NoGrad");
   const int64_t B = ids_BS.size(0), S = ids_BS.size(1), before = cache ? cache->length() : 0, T = before + S;
   QwenInputs in;
   in.positions = positions;

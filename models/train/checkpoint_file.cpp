@@ -12,10 +12,13 @@ namespace {
 
 // Settings that a continued run must share, or it would not be the run it continues. The others (device, checkpoint
 // policy, fusion) may change.
-const std::set<std::string> kMustAgree{"model", "preset", "dtype", "batch", "seq", "rows", "dropout", "accumulate", "optimizer",
-                                       "lora", "lr", "schedule", "warmup", "steps", "weight_decay", "clip", "seed",
-                                       "diffusion_dtype", "head_dtype", "atoms_per_token", "templates", "recycles", "augmentations", "chunk",
-                                       "confidence", "rollout"};
+const std::set<std::string> kMustAgree{
+    "model",     "preset",   "dtype",           "batch",      "seq",
+    "rows",      "dropout",  "accumulate",      "optimizer",  "lora",
+    "lr",        "schedule", "warmup",          "steps",      "weight_decay",
+    "clip",      "seed",     "diffusion_dtype", "head_dtype", "atoms_per_token",
+    "templates", "recycles", "augmentations",   "chunk",      "confidence",
+    "rollout"};
 
 // Identifies the frozen weights under adapters without storing them: names, shapes and up to 64 elements of each.
 std::string base_fingerprint(const ParameterSet& parameters) {
@@ -23,7 +26,8 @@ std::string base_fingerprint(const ParameterSet& parameters) {
   for (const NamedParameter& p : parameters.all()) {
     if (p.tensor.requires_grad()) continue;
     hash = data::fnv1a(p.name + reckon::describe(p.tensor), hash);
-    const size_t size = size_of(p.tensor.dtype()), n = p.tensor.bytes() / size, stride = std::max<size_t>(1, n / 64);
+    const size_t size = size_of(p.tensor.dtype()), n = p.tensor.bytes() / size,
+                 stride = std::max<size_t>(1, n / 64);
     std::vector<std::byte> copy;
     const std::span<const std::byte> host = p.tensor.host_bytes(copy);
     for (size_t i = 0; i < n; i += stride)
@@ -33,7 +37,8 @@ std::string base_fingerprint(const ParameterSet& parameters) {
 }
 
 bool has_frozen(const ParameterSet& parameters) {
-  return std::any_of(parameters.all().begin(), parameters.all().end(), [](const NamedParameter& p) { return !p.tensor.requires_grad(); });
+  return std::any_of(parameters.all().begin(), parameters.all().end(),
+                     [](const NamedParameter& p) { return !p.tensor.requires_grad(); });
 }
 
 std::vector<int64_t> shape_of(const Tensor& t) { return {t.shape().begin(), t.shape().end()}; }
@@ -50,30 +55,34 @@ void fill_from(const data::SafetensorsFile& file, const std::string& name, const
 
 int64_t parse_steps(const data::SafetensorsFile& file) {
   const auto it = file.metadata().find("steps_done");
-  RECKON_CHECK(it != file.metadata().end() && file.metadata().count("format") && file.metadata().at("format") == "reckon training state 1",
+  RECKON_CHECK(it != file.metadata().end() && file.metadata().count("format") &&
+                   file.metadata().at("format") == "reckon training state 1",
                "{} is not a training state of reckon (a safetensors file without its marks)", file.file_name());
   int64_t steps = -1;
   const std::string& s = it->second;
   const auto [end, ec] = std::from_chars(s.data(), s.data() + s.size(), steps);
-  RECKON_CHECK(ec == std::errc() && end == s.data() + s.size() && steps >= 0, "{}: steps_done is '{}', expected a count", file.file_name(), s);
+  RECKON_CHECK(ec == std::errc() && end == s.data() + s.size() && steps >= 0,
+               "{}: steps_done is '{}', expected a count", file.file_name(), s);
   return steps;
 }
 
 }  // namespace
 
-void save_checkpoint(const std::filesystem::path& path, const RunOptions& options, const ParameterSet& parameters, Optimizer& optimizer,
-                     int64_t steps_done) {
+void save_checkpoint(const std::filesystem::path& path, const RunOptions& options,
+                     const ParameterSet& parameters, Optimizer& optimizer, int64_t steps_done) {
   data::SafetensorsWriter writer;
   writer.set_metadata("format", "reckon training state 1");
   writer.set_metadata("steps_done", std::to_string(steps_done));
   for (const auto& [key, value] : options.describe())
     if (kMustAgree.count(key)) writer.set_metadata("run." + key, value);
   const auto add = [&](const std::string& name, const Tensor& t) {
-    writer.add(name, data::stored_type(t.dtype()), shape_of(t), [t, copy = std::vector<std::byte>()](uint64_t offset, std::span<std::byte> out) mutable {
-      const std::span<const std::byte> bytes = offset > 0 && !copy.empty() ? std::span<const std::byte>(copy) : t.host_bytes(copy);
-      std::memcpy(out.data(), bytes.data() + offset, out.size());
-      if (offset + out.size() == bytes.size()) copy = {};
-    });
+    writer.add(name, data::stored_type(t.dtype()), shape_of(t),
+               [t, copy = std::vector<std::byte>()](uint64_t offset, std::span<std::byte> out) mutable {
+                 const std::span<const std::byte> bytes =
+                     offset > 0 && !copy.empty() ? std::span<const std::byte>(copy) : t.host_bytes(copy);
+                 std::memcpy(out.data(), bytes.data() + offset, out.size());
+                 if (offset + out.size() == bytes.size()) copy = {};
+               });
   };
   if (has_frozen(parameters)) writer.set_metadata("base", base_fingerprint(parameters));
   for (const NamedParameter& p : parameters.all())
@@ -82,19 +91,24 @@ void save_checkpoint(const std::filesystem::path& path, const RunOptions& option
   writer.write(path);
 }
 
-int64_t steps_in_checkpoint(const std::filesystem::path& path) { return parse_steps(data::SafetensorsFile::open(path)); }
+int64_t steps_in_checkpoint(const std::filesystem::path& path) {
+  return parse_steps(data::SafetensorsFile::open(path));
+}
 
-int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& options, const ParameterSet& parameters, Optimizer& optimizer) {
+int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& options,
+                        const ParameterSet& parameters, Optimizer& optimizer) {
   const data::SafetensorsFile file = data::SafetensorsFile::open(path);
   const int64_t steps = parse_steps(file);
   for (const auto& [key, value] : options.describe()) {
     if (!kMustAgree.count(key)) continue;
     const auto it = file.metadata().find("run." + key);
-    RECKON_CHECK(it != file.metadata().end() && it->second == value, "{} was saved with {} = {}, this run has {}: resuming would not continue it",
-                 path.string(), key, it == file.metadata().end() ? "(nothing)" : it->second, value);
+    RECKON_CHECK(it != file.metadata().end() && it->second == value,
+                 "{} was saved with {} = {}, this run has {}: resuming would not continue it", path.string(),
+                 key, it == file.metadata().end() ? "(nothing)" : it->second, value);
   }
-  RECKON_CHECK(file.metadata().count("run.lora") == (options.lora ? 1u : 0u), "{} was saved {} --lora, this run is {} it: resuming would not continue it",
-               path.string(), file.metadata().count("run.lora") ? "with" : "without", options.lora ? "with" : "without");
+  RECKON_CHECK(file.metadata().count("run.lora") == (options.lora ? 1u : 0u),
+               "{} was saved {} --lora, this run is {} it: resuming would not continue it", path.string(),
+               file.metadata().count("run.lora") ? "with" : "without", options.lora ? "with" : "without");
   if (has_frozen(parameters)) {
     const auto base = file.metadata().find("base");
     RECKON_CHECK(base != file.metadata().end() && base->second == base_fingerprint(parameters),

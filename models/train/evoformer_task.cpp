@@ -12,11 +12,14 @@ namespace {
 
 class EvoformerTask : public TrainTask {
  public:
-  EvoformerTask(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) : options_(o), device_(device) {
+  EvoformerTask(const RunOptions& o, Device& device, bool with_data, int64_t first_batch)
+      : options_(o), device_(device) {
     RECKON_CHECK(o.config.empty(), "--config is for qwen; the Evoformer's sizes come from --preset");
     const EvoformerConfig config = EvoformerConfig::preset(o.preset);
     if (with_data) {
-      RECKON_CHECK(!o.data.empty(), "training needs an alignment: give --data FILE (a3m, Stockholm, aligned FASTA or one row per line)");
+      RECKON_CHECK(
+          !o.data.empty(),
+          "training needs an alignment: give --data FILE (a3m, Stockholm, aligned FASTA or one row per line)");
       alignment_ = data::read_alignment(o.data);
       data::MsaBatchOptions b;
       b.batch = o.batch;
@@ -52,9 +55,11 @@ class EvoformerTask : public TrainTask {
   }
   std::string describe() const override {
     const EvoformerConfig& c = model_->config();
-    return fmt::format("{}: {} blocks, c_m {}, c_z {}, {} + {} heads: {} parameters; crop {} rows x {} residues{}", c.name, c.blocks, c.c_m, c.c_z,
-                       c.heads_msa, c.heads_pair, format_count(parameters().n_elements()), options_.rows, options_.seq,
-                       alignment_ ? fmt::format(" of an alignment {} x {}", alignment_->n_seq, alignment_->n_res) : "");
+    return fmt::format(
+        "{}: {} blocks, c_m {}, c_z {}, {} + {} heads: {} parameters; crop {} rows x {} residues{}", c.name,
+        c.blocks, c.c_m, c.c_z, c.heads_msa, c.heads_pair, format_count(parameters().n_elements()),
+        options_.rows, options_.seq,
+        alignment_ ? fmt::format(" of an alignment {} x {}", alignment_->n_seq, alignment_->n_res) : "");
   }
 
  private:
@@ -85,7 +90,8 @@ class EvoformerTask : public TrainTask {
         for (int64_t j = 0; j < R; ++j)  // the query row tells which residues are real
           pair_mask[static_cast<size_t>((b * R + i) * R + j)] =
               h.msa_mask[static_cast<size_t>(b * S * R + i)] * h.msa_mask[static_cast<size_t>(b * S * R + j)];
-    const std::vector<int64_t> relative = relative_positions(h.residue_index, B, R, MaskedMsaModel::kRelativePositions / 2);
+    const std::vector<int64_t> relative =
+        relative_positions(h.residue_index, B, R, MaskedMsaModel::kRelativePositions / 2);
     MsaTensors t;
     t.msa = upload(device_, {B, S, R}, DType::i64, h.masked_ids, "msa");
     t.targets = upload(device_, {B, S, R}, DType::i64, h.targets, "targets");
@@ -107,7 +113,8 @@ class EvoformerTask : public TrainTask {
 
 }  // namespace
 
-std::unique_ptr<TrainTask> make_evoformer_task(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) {
+std::unique_ptr<TrainTask> make_evoformer_task(const RunOptions& o, Device& device, bool with_data,
+                                               int64_t first_batch) {
   return std::make_unique<EvoformerTask>(o, device, with_data, first_batch);
 }
 

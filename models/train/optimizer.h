@@ -43,8 +43,8 @@ class Optimizer {
     Tensor first, second;  // exp_avg and exp_avg_sq, or momentum
   };
   void create(Slot& slot);
-  void update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, int64_t step, double lr, double weight_decay,
-                    const Tensor& factor, const Tensor& skip);
+  void update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, int64_t step, double lr,
+                    double weight_decay, const Tensor& factor, const Tensor& skip);
   double weight_decay_of(const Slot& slot) const;
   Tensor make_state(const Slot& slot, std::string_view label) const;
   void create_scaler();

@@ -14,10 +14,14 @@ Family family_from_name(std::string_view name) {
 
 std::string_view name_of(Family f) {
   switch (f) {
-    case Family::qwen: return "qwen";
-    case Family::evoformer: return "evoformer";
-    case Family::pairformer: return "pairformer";
-    case Family::af3: return "af3";
+    case Family::qwen:
+      return "qwen";
+    case Family::evoformer:
+      return "evoformer";
+    case Family::pairformer:
+      return "pairformer";
+    case Family::af3:
+      return "af3";
   }
   raise_error(fmt::format("family {} has no name", static_cast<int>(f)));
 }
@@ -25,9 +29,12 @@ std::string_view name_of(Family f) {
 void RunOptions::resolve() {
   const bool full_size = preset != "demo" && preset != "tiny" && preset != "tiny3";
   const double first_lr = model_dir.empty() ? 3e-3 : lora ? 2e-4 : 1e-5;
-  RECKON_CHECK(family == Family::qwen || (model_dir.empty() && !lora), "--model and --lora are for qwen, not for {}", name_of(family));
-  RECKON_CHECK(weights.empty() || family != Family::qwen, "--weights is for blocks of evoformer and pairformer; qwen reads a folder with --model");
-  RECKON_CHECK(weights_prefix.empty() || !weights.empty(), "--weights-prefix names a stack inside the --weights file, which is missing");
+  RECKON_CHECK(family == Family::qwen || (model_dir.empty() && !lora),
+               "--model and --lora are for qwen, not for {}", name_of(family));
+  RECKON_CHECK(weights.empty() || family != Family::qwen,
+               "--weights is for blocks of evoformer and pairformer; qwen reads a folder with --model");
+  RECKON_CHECK(weights_prefix.empty() || !weights.empty(),
+               "--weights-prefix names a stack inside the --weights file, which is missing");
   RECKON_CHECK(model_dir.empty() || config.empty(), "--model brings its own config.json: leave out --config");
   if (tokenizer.empty()) tokenizer = model_dir.empty() ? "bytes" : model_dir;
   if (lora) lora->seed = seed;
@@ -46,7 +53,10 @@ void RunOptions::resolve() {
     open(lr, preset == "tiny" ? 1e-2 : 3e-3);
   } else if (family == Family::af3) {
     open(batch, int64_t{1});
-    RECKON_CHECK(batch == 1, "af3 trains one crop at a time, as public code does: --batch must be 1, got {} (use --accumulate)", batch);
+    RECKON_CHECK(
+        batch == 1,
+        "af3 trains one crop at a time, as public code does: --batch must be 1, got {} (use --accumulate)",
+        batch);
     RECKON_CHECK(!low_residual, "af3 keeps its residual streams in f32: leave out --residual low");
     if (seq > 0) af3.tokens = seq;
     if (rows > 0) af3.msa_rows = rows;
@@ -54,7 +64,8 @@ void RunOptions::resolve() {
     seq = af3.tokens;
     rows = af3.msa_rows;
     RECKON_CHECK(!af3.backward_per_chunk || (accumulate == 1 && dtype != DType::f16),
-                 "--backward-per-chunk makes gradients before the loss is scaled: it needs --accumulate 1 and no --dtype f16");
+                 "--backward-per-chunk makes gradients before the loss is scaled: it needs --accumulate 1 and "
+                 "no --dtype f16");
     open(steps, int64_t{40});
     open(lr, preset == "tiny" ? 5e-3 : preset == "demo" ? 2e-3 : 1e-4);
   } else {
@@ -71,34 +82,53 @@ void RunOptions::resolve() {
   };
   within("--batch", batch, 1, int64_t{1} << 24);
   within("--seq", seq, 1, int64_t{1} << 24);
-  if (family == Family::evoformer || family == Family::af3) within("--rows", rows, 1, int64_t{1} << 24);
-  else RECKON_CHECK(rows == 0, "--rows is for evoformer and af3; the number of sequences of {} is --batch", name_of(family));
+  if (family == Family::evoformer || family == Family::af3)
+    within("--rows", rows, 1, int64_t{1} << 24);
+  else
+    RECKON_CHECK(rows == 0, "--rows is for evoformer and af3; the number of sequences of {} is --batch",
+                 name_of(family));
   within("--steps", steps, 1, int64_t{1} << 31);
   within("--accumulate", accumulate, 1, 1 << 20);
   within("--warmup", warmup, 0, int64_t{1} << 31);
   RECKON_CHECK(lr > 0 && lr < 1e3, "--lr must be positive and below 1000, got {}", lr);
-  RECKON_CHECK(!low_residual || dtype != DType::f32, "--residual low keeps the residual streams in the type of --dtype, which must then be bf16 or f16");
+  RECKON_CHECK(
+      !low_residual || dtype != DType::f32,
+      "--residual low keeps the residual streams in the type of --dtype, which must then be bf16 or f16");
   RECKON_CHECK(optimizer.clip >= 0, "--clip must be 0 (off) or positive, got {}", optimizer.clip);
-  RECKON_CHECK(optimizer.weight_decay >= 0, "--weight-decay must not be negative, got {}", optimizer.weight_decay);
-  RECKON_CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16, "--dtype must be f32, bf16 or f16, got {}",
-               reckon::name_of(dtype));
+  RECKON_CHECK(optimizer.weight_decay >= 0, "--weight-decay must not be negative, got {}",
+               optimizer.weight_decay);
+  RECKON_CHECK(dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16,
+               "--dtype must be f32, bf16 or f16, got {}", reckon::name_of(dtype));
 }
 
 std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
   std::vector<std::pair<std::string, std::string>> out{
-      {"model", std::string(name_of(family))}, {"preset", !model_dir.empty() ? model_dir : qwen_sizes ? qwen_sizes->name : config.empty() ? preset : config},
+      {"model", std::string(name_of(family))},
+      {"preset", !model_dir.empty() ? model_dir
+                 : qwen_sizes       ? qwen_sizes->name
+                 : config.empty()   ? preset
+                                    : config},
       {"data", data},
-      {"device", std::string(reckon::name_of(device))}, {"dtype", std::string(reckon::name_of(dtype))},
-      {"checkpoint", std::string(autograd::name_of(checkpoint))}, {"fuse", fuse.to_string()},
-      {"batch", std::to_string(batch)}, {"seq", std::to_string(seq)}};
+      {"device", std::string(reckon::name_of(device))},
+      {"dtype", std::string(reckon::name_of(dtype))},
+      {"checkpoint", std::string(autograd::name_of(checkpoint))},
+      {"fuse", fuse.to_string()},
+      {"batch", std::to_string(batch)},
+      {"seq", std::to_string(seq)}};
   if (family == Family::evoformer || family == Family::af3) out.emplace_back("rows", std::to_string(rows));
   if (family == Family::af3) {
     out.emplace_back("diffusion_dtype", std::string(reckon::name_of(af3.diffusion_dtype)));
     out.emplace_back("head_dtype", std::string(reckon::name_of(af3.head_dtype)));
-    for (const auto& [k, v] : {std::pair{"atoms_per_token", af3.atoms_per_token}, {"templates", af3.templates}, {"recycles", af3.recycles},
-                               {"augmentations", af3.augmentations}, {"chunk", af3.chunk}})
+    for (const auto& [k, v] : {std::pair{"atoms_per_token", af3.atoms_per_token},
+                               {"templates", af3.templates},
+                               {"recycles", af3.recycles},
+                               {"augmentations", af3.augmentations},
+                               {"chunk", af3.chunk}})
       out.emplace_back(k, std::to_string(v));
-    for (const auto& [k, v] : {std::pair{"confidence", af3.confidence}, {"rollout", af3.rollout}, {"hoist_conditioner", af3.hoist_conditioner}, {"backward_per_chunk", af3.backward_per_chunk}})
+    for (const auto& [k, v] : {std::pair{"confidence", af3.confidence},
+                               {"rollout", af3.rollout},
+                               {"hoist_conditioner", af3.hoist_conditioner},
+                               {"backward_per_chunk", af3.backward_per_chunk}})
       out.emplace_back(k, v ? "on" : "off");
   }
   if (family != Family::qwen) out.emplace_back("dropout", dropout ? "on" : "off");
@@ -106,10 +136,14 @@ std::vector<std::pair<std::string, std::string>> RunOptions::describe() const {
   if (low_residual) out.emplace_back("residual", "low");
   if (!weights.empty()) out.emplace_back("weights", weights);
   for (auto& [k, v] : std::initializer_list<std::pair<const char*, std::string>>{
-           {"steps", std::to_string(steps)}, {"accumulate", std::to_string(accumulate)},
-           {"optimizer", std::string(name_of(optimizer.kind))}, {"lr", fmt::format("{}", lr)},
-           {"schedule", std::string(Schedule::name_of(schedule))}, {"warmup", std::to_string(warmup)},
-           {"weight_decay", fmt::format("{}", optimizer.weight_decay)}, {"clip", fmt::format("{}", optimizer.clip)},
+           {"steps", std::to_string(steps)},
+           {"accumulate", std::to_string(accumulate)},
+           {"optimizer", std::string(name_of(optimizer.kind))},
+           {"lr", fmt::format("{}", lr)},
+           {"schedule", std::string(Schedule::name_of(schedule))},
+           {"warmup", std::to_string(warmup)},
+           {"weight_decay", fmt::format("{}", optimizer.weight_decay)},
+           {"clip", fmt::format("{}", optimizer.clip)},
            {"seed", std::to_string(seed)}})
     out.emplace_back(k, v);
   return out;

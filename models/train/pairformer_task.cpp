@@ -73,7 +73,8 @@ class PairformerTask : public TrainTask {
 
   ResidueTensors tensors_of(const data::ResidueBatch& h) const {
     const int64_t B = h.batch, N = h.n_res;
-    const std::vector<int64_t> relative = relative_positions(h.residue_index, B, N, ResidueAlphabet::kRelativePositions / 2);
+    const std::vector<int64_t> relative =
+        relative_positions(h.residue_index, B, N, ResidueAlphabet::kRelativePositions / 2);
     // Crops are never padded, but a Pairformer is always run with its masks.
     const std::vector<float> ones(static_cast<size_t>(B * N * N), 1.0f);
     const std::vector<float> single_ones(static_cast<size_t>(B * N), 1.0f);

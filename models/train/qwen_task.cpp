@@ -15,19 +15,24 @@ namespace {
 
 class QwenTask : public TrainTask {
  public:
-  QwenTask(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) : options_(o), device_(device) {
+  QwenTask(const RunOptions& o, Device& device, bool with_data, int64_t first_batch)
+      : options_(o), device_(device) {
     QwenConfig config = !o.model_dir.empty() ? read_folder_config(o.model_dir)
-                        : o.qwen_sizes ? *o.qwen_sizes
-                        : o.config.empty() ? QwenConfig::preset(o.preset) : QwenConfig::from_json_file(o.config);
+                        : o.qwen_sizes       ? *o.qwen_sizes
+                        : o.config.empty()   ? QwenConfig::preset(o.preset)
+                                             : QwenConfig::from_json_file(o.config);
     if (with_data) {
       RECKON_CHECK(!o.data.empty(), "training needs text: give --data FILE or FOLDER");
       const data::Tokenizer tokenizer = open_tokenizer(o.tokenizer);
       std::filesystem::create_directories(o.cache_dir);
       const auto cache = std::filesystem::path(o.cache_dir) /
-                         (std::filesystem::absolute(o.data).lexically_normal().filename().string() + "." + std::to_string(tokenizer.fingerprint() % 1000003) + ".tokens");
+                         (std::filesystem::absolute(o.data).lexically_normal().filename().string() + "." +
+                          std::to_string(tokenizer.fingerprint() % 1000003) + ".tokens");
       file_ = data::TokenFile::open_or_build(o.data, cache, tokenizer);
-      RECKON_CHECK(tokenizer.vocab_size() <= config.vocab, "the tokenizer has {} ids but the model's vocabulary only {}: use another preset or tokenizer",
-                   tokenizer.vocab_size(), config.vocab);
+      RECKON_CHECK(
+          tokenizer.vocab_size() <= config.vocab,
+          "the tokenizer has {} ids but the model's vocabulary only {}: use another preset or tokenizer",
+          tokenizer.vocab_size(), config.vocab);
       batches_ = std::make_unique<data::TokenBatches>(*file_, o.batch, o.seq, o.seed);
       prefetcher_ = std::make_unique<data::Prefetcher<data::TokenBatch>>(
           [this](uint64_t step) { return batches_->at(step); }, static_cast<uint64_t>(first_batch));
@@ -72,10 +77,14 @@ class QwenTask : public TrainTask {
     int64_t trained = 0;
     for (const NamedParameter& p : parameters().all())
       if (p.tensor.requires_grad()) trained += p.tensor.numel();
-    return fmt::format("{}: {} layers, hidden {}, {} heads ({} key/value), feed-forward {}, vocabulary {}: {} parameters{}{}", c.name, c.layers,
-                       c.hidden, c.heads, c.kv_heads, c.intermediate, c.vocab, format_count(parameters().n_elements()),
-                       options_.lora ? fmt::format(", {} of them trained (LoRA {})", format_count(trained), options_.lora->to_string()) : "",
-                       file_ ? fmt::format("; {} tokens of text", format_count(static_cast<int64_t>(file_->n_tokens()))) : "");
+    return fmt::format(
+        "{}: {} layers, hidden {}, {} heads ({} key/value), feed-forward {}, vocabulary {}: {} parameters{}{}",
+        c.name, c.layers, c.hidden, c.heads, c.kv_heads, c.intermediate, c.vocab,
+        format_count(parameters().n_elements()),
+        options_.lora
+            ? fmt::format(", {} of them trained (LoRA {})", format_count(trained), options_.lora->to_string())
+            : "",
+        file_ ? fmt::format("; {} tokens of text", format_count(static_cast<int64_t>(file_->n_tokens()))) : "");
   }
 
  private:
@@ -90,18 +99,24 @@ class QwenTask : public TrainTask {
 
 }  // namespace
 
-std::unique_ptr<TrainTask> make_qwen_task(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) {
+std::unique_ptr<TrainTask> make_qwen_task(const RunOptions& o, Device& device, bool with_data,
+                                          int64_t first_batch) {
   return std::make_unique<QwenTask>(o, device, with_data, first_batch);
 }
 
 namespace {
 
-std::unique_ptr<TrainTask> fresh_task(const RunOptions& o, Device& device, bool with_data, int64_t first_batch) {
+std::unique_ptr<TrainTask> fresh_task(const RunOptions& o, Device& device, bool with_data,
+                                      int64_t first_batch) {
   switch (o.family) {
-    case Family::qwen: return make_qwen_task(o, device, with_data, first_batch);
-    case Family::evoformer: return make_evoformer_task(o, device, with_data, first_batch);
-    case Family::pairformer: return make_pairformer_task(o, device, with_data, first_batch);
-    case Family::af3: return make_af3_task(o, device, with_data, first_batch);
+    case Family::qwen:
+      return make_qwen_task(o, device, with_data, first_batch);
+    case Family::evoformer:
+      return make_evoformer_task(o, device, with_data, first_batch);
+    case Family::pairformer:
+      return make_pairformer_task(o, device, with_data, first_batch);
+    case Family::af3:
+      return make_af3_task(o, device, with_data, first_batch);
   }
   raise_error(fmt::format("no training task for {}", name_of(o.family)));
 }
@@ -112,8 +127,9 @@ std::unique_ptr<TrainTask> make_task(const RunOptions& o, Device& device, bool w
   auto task = fresh_task(o, device, with_data, first_batch);
   if (o.weights.empty()) return task;
   const LoadedBlocks read = load_block_weights({o.weights, o.weights_prefix}, task->parameters());
-  task->loaded = fmt::format("blocks {} from {}: {} tensors of '{}', names of {}; the parameters around them start at random",
-                             device.executes() ? "read" : "checked", o.weights, read.n_tensors, read.prefix, read.code);
+  task->loaded = fmt::format(
+      "blocks {} from {}: {} tensors of '{}', names of {}; the parameters around them start at random",
+      device.executes() ? "read" : "checked", o.weights, read.n_tensors, read.prefix, read.code);
   return task;
 }
 

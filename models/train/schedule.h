@@ -10,8 +10,8 @@ namespace reckon::models {
 struct Schedule {
   enum class Kind : uint8_t { constant, linear, cosine } kind = Kind::cosine;
   double lr = 1e-3;
-  int64_t warmup = 0;  // steps from 0 up to lr
-  int64_t total = 1;   // linear and cosine fall to 0 at this step
+  int64_t warmup = 0;   // steps from 0 up to lr
+  int64_t total = 1;    // linear and cosine fall to 0 at this step
   double cycles = 0.5;  // of the cosine between warm-up and total
 
   // Of optimizer step 0, 1, 2, ...: step / warmup * lr during warm-up, then lr * (1 + cos(2 pi cycles progress)) / 2.

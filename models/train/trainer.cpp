@@ -22,9 +22,11 @@ constexpr uint64_t kStreamsPerBatch = uint64_t{1} << 20;
 
 std::optional<double> read_scalar(const Tensor& t) {
   if (!t.defined() || !t.device().executes()) return std::nullopt;
-  RECKON_CHECK(t.dtype() == DType::f32 || t.dtype() == DType::f64, "only f32 and f64 scalars are read, got {}", describe(t));
+  RECKON_CHECK(t.dtype() == DType::f32 || t.dtype() == DType::f64, "only f32 and f64 scalars are read, got {}",
+               describe(t));
   const std::vector<std::byte> host = t.to_host();
-  return t.dtype() == DType::f64 ? *reinterpret_cast<const double*>(host.data()) : static_cast<double>(*reinterpret_cast<const float*>(host.data()));
+  return t.dtype() == DType::f64 ? *reinterpret_cast<const double*>(host.data())
+                                 : static_cast<double>(*reinterpret_cast<const float*>(host.data()));
 }
 
 void TrainTask::backward(const Tensor& loss) { autograd::backward(loss); }
@@ -96,10 +98,13 @@ StepReport Trainer::step() {
 }
 
 void Trainer::assert_nothing_left() const {
-  for (Category c : {Category::transient, Category::saved, Category::cast, Category::workspace, Category::gradient}) {
+  for (Category c :
+       {Category::transient, Category::saved, Category::cast, Category::workspace, Category::gradient}) {
     const size_t bytes = device_.arena().live_bytes(c);
-    RECKON_CHECK(bytes == 0, "after step {} there are still {} of category {} alive: something holds on to a tensor of the step",
-                 next_step_, format_bytes(static_cast<double>(bytes)), name_of(c));
+    RECKON_CHECK(
+        bytes == 0,
+        "after step {} there are still {} of category {} alive: something holds on to a tensor of the step",
+        next_step_, format_bytes(static_cast<double>(bytes)), name_of(c));
   }
 }
 

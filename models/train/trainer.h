@@ -12,12 +12,12 @@
 namespace reckon::models {
 
 struct StepReport {
-  int64_t step = 0;          // from 0
+  int64_t step = 0;                 // from 0
   std::optional<double> loss;       // mean over the micro-batches; none on meta
   std::optional<double> grad_norm;  // before clipping
   double lr = 0;
   double seconds = 0;
-  int64_t items = 0;         // tokens or residues of the step
+  int64_t items = 0;  // tokens or residues of the step
 };
 
 class Trainer {

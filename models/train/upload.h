@@ -15,13 +15,15 @@ Tensor upload(Device& device, const Shape& shape, DType t, const std::vector<T>&
 }
 
 // [batch, n, n]: how far residue i lies behind residue j, clipped to [-reach, reach], plus reach. `residue_index` [batch, n].
-inline std::vector<int64_t> relative_positions(const std::vector<int64_t>& residue_index, int64_t batch, int64_t n, int64_t reach) {
+inline std::vector<int64_t> relative_positions(const std::vector<int64_t>& residue_index, int64_t batch,
+                                               int64_t n, int64_t reach) {
   std::vector<int64_t> relative;
   relative.reserve(static_cast<size_t>(batch * n * n));
   for (int64_t b = 0; b < batch; ++b) {
     const int64_t* index = residue_index.data() + b * n;
     for (int64_t i = 0; i < n; ++i)
-      for (int64_t j = 0; j < n; ++j) relative.push_back(std::clamp(index[i] - index[j], -reach, reach) + reach);
+      for (int64_t j = 0; j < n; ++j)
+        relative.push_back(std::clamp(index[i] - index[j], -reach, reach) + reach);
   }
   return relative;
 }

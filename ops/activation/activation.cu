@@ -8,7 +8,8 @@
 namespace reckon::ops::gpu {
 namespace {
 
-constexpr float kRootHalf = 0.70710678118654752f, kRootTwoOverPi = 0.79788456080286536f, kDensity = 0.39894228040143268f;
+constexpr float kRootHalf = 0.70710678118654752f, kRootTwoOverPi = 0.79788456080286536f,
+                kDensity = 0.39894228040143268f;
 
 struct relu_formula {  // NaN gives 0, as a > b ? a : b does
   static __device__ float f(float x) { return x > 0.0f ? x : 0.0f; }
@@ -83,9 +84,13 @@ struct Backward {
 };
 
 template <class Formula>
-void forward_gpu(KernelArgs& a) { elementwise<1, 1>(a, Forward<Formula>{}); }
+void forward_gpu(KernelArgs& a) {
+  elementwise<1, 1>(a, Forward<Formula>{});
+}
 template <class Formula>
-void backward_gpu(KernelArgs& a) { elementwise<2, 1>(a, Backward<Formula>{}); }
+void backward_gpu(KernelArgs& a) {
+  elementwise<2, 1>(a, Backward<Formula>{});
+}
 
 }  // namespace
 }  // namespace reckon::ops::gpu

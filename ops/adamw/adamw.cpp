@@ -89,7 +89,8 @@ Plan plan_adamw_all(const PlanContext& c) {
 
 void plan_adamw_all_gpu(const PlanContext& c, Plan& p) {
   const size_t n = (c.in.size() - 2) / 4;
-  for (size_t k = kAdamWTensorsPerLaunch; k < n; k += kAdamWTensorsPerLaunch) p.launches.push_back({"adamw_all"});
+  for (size_t k = kAdamWTensorsPerLaunch; k < n; k += kAdamWTensorsPerLaunch)
+    p.launches.push_back({"adamw_all"});
 }
 
 std::shared_ptr<StepAttrs> step(double factor, double shift = 0) {
@@ -197,24 +198,25 @@ const OpDef adamw_all_op{
     .reference = RECKON_ISA::adamw_all_kernel<double>,
     .counted = RECKON_ISA::adamw_all_kernel<Counted>,
     .gradient_note = kNoGradient,
-    .cases = [] {
-      const auto decay = std::make_shared<AdamWAttrs>(AdamWSettings{.lr = 0.01, .step = 3});
-      const auto l2 = std::make_shared<AdamWAttrs>(
-          AdamWSettings{.lr = 0.01, .weight_decay = 0.05, .step = 2, .decoupled = false});
-      return std::vector<OpCase>{
-          {.name = "one tensor",
-           .inputs = {normal({3, 171}), normal({3, 171}), normal({3, 171}), positive({3, 171}), absent(),
-                      absent()},
-           .attrs = decay},
-          {.name = "two tensors of several chunks, mixed types, scaled",
-           .inputs = {normal({2, 4099}), normal({7}), normal({2, 4099}), normal({7}), as_f32(normal({2, 4099})),
-                      as_f32(normal({7})), as_f32(positive({2, 4099})), as_f32(positive({7})),
-                      as_f32(positive({1})), absent()},
-           .attrs = decay},
-          {.name = "decay in the gradient",
-           .inputs = {normal({5, 6}), normal({5, 6}), normal({5, 6}), positive({5, 6}), absent(), absent()},
-           .attrs = l2}};
-    },
+    .cases =
+        [] {
+          const auto decay = std::make_shared<AdamWAttrs>(AdamWSettings{.lr = 0.01, .step = 3});
+          const auto l2 = std::make_shared<AdamWAttrs>(
+              AdamWSettings{.lr = 0.01, .weight_decay = 0.05, .step = 2, .decoupled = false});
+          return std::vector<OpCase>{
+              {.name = "one tensor",
+               .inputs = {normal({3, 171}), normal({3, 171}), normal({3, 171}), positive({3, 171}), absent(),
+                          absent()},
+               .attrs = decay},
+              {.name = "two tensors of several chunks, mixed types, scaled",
+               .inputs = {normal({2, 4099}), normal({7}), normal({2, 4099}), normal({7}),
+                          as_f32(normal({2, 4099})), as_f32(normal({7})), as_f32(positive({2, 4099})),
+                          as_f32(positive({7})), as_f32(positive({1})), absent()},
+               .attrs = decay},
+              {.name = "decay in the gradient",
+               .inputs = {normal({5, 6}), normal({5, 6}), normal({5, 6}), positive({5, 6}), absent(), absent()},
+               .attrs = l2}};
+        },
     .gpu_plan = plan_adamw_all_gpu};
 
 void run(const OpDef& op, std::initializer_list<Tensor> in, std::shared_ptr<StepAttrs> attrs) {

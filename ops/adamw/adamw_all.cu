@@ -47,8 +47,10 @@ __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant_
   int which = 0;  // the last tensor that starts at this block or before
   for (int high = t.n - 1; which < high;) {
     const int middle = (which + high + 1) / 2;
-    if (t.tensor[middle].first_block <= blockIdx.x) which = middle;
-    else high = middle - 1;
+    if (t.tensor[middle].first_block <= blockIdx.x)
+      which = middle;
+    else
+      high = middle - 1;
   }
   const TensorOfList& of = t.tensor[which];
   const Elements p{of.p, of.p_type}, g{of.g, of.g_type}, m{of.m, of.m_type}, v{of.v, of.v_type};
@@ -58,7 +60,8 @@ __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant_
   const int in_fours = of.fours ? count / 4 * 4 : 0;
   for (int i = threadIdx.x * 4; i < in_fours; i += kThreads * 4) {
     const int64_t at = start + i;
-    const uint4 p_bits = load_bits4(p, at), g_bits = load_bits4(g, at), m_bits = load_bits4(m, at), v_bits = load_bits4(v, at);
+    const uint4 p_bits = load_bits4(p, at), g_bits = load_bits4(g, at), m_bits = load_bits4(m, at),
+                v_bits = load_bits4(v, at);
     float pv[4], gv[4], mv[4], vv[4];
     to_floats(p.dtype, p_bits, pv);
     to_floats(g.dtype, g_bits, gv);
@@ -88,16 +91,21 @@ void adamw_all_gpu(KernelArgs& a) {
   const TensorArg *p = a.in, *g = p + n, *m = g + n, *v = m + n;
   const auto f32 = [](double x) { return static_cast<float>(x); };
   TensorLists t;
-  t.update = {elements(a.in[4 * n]), elements(a.in[4 * n + 1]), s.decays_grad,      s.decays_param, f32(s.grad_decay),     f32(s.param_factor),
-              f32(s.weight1),        f32(s.weight2),            f32(s.root_factor), f32(s.eps),     f32(s.minus_step_size)};
+  t.update = {elements(a.in[4 * n]), elements(a.in[4 * n + 1]),
+              s.decays_grad,         s.decays_param,
+              f32(s.grad_decay),     f32(s.param_factor),
+              f32(s.weight1),        f32(s.weight2),
+              f32(s.root_factor),    f32(s.eps),
+              f32(s.minus_step_size)};
   for (int first = 0; first < n; first += kAdamWTensorsPerLaunch) {
     int64_t blocks = 0;
     for (t.n = 0; t.n < kAdamWTensorsPerLaunch && first + t.n < n; ++t.n) {
       const int k = first + t.n;
       const int64_t count = p[k].numel();
-      const bool fours = aligned_for_fours(p[k]) && aligned_for_fours(g[k]) && aligned_for_fours(m[k]) && aligned_for_fours(v[k]);
-      t.tensor[t.n] = {p[k].data, g[k].data,  m[k].data,  v[k].data,  count, static_cast<unsigned>(blocks), fours,
-                       p[k].dtype, g[k].dtype, m[k].dtype, v[k].dtype};
+      const bool fours = aligned_for_fours(p[k]) && aligned_for_fours(g[k]) && aligned_for_fours(m[k]) &&
+                         aligned_for_fours(v[k]);
+      t.tensor[t.n] = {p[k].data, g[k].data,  m[k].data,  v[k].data,  count,     static_cast<unsigned>(blocks),
+                       fours,     p[k].dtype, g[k].dtype, m[k].dtype, v[k].dtype};
       blocks += (count + kChunk - 1) / kChunk;
     }
     launch(a, first / kAdamWTensorsPerLaunch, update_chunks, blocks_for(blocks, 1), kThreads, 0, t);

@@ -14,7 +14,8 @@ struct Step {
   float factor;
   Elements skip;  // or none
 
-  Step(const KernelArgs& a, int skip_input) : factor(static_cast<float>(a.as<StepAttrs>().factor)), skip(elements(a.in[skip_input])) {}
+  Step(const KernelArgs& a, int skip_input)
+      : factor(static_cast<float>(a.as<StepAttrs>().factor)), skip(elements(a.in[skip_input])) {}
   __device__ __forceinline__ bool start() const { return !is_set(skip); }
 };
 
@@ -32,7 +33,9 @@ struct LerpSquare : Step {
 };
 struct AddQuotient : Step {
   using Step::Step;
-  __device__ __forceinline__ float operator()(float p, float m, float d) const { return quotient_sum(p, m, d, factor); }
+  __device__ __forceinline__ float operator()(float p, float m, float d) const {
+    return quotient_sum(p, m, d, factor);
+  }
 };
 struct ScaledSum {
   float factor;
@@ -47,7 +50,9 @@ void scale_in_place_gpu(KernelArgs& a) { elementwise<1, 1>(a, ScaleInPlace(a, 1)
 void lerp_gpu(KernelArgs& a) { elementwise<2, 1>(a, Lerp(a, 2)); }
 void lerp_square_gpu(KernelArgs& a) { elementwise<2, 1>(a, LerpSquare(a, 2)); }
 void add_quotient_gpu(KernelArgs& a) { elementwise<3, 1>(a, AddQuotient(a, 3)); }
-void scaled_sum_gpu(KernelArgs& a) { elementwise<2, 1>(a, ScaledSum{static_cast<float>(a.as<StepAttrs>().factor)}); }
+void scaled_sum_gpu(KernelArgs& a) {
+  elementwise<2, 1>(a, ScaledSum{static_cast<float>(a.as<StepAttrs>().factor)});
+}
 void denominator_gpu(KernelArgs& a) {
   const auto& t = a.as<StepAttrs>();
   elementwise<1, 1>(a, Denominator{static_cast<float>(t.factor), static_cast<float>(t.shift)});

@@ -106,11 +106,15 @@ Plan plan_attention(const PlanContext& c) {
 void check_gpu_shape(const PlanContext& c, const AttentionShape& s) {
   constexpr int64_t kMost = int64_t{1} << 31;
   constexpr size_t kWide = 160 * 1024;
-  RECKON_CHECK(s.B * s.N * s.H < kMost / std::max(s.Lq, s.Lk),
-               "attention on a GPU takes fewer than 2^31 queries and keys over all heads, got {} heads of {} and {}", s.B * s.N * s.H, s.Lq, s.Lk);
+  RECKON_CHECK(
+      s.B * s.N * s.H < kMost / std::max(s.Lq, s.Lk),
+      "attention on a GPU takes fewer than 2^31 queries and keys over all heads, got {} heads of {} and {}",
+      s.B * s.N * s.H, s.Lq, s.Lk);
   RECKON_CHECK(s.D <= 128 || c.spec.shared_bytes_per_block >= kWide,
-               "attention with a width of {} per head needs {} bytes of shared memory a block on a GPU, and this one has {}: leave attention out of "
-               "--fuse", s.D, kWide, c.spec.shared_bytes_per_block);
+               "attention with a width of {} per head needs {} bytes of shared memory a block on a GPU, and "
+               "this one has {}: leave attention out of "
+               "--fuse",
+               s.D, kWide, c.spec.shared_bytes_per_block);
 }
 
 // Tiles lie in shared memory there.
@@ -135,8 +139,9 @@ Plan plan_attention_backward(const PlanContext& c) {
   check_shape(lse, {s.B, s.N, s.H, s.Lq}, "attention's logsumexp");
   RECKON_CHECK(g.contiguous() && o.contiguous() && lse.contiguous(),
                "attention_backward needs a contiguous gradient, output and logsumexp");
-  RECKON_CHECK(lse.dtype() == accumulation_dtype(q.dtype()), "attention_backward needs a logsumexp of {}, got {}",
-               name_of(accumulation_dtype(q.dtype())), describe(lse));
+  RECKON_CHECK(lse.dtype() == accumulation_dtype(q.dtype()),
+               "attention_backward needs a logsumexp of {}, got {}", name_of(accumulation_dtype(q.dtype())),
+               describe(lse));
   RECKON_CHECK(!a.wants_bias || bias.defined(),
                "attention_backward is asked for the gradient of an absent bias");
   const bool f64 = q.dtype() == DType::f64;
@@ -199,7 +204,8 @@ void plan_attention_backward_gpu(const PlanContext& c, Plan& p) {
   }
   if (a.wants_k || a.wants_v) p.launches.push_back({"attention_dk_dv"});
   const bool shared = a.wants_bias && attention_bias_sharers(s, bias.size(0), bias.size(1)) > 1;
-  if (a.wants_q || (a.wants_bias && !shared)) p.launches.push_back({a.wants_bias && !shared ? "attention_dq_dbias" : "attention_dq"});
+  if (a.wants_q || (a.wants_bias && !shared))
+    p.launches.push_back({a.wants_bias && !shared ? "attention_dq_dbias" : "attention_dq"});
   if (!shared) return;
   p.launches.push_back({"attention_dbias"});
   const int64_t ranges = attention_bias_ranges(s, bias.size(0), bias.size(1));
@@ -298,18 +304,20 @@ std::vector<OpCase> forward_cases() {
   return cases;
 }
 
-const OpDef attention_op{.name = "attention", .fingerprint = fingerprint_by<&AttentionAttrs::scale, &AttentionAttrs::mask_value, &AttentionAttrs::causal>,
-                         .plan = plan_attention,
-                         .cpu = RECKON_CPU_KERNEL(attention_cpu),
-                         .reference = RECKON_ISA::attention_kernel<double>,
-                         .counted = RECKON_ISA::attention_kernel<Counted>,
-                         .gradient = Gradient::differentiable,
-                         .backward = attention_backward,
-                         .precision = Precision::low,
-                         .low_inputs = 0b00111,
-                         .recompute = Recompute::dear,
-                         .cases = forward_cases,
-                         .gpu_plan = plan_attention_gpu};
+const OpDef attention_op{
+    .name = "attention",
+    .fingerprint = fingerprint_by<&AttentionAttrs::scale, &AttentionAttrs::mask_value, &AttentionAttrs::causal>,
+    .plan = plan_attention,
+    .cpu = RECKON_CPU_KERNEL(attention_cpu),
+    .reference = RECKON_ISA::attention_kernel<double>,
+    .counted = RECKON_ISA::attention_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = attention_backward,
+    .precision = Precision::low,
+    .low_inputs = 0b00111,
+    .recompute = Recompute::dear,
+    .cases = forward_cases,
+    .gpu_plan = plan_attention_gpu};
 
 Tensor unit_last(const Tensor& t) {
   return !t.defined() || t.strides()[t.rank() - 1] == 1 || t.size(-1) == 1 ? t : contiguous(t);

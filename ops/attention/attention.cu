@@ -2,5 +2,6 @@
 #include "ops/kernel/gpu_kernels.h"
 
 RECKON_GPU_KERNELS(attention) {
-  return {{"attention", reckon::ops::gpu::attention_gpu}, {"attention_backward", reckon::ops::gpu::attention_backward_gpu}};
+  return {{"attention", reckon::ops::gpu::attention_gpu},
+          {"attention_backward", reckon::ops::gpu::attention_backward_gpu}};
 }

@@ -57,8 +57,10 @@ class AmxTiles {
     const int64_t padded = (n + kTileLanes - 1) / kTileLanes * kTileLanes;
     for (int64_t i = 0; i < padded; ++i)
       for (int64_t d = 0; d < width_; d += kTileSteps)
-        _mm512_storeu_si512(to + i * width_ + d, i < n && d < D_ ? _mm512_maskz_loadu_epi16(first_steps(D_ - d), from + i * row_stride + d)
-                                                                 : _mm512_setzero_si512());
+        _mm512_storeu_si512(to + i * width_ + d,
+                            i < n && d < D_
+                                ? _mm512_maskz_loadu_epi16(first_steps(D_ - d), from + i * row_stride + d)
+                                : _mm512_setzero_si512());
     return {to, width_};
   }
   Left by_rows(const Rows& r) const { return {r.data, r.stride}; }
@@ -88,11 +90,14 @@ class AmxTiles {
   }
   // Steps are the m columns of the tile: zeros past m.
   Left weight_rows(const float* tile, int64_t n, int64_t m) const {
-    const auto part = [&](const float* row, int64_t j) { return m - j >= kWidth ? load(row + j) : (j < m ? load_partial(row + j, m - j) : Floats{}); };
+    const auto part = [&](const float* row, int64_t j) {
+      return m - j >= kWidth ? load(row + j) : (j < m ? load_partial(row + j, m - j) : Floats{});
+    };
     for (int64_t i = 0; i < n; ++i)
       for (int64_t j = 0; j < m; j += kTileSteps) {
         const float* row = tile + i * kBlock;
-        write(weight_rows_ + i * kBlock + j, _mm512_cvtne2ps_pbh((__m512)part(row, j + kTileLanes), (__m512)part(row, j)));
+        write(weight_rows_ + i * kBlock + j,
+              _mm512_cvtne2ps_pbh((__m512)part(row, j + kTileLanes), (__m512)part(row, j)));
       }
     return {weight_rows_, kBlock};
   }
@@ -101,22 +106,26 @@ class AmxTiles {
     for (int64_t j = 0; j < n; j += kTileSteps)
       for (int64_t d = 0; d < width_; d += kTileLanes) {
         Floats words[kTileLanes] = {};
-        if (d < D_) read_tile<Order::pair_major>({from + j * row_stride + d, 1, row_stride}, D_ - d, n - j, words);
+        if (d < D_)
+          read_tile<Order::pair_major>({from + j * row_stride + d, 1, row_stride}, D_ - d, n - j, words);
 #pragma GCC unroll 16
         for (int i = 0; i < kTileLanes; ++i) store_words(keys_ + (j / 2 + i) * 2 * width_ + 2 * d, words[i]);
       }
     return {keys_, 2 * width_};
   }
 
-  void product(int64_t rows, int64_t steps, const Left& a, const Right& b, float* c, int64_t c_row, int64_t lanes, bool accumulate) const {
+  void product(int64_t rows, int64_t steps, const Left& a, const Right& b, float* c, int64_t c_row,
+               int64_t lanes, bool accumulate) const {
     const int64_t chunks = (steps + kTileSteps - 1) / kTileSteps;
     finish_pending_stores();
     for (int64_t lane = 0; lane < lanes; lane += 2 * kTileLanes) {
       int64_t r = 0;
       for (; r + 2 * kTileLanes <= rows; r += 2 * kTileLanes)
-        multiply<2>(a.data + r * a.row, a.row, b.data + 2 * lane, b.row, chunks, c + r * c_row + lane, c_row, accumulate);
+        multiply<2>(a.data + r * a.row, a.row, b.data + 2 * lane, b.row, chunks, c + r * c_row + lane, c_row,
+                    accumulate);
       for (; r + kTileLanes <= rows; r += kTileLanes)
-        multiply<1>(a.data + r * a.row, a.row, b.data + 2 * lane, b.row, chunks, c + r * c_row + lane, c_row, accumulate);
+        multiply<1>(a.data + r * a.row, a.row, b.data + 2 * lane, b.row, chunks, c + r * c_row + lane, c_row,
+                    accumulate);
       if (r == rows) continue;
       alignas(64) float last[kTileLanes * 2 * kTileLanes];
       multiply<1>(a.data + r * a.row, a.row, b.data + 2 * lane, b.row, chunks, last, 2 * kTileLanes, false);
@@ -131,9 +140,12 @@ class AmxTiles {
 
  private:
   template <Order ORDER>
-  static RECKON_INLINE void read_tile(const Lanes& from, int64_t lanes, int64_t steps, Floats (&words)[kTileLanes]) {
-    if (lanes >= kTileLanes && steps >= kTileSteps) read_whole_tile<ORDER>(from, words);
-    else read_part_of_tile<ORDER>(from, lanes < 0 ? 0 : smaller(lanes, kTileLanes), steps, words);
+  static RECKON_INLINE void read_tile(const Lanes& from, int64_t lanes, int64_t steps,
+                                      Floats (&words)[kTileLanes]) {
+    if (lanes >= kTileLanes && steps >= kTileSteps)
+      read_whole_tile<ORDER>(from, words);
+    else
+      read_part_of_tile<ORDER>(from, lanes < 0 ? 0 : smaller(lanes, kTileLanes), steps, words);
   }
   static RECKON_INLINE void store_words(bf16* to, Floats words) { write(to, words); }
   static RECKON_INLINE Words rounded_words(const float* p) {
@@ -142,7 +154,8 @@ class AmxTiles {
 
   // 16 ROWS by 32 sums; strides in elements.
   template <int ROWS>
-  static void multiply(const bf16* a, int64_t a_row, const bf16* b, int64_t b_row, int64_t chunks, float* c, int64_t c_row, bool accumulate) {
+  static void multiply(const bf16* a, int64_t a_row, const bf16* b, int64_t b_row, int64_t chunks, float* c,
+                       int64_t c_row, bool accumulate) {
     const int64_t a_bytes = 2 * a_row, b_bytes = 2 * b_row, c_bytes = 4 * c_row;
     float* lower = c + kTileLanes * c_row;
     if (accumulate) {

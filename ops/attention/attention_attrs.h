@@ -77,7 +77,8 @@ RECKON_INLINE bool attention_on_amx(int isa_level, Types... types) {
 // in bf16, widths padded to 32: the same, two transposed ones, and one (two) forms of a tile of weights.
 RECKON_INLINE int64_t attention_tile_floats(int64_t D, bool backward, bool amx) {
   constexpr int64_t block = kAttentionBlock;
-  const int64_t width = attention_padded_width(D), own = (backward ? 2 : 1) * (block * D + block * block) + 6 * block;
+  const int64_t width = attention_padded_width(D),
+                own = (backward ? 2 : 1) * (block * D + block * block) + 6 * block;
   if (!amx) return own + (backward ? 4 * block * D + block * width : 3 * block * D);
   return own + (backward ? 7 * block * width + 2 * block * block : 5 * block * width + block * block) / 2;
 }

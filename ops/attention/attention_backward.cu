@@ -23,8 +23,9 @@ void attention_backward_gpu(KernelArgs& a) {
     unsigned lanes = 1;
     while (lanes < 32 && lanes * 8 < static_cast<unsigned>(w.p.D)) lanes *= 2;
     const int64_t rows = int64_t{w.p.B} * w.p.N * w.p.Lq * w.p.H;
-    launch(a, index++, attention_row_sums, blocks_for(rows, kRowsThreads / lanes), kRowsThreads, 0, elements(g), elements(o), delta, rows, w.p.H, w.p.Lq,
-           w.p.D, lanes, takes_fours(g, w.p.D) && takes_fours(o, w.p.D));
+    launch(a, index++, attention_row_sums, blocks_for(rows, kRowsThreads / lanes), kRowsThreads, 0, elements(g),
+           elements(o), delta, rows, w.p.H, w.p.Lq, w.p.D, lanes,
+           takes_fours(g, w.p.D) && takes_fours(o, w.p.D));
     w.delta = delta;
   }
   if (attrs.wants_k || attrs.wants_v) launch_dk_dv(a, index++, w);
@@ -34,7 +35,8 @@ void attention_backward_gpu(KernelArgs& a) {
     const AttentionShape s = attention_shape(q, k, attrs.causal);
     shared = attention_bias_sharers(s, bias.shape[0], bias.shape[1]) > 1;
     w.dbias = heads(dbias), w.bias_size = dbias.numel();
-    w.shared_bias.own_b = static_cast<int>(bias.shape[0]), w.shared_bias.own_n = static_cast<int>(bias.shape[1]);
+    w.shared_bias.own_b = static_cast<int>(bias.shape[0]),
+    w.shared_bias.own_n = static_cast<int>(bias.shape[1]);
     w.shared_bias.ranges = static_cast<int>(attention_bias_ranges(s, bias.shape[0], bias.shape[1]));
     if (shared && w.shared_bias.ranges > 1) w.partial = reinterpret_cast<float*>(a.workspace[workspace++]);
   }
@@ -44,8 +46,8 @@ void attention_backward_gpu(KernelArgs& a) {
   if (!w.partial) return;
   const TensorArg& dbias = a.out[out];
   const bool fours = takes_fours(dbias, w.bias_size);
-  launch(a, index, attention_sum_ranges, blocks_for(w.bias_size, kRowsThreads * (fours ? 4 : 1)), kRowsThreads, 0, w.partial, elements(dbias), w.bias_size,
-         w.shared_bias.ranges, fours);
+  launch(a, index, attention_sum_ranges, blocks_for(w.bias_size, kRowsThreads * (fours ? 4 : 1)), kRowsThreads,
+         0, w.partial, elements(dbias), w.bias_size, w.shared_bias.ranges, fours);
 }
 
 }  // namespace reckon::ops::gpu

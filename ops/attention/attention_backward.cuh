@@ -13,7 +13,9 @@ struct SharedBias {
 
   __device__ int sharers(const AttentionProblem& p) const { return (p.B / own_b) * (p.N / own_n); }
   // The first row of a range.
-  __device__ int first(const AttentionProblem& p, int range) const { return static_cast<int>(int64_t{sharers(p)} * range / ranges); }
+  __device__ int first(const AttentionProblem& p, int range) const {
+    return static_cast<int>(int64_t{sharers(p)} * range / ranges);
+  }
 };
 
 // Which tile of a shared bias a block owns, and which range of the rows.

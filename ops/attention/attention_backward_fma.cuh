@@ -10,7 +10,8 @@ namespace reckon::ops::gpu {
 template <int kWidth>
 constexpr size_t backward_fma_bytes(int tiles, bool keeps_scores) {
   using Tiles = FmaTiles<kWidth>;
-  return sizeof(float) * (static_cast<size_t>(tiles) * Tiles::kTile + (keeps_scores ? Tiles::kScores : 0) + 3 * Tiles::kEdge);
+  return sizeof(float) *
+         (static_cast<size_t>(tiles) * Tiles::kTile + (keeps_scores ? Tiles::kScores : 0) + 3 * Tiles::kEdge);
 }
 
 // What the three kernels do with a tile's scores; `rows`: its key terms, logsumexp and delta.
@@ -20,7 +21,8 @@ struct BackwardTile {
   static constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
 
   // By the first threads of the block. Behind the last query probabilities are of no use, but must be finite.
-  __device__ __forceinline__ static void load_queries(float* rows, const float* lse, const float* delta, int64_t head_row, int first, int queries) {
+  __device__ __forceinline__ static void load_queries(float* rows, const float* lse, const float* delta,
+                                                      int64_t head_row, int first, int queries) {
     const int thread = threadIdx.x;
     if (thread >= kEdge) return;
     const bool inside = first + thread < queries;
@@ -32,7 +34,8 @@ struct BackwardTile {
     if (thread < kEdge) rows[thread] = terms.term(first + thread, terms.fetch(first + thread));
   }
 
-  __device__ __forceinline__ static void probabilities(typename Tiles::Scores& s, const AttentionProblem& p, const float* queries, const float* keys,
+  __device__ __forceinline__ static void probabilities(typename Tiles::Scores& s, const AttentionProblem& p,
+                                                       const float* queries, const float* keys,
                                                        const float* rows, int64_t bias_at, int i0, int j0) {
     Tiles::multiply(s, queries, keys);
     Tiles::finish_logits(s, p, rows, bias_at, i0, j0);
@@ -42,7 +45,8 @@ struct BackwardTile {
       for (int c = 0; c < kPart; ++c) s[r][c] = expf(s[r][c] - rows[kEdge + Tiles::ty() + 16 * r]);
   }
   // s: probabilities, then the gradients of the logits.
-  __device__ __forceinline__ static void gradients(typename Tiles::Scores& s, const float* gradients, const float* values, const float* rows) {
+  __device__ __forceinline__ static void gradients(typename Tiles::Scores& s, const float* gradients,
+                                                   const float* values, const float* rows) {
     typename Tiles::Scores product;
     Tiles::multiply(product, gradients, values);
 #pragma unroll
@@ -51,8 +55,9 @@ struct BackwardTile {
       for (int c = 0; c < kPart; ++c) s[r][c] *= product[r][c] - rows[2 * kEdge + Tiles::ty() + 16 * r];
   }
   // The part of a tile of a bias's gradient that exists.
-  __device__ __forceinline__ static void store_scores(const typename Tiles::Scores& s, const AttentionProblem& p, const Heads& to, int64_t at, int i0,
-                                                      int j0) {
+  __device__ __forceinline__ static void store_scores(const typename Tiles::Scores& s,
+                                                      const AttentionProblem& p, const Heads& to, int64_t at,
+                                                      int i0, int j0) {
     const Elements cells{to.data, to.dtype};
 #pragma unroll
     for (int r = 0; r < kPart; ++r)
@@ -66,15 +71,19 @@ struct BackwardTile {
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFmaThreads, 2)
-    attention_dk_dv_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dk, Heads dv, int key_tiles) {
+    attention_dk_dv_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dk, Heads dv,
+                        int key_tiles) {
   using Tiles = FmaTiles<kWidth>;
   using Tile = BackwardTile<kWidth>;
   constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
   RECKON_DYNAMIC_SHARED(float, keys);
-  float *const values = keys + Tiles::kTile, *const queries = values + Tiles::kTile, *const gradients = queries + Tiles::kTile,
-               *const cells = gradients + Tiles::kTile, *const rows = cells + Tiles::kScores;
-  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.Hkv, key_tiles, p.causal ? TileOrder::folded : TileOrder::in_turn);
-  const int first = at.tile * kEdge, hk = at.h, first_query = p.causal && first > p.lead() ? (first - p.lead()) / kEdge * kEdge : 0;
+  float *const values = keys + Tiles::kTile, *const queries = values + Tiles::kTile,
+               *const gradients = queries + Tiles::kTile, *const cells = gradients + Tiles::kTile,
+               *const rows = cells + Tiles::kScores;
+  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.Hkv, key_tiles,
+                    p.causal ? TileOrder::folded : TileOrder::in_turn);
+  const int first = at.tile * kEdge, hk = at.h,
+            first_query = p.causal && first > p.lead() ? (first - p.lead()) / kEdge * kEdge : 0;
   Tiles::load(keys, p.k, p.k.at(at.b, at.n, hk) + first * p.k.row, p.Lk - first, p.D);
   Tiles::load(values, p.v, p.v.at(at.b, at.n, hk) + first * p.v.row, p.Lk - first, p.D);
   Tile::load_keys(rows, KeyTerms(p, at.b, at.n), first);
@@ -114,14 +123,17 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFmaThreads, 2)
-    attention_dq_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dq, Heads dbias, int query_tiles) {
+    attention_dq_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dq, Heads dbias,
+                     int query_tiles) {
   using Tiles = FmaTiles<kWidth>;
   using Tile = BackwardTile<kWidth>;
   constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
   RECKON_DYNAMIC_SHARED(float, queries);
-  float *const gradients = queries + Tiles::kTile, *const keys = gradients + Tiles::kTile, *const values = keys + Tiles::kTile,
-               *const cells = values + Tiles::kTile, *const rows = cells + Tiles::kScores;
-  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles, p.causal ? TileOrder::last_first : TileOrder::in_turn);
+  float *const gradients = queries + Tiles::kTile, *const keys = gradients + Tiles::kTile,
+               *const values = keys + Tiles::kTile, *const cells = values + Tiles::kTile,
+               *const rows = cells + Tiles::kScores;
+  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles,
+                    p.causal ? TileOrder::last_first : TileOrder::in_turn);
   const int first = at.tile * kEdge, hk = at.h / p.group(), seen = p.keys_until(min(first + kEdge, p.Lq) - 1);
   const int64_t bias_at = p.bias.at(at.b, at.n, at.h), dbias_at = dbias.at(at.b, at.n, at.h);
   const KeyTerms key_terms(p, at.b, at.n);
@@ -146,7 +158,8 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
     __syncthreads();
     Tiles::add_product(sums, cells, keys);
   }
-  for (typename Tiles::Scores none = {}; dbias && j0 < p.Lk; j0 += kEdge) Tile::store_scores(none, p, dbias, dbias_at, first, j0);  // seen by no query
+  for (typename Tiles::Scores none = {}; dbias && j0 < p.Lk; j0 += kEdge)
+    Tile::store_scores(none, p, dbias, dbias_at, first, j0);  // seen by no query
 #pragma unroll
   for (int r = 0; r < kPart; ++r) {
     const int i = first + Tiles::ty() + 16 * r;
@@ -156,17 +169,19 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFmaThreads, 2)
-    attention_dbias_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads to, int64_t to_range, SharedBias shared_bias) {
+    attention_dbias_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads to,
+                        int64_t to_range, SharedBias shared_bias) {
   using Tiles = FmaTiles<kWidth>;
   using Tile = BackwardTile<kWidth>;
   constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
   RECKON_DYNAMIC_SHARED(float, queries);
-  float *const gradients = queries + Tiles::kTile, *const keys = gradients + Tiles::kTile, *const values = keys + Tiles::kTile,
-               *const rows = values + Tiles::kTile;
+  float *const gradients = queries + Tiles::kTile, *const keys = gradients + Tiles::kTile,
+               *const values = keys + Tiles::kTile, *const rows = values + Tiles::kTile;
   const BiasTile at(blockIdx.x, shared_bias, p.H);
   const int first_query = at.query_tile * kEdge, first_key = at.key_tile * kEdge, hk = at.h / p.group();
   const int shared_n = p.N / shared_bias.own_n;
-  const int last = p.causal && first_key > first_query + kEdge - 1 + p.lead() ? 0 : shared_bias.first(p, at.range + 1);
+  const int last =
+      p.causal && first_key > first_query + kEdge - 1 + p.lead() ? 0 : shared_bias.first(p, at.range + 1);
   typename Tiles::Scores sums = {};
   for (int sharer = shared_bias.first(p, at.range); sharer < last; ++sharer) {
     const int b = at.b + sharer / shared_n, n = at.n + sharer % shared_n;

@@ -60,15 +60,16 @@ struct Backward {
 
   // 64 keys of one key/value head against the queries of its group: dk, dv. With `all`, also dq added to the
   // thread's sums and dbias, whose tiles are added to `partial` or, without it, set.
-  void keys_of(const BackwardTiles& t, const Tiles& tiles, int64_t b, int64_t n, int64_t hk, int64_t j0, bool all,
-               float* dq_sums, float* partial) const {
+  void keys_of(const BackwardTiles& t, const Tiles& tiles, int64_t b, int64_t n, int64_t hk, int64_t j0,
+               bool all, float* dq_sums, float* partial) const {
     const int64_t nj = smaller(kBlock, s.Lk - j0), lanes = padded_lanes(nj),
                   width = attention_padded_width(s.D);
     const int64_t k_at = head_offset(k, b, n, hk) + j0 * k.strides[3];
     using Right = typename Tiles::Right;
     const Right key_lanes = tiles.lanes(0, k, k_at, k.strides[3], nj);
     const Right value_lanes =
-        attrs.wants_k ? tiles.lanes(1, v, head_offset(v, b, n, hk) + j0 * v.strides[3], v.strides[3], nj) : Right{};
+        attrs.wants_k ? tiles.lanes(1, v, head_offset(v, b, n, hk) + j0 * v.strides[3], v.strides[3], nj)
+                      : Right{};
     const Right keys = all ? tiles.keys(k, k_at, k.strides[3], nj) : Right{};
     for (int64_t i = 0; i < s.D * kBlock; ++i) t.sums[0][i] = t.sums[1][i] = 0.0f;
     for (int64_t j = 0; j < kBlock; ++j) t.mask[j] = 0.0f;
@@ -89,8 +90,8 @@ struct Backward {
           for (int64_t j = 0; j < lanes; ++j) row[j] = exp_of_negative(row[j] - shift);
         }
         if (attrs.wants_v)
-          tiles.product(s.D, ni, tiles.by_columns(1, grads, ni), tiles.weights(t.scores, ni, lanes), t.sums[1], kBlock,
-                        lanes, true);
+          tiles.product(s.D, ni, tiles.by_columns(1, grads, ni), tiles.weights(t.scores, ni, lanes), t.sums[1],
+                        kBlock, lanes, true);
         if (!attrs.wants_k) continue;
         tiles.product(ni, s.D, tiles.by_rows(grads), value_lanes, t.gradient, kBlock, lanes, false);
         for (int64_t i = 0; i < ni; ++i) {
@@ -99,8 +100,8 @@ struct Backward {
 #pragma omp simd
           for (int64_t j = 0; j < lanes; ++j) row[j] = p[j] * (row[j] - subtract);
         }
-        tiles.product(s.D, ni, tiles.by_columns(0, queries, ni), tiles.weights(t.gradient, ni, lanes), t.sums[0], kBlock,
-                      lanes, true);
+        tiles.product(s.D, ni, tiles.by_columns(0, queries, ni), tiles.weights(t.gradient, ni, lanes),
+                      t.sums[0], kBlock, lanes, true);
         if (!all) continue;
         float* sums = dq_sums + ((h - hk * s.group()) * s.Lq + i0) * width;
         tiles.product(ni, nj, tiles.weight_rows(t.gradient, ni, nj), keys, sums, width, width, true);
@@ -193,7 +194,8 @@ struct Backward {
 
   // One block of 64 queries of one head: dq, and its tiles of dbias added up (or, for a bias that is not
   // summed, set).
-  void queries_of(const BackwardTiles& t, const Tiles& tiles, int64_t b, int64_t n, int64_t h, int64_t i0, int64_t dbias_at) const {
+  void queries_of(const BackwardTiles& t, const Tiles& tiles, int64_t b, int64_t n, int64_t h, int64_t i0,
+                  int64_t dbias_at) const {
     const int64_t ni = smaller(kBlock, s.Lq - i0), lanes = padded_lanes(ni), last_key = s.visible(i0 + ni - 1),
                   row0 = row_of(b, n, h) + i0;
     const int64_t hk = h / s.group(), bias_at = bias.defined() ? head_offset(bias, b, n, h) : 0;
@@ -218,8 +220,8 @@ struct Backward {
         for (int64_t i = 0; i < lanes; ++i) row[i] = exp_of_negative(x[i] - t.lse[i]) * (row[i] - t.delta[i]);
       }
       if (attrs.wants_q)
-        tiles.product(s.D, nj, tiles.by_columns(0, keys, nj), tiles.weights(t.gradient, nj, lanes), t.sums[0], kBlock,
-                      lanes, j0 > 0);
+        tiles.product(s.D, nj, tiles.by_columns(0, keys, nj), tiles.weights(t.gradient, nj, lanes), t.sums[0],
+                      kBlock, lanes, j0 > 0);
       if (attrs.wants_bias) add_bias_tile(t.gradient, dbias_at + j0, ni, nj);
     }
     if (!attrs.wants_q) return;

@@ -13,7 +13,8 @@ namespace RECKON_ISA {
 // Processors with AMX take the kernels of level v4 otherwise.
 void attention_cpu(KernelArgs& a) {
 #if defined(__AVX512F__)
-  if (attention_on_amx(a.isa_level, a.in[0].dtype, a.in[1].dtype, a.in[2].dtype)) return isa_amx::attention_amx(a);
+  if (attention_on_amx(a.isa_level, a.in[0].dtype, a.in[1].dtype, a.in[2].dtype))
+    return isa_amx::attention_amx(a);
 #endif
   attention_tiled<FloatTiles>(a);
 }

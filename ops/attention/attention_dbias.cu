@@ -14,13 +14,17 @@ void launch_dbias(KernelArgs& a, int index, const AttentionBackward& w) {
       const auto run = [&](auto kernel, int edge, int threads, size_t bytes) {
         SharedBias shared = w.shared_bias;
         shared.query_tiles = (w.p.Lq + edge - 1) / edge, shared.key_tiles = (w.p.Lk + edge - 1) / edge;
-        const int64_t blocks = int64_t{shared.ranges} * shared.own_b * shared.own_n * w.p.H * shared.query_tiles * shared.key_tiles;
-        launch(a, index, kernel, blocks_for(blocks, 1), threads, bytes, w.p, w.g, w.lse, w.delta, to, w.bias_size, shared);
+        const int64_t blocks = int64_t{shared.ranges} * shared.own_b * shared.own_n * w.p.H *
+                               shared.query_tiles * shared.key_tiles;
+        launch(a, index, kernel, blocks_for(blocks, 1), threads, bytes, w.p, w.g, w.lse, w.delta, to,
+               w.bias_size, shared);
       };
       if constexpr (std::is_same_v<T, float>)
-        run(attention_dbias_fma<kWidth>, FmaTiles<kWidth>::kEdge, kFmaThreads, backward_fma_bytes<kWidth>(4, false));
+        run(attention_dbias_fma<kWidth>, FmaTiles<kWidth>::kEdge, kFmaThreads,
+            backward_fma_bytes<kWidth>(4, false));
       else
-        run(attention_dbias_mma<T, kWidth>, BiasTiles<T, kWidth>::kEdge, kAttentionThreads, BiasTiles<T, kWidth>::kBytes);
+        run(attention_dbias_mma<T, kWidth>, BiasTiles<T, kWidth>::kEdge, kAttentionThreads,
+            BiasTiles<T, kWidth>::kBytes);
     });
   });
 }

@@ -17,15 +17,19 @@ struct BiasTiles {
 // to: the bias's gradient, or partial sums of it in f32, one after another.
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlocks))
-    attention_dbias_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads to, int64_t to_range, SharedBias shared_bias) {
+    attention_dbias_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads to,
+                        int64_t to_range, SharedBias shared_bias) {
   using Tiles = BiasTiles<T, kWidth>;
   constexpr int kEdge = Tiles::kEdge, kStages = Tiles::kStages, kRow = Tiles::kRow, kStage = 4 * kEdge * kRow;
   RECKON_DYNAMIC_SHARED(T, tiles);  // a stage: queries, gradients, keys, values
-  float* const rows = reinterpret_cast<float*>(tiles + kStages * kStage);  // a stage: key terms, logsumexp, delta
+  float* const rows =
+      reinterpret_cast<float*>(tiles + kStages * kStage);  // a stage: key terms, logsumexp, delta
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, t = lane % 4, thread = threadIdx.x;
   const BiasTile at(blockIdx.x, shared_bias, p.H);
-  const int first_query = at.query_tile * kEdge, first_key = at.key_tile * kEdge, own = first_query + warp * 16, hk = at.h / p.group();
-  const int last = p.causal && first_key > first_query + kEdge - 1 + p.lead() ? 0 : shared_bias.first(p, at.range + 1);
+  const int first_query = at.query_tile * kEdge, first_key = at.key_tile * kEdge, own = first_query + warp * 16,
+            hk = at.h / p.group();
+  const int last =
+      p.causal && first_key > first_query + kEdge - 1 + p.lead() ? 0 : shared_bias.first(p, at.range + 1);
   int sharer = shared_bias.first(p, at.range);
   // The row to be loaded next. A shared axis has extent 1 in the bias, so that the tile's own index on it is 0.
   const int shared_n = p.N / shared_bias.own_n;
@@ -34,12 +38,17 @@ __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlo
   unsigned loaded_mask = 0;
   const auto load_row = [&](int stage) {
     T* const a = tiles + stage * kStage;
-    load_tile<T, kEdge, kWidth>(a, static_cast<const T*>(p.q.data) + p.q.at(b, n, at.h) + first_query * p.q.row, p.q.row, p.Lq - first_query, p.D);
-    load_tile<T, kEdge, kWidth>(a + kEdge * kRow, static_cast<const T*>(g.data) + g.at(b, n, at.h) + first_query * g.row, g.row, p.Lq - first_query, p.D);
-    load_tile<T, kEdge, kWidth, true>(a + 2 * kEdge * kRow, static_cast<const T*>(p.k.data) + p.k.at(b, n, hk) + first_key * p.k.row, p.k.row,
-                                      p.Lk - first_key, p.D);
-    load_tile<T, kEdge, kWidth, true>(a + 3 * kEdge * kRow, static_cast<const T*>(p.v.data) + p.v.at(b, n, hk) + first_key * p.v.row, p.v.row,
-                                      p.Lk - first_key, p.D);
+    load_tile<T, kEdge, kWidth>(a, static_cast<const T*>(p.q.data) + p.q.at(b, n, at.h) + first_query * p.q.row,
+                                p.q.row, p.Lq - first_query, p.D);
+    load_tile<T, kEdge, kWidth>(a + kEdge * kRow,
+                                static_cast<const T*>(g.data) + g.at(b, n, at.h) + first_query * g.row, g.row,
+                                p.Lq - first_query, p.D);
+    load_tile<T, kEdge, kWidth, true>(a + 2 * kEdge * kRow,
+                                      static_cast<const T*>(p.k.data) + p.k.at(b, n, hk) + first_key * p.k.row,
+                                      p.k.row, p.Lk - first_key, p.D);
+    load_tile<T, kEdge, kWidth, true>(a + 3 * kEdge * kRow,
+                                      static_cast<const T*>(p.v.data) + p.v.at(b, n, hk) + first_key * p.v.row,
+                                      p.v.row, p.Lk - first_key, p.D);
     const int64_t head_row = p.head_row(b, n, at.h);
     if (thread < kEdge) {
       float* const cell = rows + stage * 3 * kEdge + thread;
@@ -51,7 +60,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlo
     if (++n == at.n + shared_n) n = at.n, ++b;
   };
   const auto set_terms = [&](int stage) {
-    if (thread < kEdge) rows[stage * 3 * kEdge + thread] = KeyTerms(p, 0, 0).term(first_key + thread, loaded_mask);
+    if (thread < kEdge)
+      rows[stage * 3 * kEdge + thread] = KeyTerms(p, 0, 0).term(first_key + thread, loaded_mask);
   };
 
   float bias[2][2][8], sums[2][4][4];
@@ -65,7 +75,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlo
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int row = query + 8 * half, key = first_key + 32 * w + 8 * t;
-        bias_rows.values<kType>(kType == DType::f32 ? uint4{} : bias_rows.fetch(row, key), row, key, bias[w][half]);
+        bias_rows.values<kType>(kType == DType::f32 ? uint4{} : bias_rows.fetch(row, key), row, key,
+                                bias[w][half]);
       }
     });
   }
@@ -107,10 +118,13 @@ __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlo
 #pragma unroll
       for (int u = 0; u < 4; ++u)
 #pragma unroll
-        for (int r = 0; r < 4; ++r) sums[w][u][r] = fmaf(weights[0][u][r], products[0][u][r] - own_rows.delta[r / 2], sums[w][u][r]);
+        for (int r = 0; r < 4; ++r)
+          sums[w][u][r] = fmaf(weights[0][u][r], products[0][u][r] - own_rows.delta[r / 2], sums[w][u][r]);
     }
-    if constexpr (kStages == 1) __syncthreads();
-    else if (more) set_terms(stage ^ 1);
+    if constexpr (kStages == 1)
+      __syncthreads();
+    else if (more)
+      set_terms(stage ^ 1);
   }
 
   const Elements cells{to.data, to.dtype};
@@ -123,7 +137,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlo
 #pragma unroll
       for (int i = 0; i < 8; ++i) v[i] = sums[w][i / 2][2 * half + i % 2];
       const int row = query + 8 * half;
-      if (row < p.Lq) store_bias_gradient(cells, to.by_eight, to_at + row * to.row, first_key + 32 * w + 8 * t, p.Lk, v);
+      if (row < p.Lq)
+        store_bias_gradient(cells, to.by_eight, to_at + row * to.row, first_key + 32 * w + 8 * t, p.Lk, v);
     }
 }
 

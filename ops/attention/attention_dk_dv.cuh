@@ -11,27 +11,34 @@ namespace reckon::ops::gpu {
 // 256 is split: a block sums 128 columns of both gradients.
 template <class T, int kWidth, int kTiles>
 struct KeyTiles {
-  static constexpr int kKeys = 64 * kTiles, kQueries = kWidth <= 64 ? 64 : 32, kRow = kTileRow<kWidth>, kBiasRow = kTileRow<kKeys>;
+  static constexpr int kKeys = 64 * kTiles, kQueries = kWidth <= 64 ? 64 : 32, kRow = kTileRow<kWidth>,
+                       kBiasRow = kTileRow<kKeys>;
   static constexpr int kColumns = kWidth <= 128 ? kWidth : 128, kParts = kWidth / kColumns;
   static constexpr size_t kBytes = sizeof(T) * kRow * (2 * kKeys + 4 * kQueries) + sizeof(float) * 4 * kQueries;
   static constexpr size_t kBiasBytes = sizeof(T) * 2 * kQueries * kBiasRow;  // where there is a 16-bit bias
-  static constexpr int kBlocks = kWidth == 256 ? 1 : (kWidth == 32 && kTiles == 1 ? 4 : 2);  // of an SM, by registers
+  static constexpr int kBlocks =
+      kWidth == 256 ? 1 : (kWidth == 32 && kTiles == 1 ? 4 : 2);  // of an SM, by registers
 };
 
 // g: the gradient of the output. dk, dv: absent where not wanted; delta only read for dk.
 template <class T, int kWidth, int kTiles>
 __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles>::kBlocks))
-    attention_dk_dv_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dk, Heads dv, int key_tiles) {
+    attention_dk_dv_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dk, Heads dv,
+                        int key_tiles) {
   using Tiles = KeyTiles<T, kWidth, kTiles>;
-  constexpr int kKeys = Tiles::kKeys, kQueries = Tiles::kQueries, kRow = Tiles::kRow, kBiasRow = Tiles::kBiasRow, kColumns = Tiles::kColumns;
+  constexpr int kKeys = Tiles::kKeys, kQueries = Tiles::kQueries, kRow = Tiles::kRow,
+                kBiasRow = Tiles::kBiasRow, kColumns = Tiles::kColumns;
   RECKON_DYNAMIC_SHARED(T, keys);
   T* const values = keys + kKeys * kRow;
   T* const queries = values + kKeys * kRow;  // two stages of queries and gradients
-  float* const rows = reinterpret_cast<float*>(queries + 4 * kQueries * kRow);  // two stages of logsumexp and delta
+  float* const rows =
+      reinterpret_cast<float*>(queries + 4 * kQueries * kRow);  // two stages of logsumexp and delta
   T* const biases = reinterpret_cast<T*>(rows + 4 * kQueries);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group_row = lane / 4, t = lane % 4, thread = threadIdx.x;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group_row = lane / 4, t = lane % 4,
+            thread = threadIdx.x;
   const int column = static_cast<int>(blockIdx.x) % Tiles::kParts * kColumns;
-  const HeadTile at(blockIdx.x / Tiles::kParts, gridDim.x / Tiles::kParts, p.N, p.Hkv, key_tiles, p.causal ? TileOrder::folded : TileOrder::in_turn);
+  const HeadTile at(blockIdx.x / Tiles::kParts, gridDim.x / Tiles::kParts, p.N, p.Hkv, key_tiles,
+                    p.causal ? TileOrder::folded : TileOrder::in_turn);
   const int first = at.tile * kKeys, own = first + warp * 16 * kTiles;
   const int first_query = p.causal && first > p.lead() ? (first - p.lead()) / kQueries * kQueries : 0;
   const int steps = p.group() * ((p.Lq - first_query + kQueries - 1) / kQueries);
@@ -39,8 +46,11 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
 
   const auto load_queries = [&](int step, int h, int i) {
     T* const to = queries + step % 2 * 2 * kQueries * kRow;
-    load_tile<T, kQueries, kWidth>(to, static_cast<const T*>(p.q.data) + p.q.at(at.b, at.n, h) + i * p.q.row, p.q.row, p.Lq - i, p.D);
-    load_tile<T, kQueries, kWidth>(to + kQueries * kRow, static_cast<const T*>(g.data) + g.at(at.b, at.n, h) + i * g.row, g.row, p.Lq - i, p.D);
+    load_tile<T, kQueries, kWidth>(to, static_cast<const T*>(p.q.data) + p.q.at(at.b, at.n, h) + i * p.q.row,
+                                   p.q.row, p.Lq - i, p.D);
+    load_tile<T, kQueries, kWidth>(to + kQueries * kRow,
+                                   static_cast<const T*>(g.data) + g.at(at.b, at.n, h) + i * g.row, g.row,
+                                   p.Lq - i, p.D);
     if (thread < kQueries) {
       // Behind the last query a logsumexp of infinity makes probabilities of zero.
       float* const cell = rows + step % 2 * 2 * kQueries + thread;
@@ -54,21 +64,26 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
     }
     if (!staged_bias) return;
     T* const bias = biases + step % 2 * kQueries * kBiasRow;
-    const T* const from = static_cast<const T*>(p.bias.data) + p.bias.at(at.b, at.n, h) + i * p.bias.row + first;
+    const T* const from =
+        static_cast<const T*>(p.bias.data) + p.bias.at(at.b, at.n, h) + i * p.bias.row + first;
     if (p.bias.by_eight) {
       load_tile<T, kQueries, kKeys>(bias, from, p.bias.row, p.Lq - i, p.Lk - first);
     } else {
 #pragma unroll 4
       for (int c = thread; c < kQueries * kKeys; c += kAttentionThreads) {
         const int row = c / kKeys, key = c % kKeys;
-        bias[row * kBiasRow + key] = i + row < p.Lq && first + key < p.Lk ? from[row * p.bias.row + key] : from_float<T>(0.0f);
+        bias[row * kBiasRow + key] =
+            i + row < p.Lq && first + key < p.Lk ? from[row * p.bias.row + key] : from_float<T>(0.0f);
       }
     }
   };
 
   const int hk = at.h;
-  load_tile<T, kKeys, kWidth>(keys, static_cast<const T*>(p.k.data) + p.k.at(at.b, at.n, hk) + first * p.k.row, p.k.row, p.Lk - first, p.D);
-  load_tile<T, kKeys, kWidth>(values, static_cast<const T*>(p.v.data) + p.v.at(at.b, at.n, hk) + first * p.v.row, p.v.row, p.Lk - first, p.D);
+  load_tile<T, kKeys, kWidth>(keys, static_cast<const T*>(p.k.data) + p.k.at(at.b, at.n, hk) + first * p.k.row,
+                              p.k.row, p.Lk - first, p.D);
+  load_tile<T, kKeys, kWidth>(values,
+                              static_cast<const T*>(p.v.data) + p.v.at(at.b, at.n, hk) + first * p.v.row,
+                              p.v.row, p.Lk - first, p.D);
   int h = hk * p.group(), next = first_query;  // of the step to be loaded next
   load_queries(0, h, next);
   const KeyTerms key_terms(p, at.b, at.n);
@@ -118,7 +133,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
 #pragma unroll
           for (int r = 0; r < 4; ++r) weights[m][c][r] = fmaf(weights[m][c][r], p.scale, terms[m][r / 2]);
       if (staged_bias) {
-        const T* const bias = b_row<kBiasRow>(biases + (step % 2 * kQueries + i) * kBiasRow + warp * 16 * kTiles, lane);
+        const T* const bias =
+            b_row<kBiasRow>(biases + (step % 2 * kQueries + i) * kBiasRow + warp * 16 * kTiles, lane);
         const auto add = [&](auto type) {
 #pragma unroll
           for (int m = 0; m < kTiles; ++m)
@@ -134,8 +150,10 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
               }
             }
         };
-        if (p.bias.dtype == DType::bf16) add(std::integral_constant<DType, DType::bf16>{});
-        else add(std::integral_constant<DType, DType::f16>{});
+        if (p.bias.dtype == DType::bf16)
+          add(std::integral_constant<DType, DType::bf16>{});
+        else
+          add(std::integral_constant<DType, DType::f16>{});
       } else if (p.bias) {
         const float* const bias = static_cast<const float*>(p.bias.data) + p.bias.at(at.b, at.n, own_h);
 #pragma unroll
@@ -165,7 +183,9 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
 #pragma unroll
           for (int m = 0; m < kTiles; ++m)
 #pragma unroll
-            for (int r = 0; r < 4; ++r) weights[m][c][r] = exp_difference<decltype(is_near)::value>(weights[m][c][r], r % 2 == 0 ? top.x : top.y);
+            for (int r = 0; r < 4; ++r)
+              weights[m][c][r] =
+                  exp_difference<decltype(is_near)::value>(weights[m][c][r], r % 2 == 0 ? top.x : top.y);
         }
       });
       const T* const g_rows = q_tile + (kQueries + i) * kRow;
@@ -190,10 +210,12 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
   for (int m = 0; m < kTiles; ++m) {
     const int row = own + 16 * m, own_rows = (warp * kTiles + m) * 16 * kRow;
     if (dk)
-      store_rows<T, kRow>(keys + own_rows, dk_sums[m], p.scale, p.scale, static_cast<T*>(dk.data) + dk.at(at.b, at.n, hk) + row * dk.row + column,
-                          dk.row, p.Lk - row, p.D - column, lane);
+      store_rows<T, kRow>(keys + own_rows, dk_sums[m], p.scale, p.scale,
+                          static_cast<T*>(dk.data) + dk.at(at.b, at.n, hk) + row * dk.row + column, dk.row,
+                          p.Lk - row, p.D - column, lane);
     if (dv)
-      store_rows<T, kRow>(values + own_rows, dv_sums[m], 1.0f, 1.0f, static_cast<T*>(dv.data) + dv.at(at.b, at.n, hk) + row * dv.row + column, dv.row,
+      store_rows<T, kRow>(values + own_rows, dv_sums[m], 1.0f, 1.0f,
+                          static_cast<T*>(dv.data) + dv.at(at.b, at.n, hk) + row * dv.row + column, dv.row,
                           p.Lk - row, p.D - column, lane);
   }
 }

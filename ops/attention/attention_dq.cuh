@@ -11,7 +11,8 @@ template <class T, int kWidth, int kTiles>
 struct QueryTiles {
   static constexpr int kQueries = 64 * kTiles, kKeys = kWidth <= 64 ? 64 : 32, kRow = kTileRow<kWidth>;
   static constexpr size_t kBytes = sizeof(T) * kRow * (2 * kQueries + 4 * kKeys) + sizeof(float) * 2 * kKeys;
-  static constexpr int kBlocks = kWidth == 256 ? 1 : (kWidth == 32 && kTiles == 1 ? 3 : 2);  // of an SM, by registers
+  static constexpr int kBlocks =
+      kWidth == 256 ? 1 : (kWidth == 32 && kTiles == 1 ? 3 : 2);  // of an SM, by registers
 };
 
 // Statistics of a thread's two queries in a 16-row tile.
@@ -19,7 +20,8 @@ struct QueryRows {
   float lse[2], delta[2];
 
   // From the cells of the first; the second is eight behind.
-  __device__ __forceinline__ void read(const float* lse_cell, const float* delta_cell, bool first = true, bool second = true) {
+  __device__ __forceinline__ void read(const float* lse_cell, const float* delta_cell, bool first = true,
+                                       bool second = true) {
     lse[0] = first ? lse_cell[0] : 0.0f, lse[1] = second ? lse_cell[8] : 0.0f;
     delta[0] = first ? delta_cell[0] : 0.0f, delta[1] = second ? delta_cell[8] : 0.0f;
   }
@@ -30,7 +32,8 @@ struct QueryRows {
 #pragma unroll
       for (int u = 0; u < 4; ++u)
 #pragma unroll
-        for (int r = 0; r < 4; ++r) logits[u][r] = exp_difference<decltype(flag)::value>(logits[u][r], lse[r / 2]);
+        for (int r = 0; r < 4; ++r)
+          logits[u][r] = exp_difference<decltype(flag)::value>(logits[u][r], lse[r / 2]);
     });
   }
 };
@@ -38,7 +41,8 @@ struct QueryRows {
 // g: the gradient of the output. dq, dbias: absent where not wanted.
 template <class T, int kWidth, int kTiles>
 __global__ void __launch_bounds__(kAttentionThreads, (QueryTiles<T, kWidth, kTiles>::kBlocks))
-    attention_dq_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dq, Heads dbias, int query_tiles) {
+    attention_dq_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dq, Heads dbias,
+                     int query_tiles) {
   using Tiles = QueryTiles<T, kWidth, kTiles>;
   constexpr int kQueries = Tiles::kQueries, kKeys = Tiles::kKeys, kRow = Tiles::kRow;
   RECKON_DYNAMIC_SHARED(T, queries);
@@ -46,7 +50,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (QueryTiles<T, kWidth, kTil
   T* const keys = gradients + kQueries * kRow;  // two stages of keys and values
   float* const terms = reinterpret_cast<float*>(keys + 4 * kKeys * kRow);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, t = lane % 4, thread = threadIdx.x;
-  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles, p.causal ? TileOrder::last_first : TileOrder::in_turn);
+  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles,
+                    p.causal ? TileOrder::last_first : TileOrder::in_turn);
   const int first = at.tile * kQueries, own = first + warp * 16 * kTiles, hk = at.h / p.group();
   const int seen = p.keys_until(min(first + kQueries, p.Lq) - 1), tiles = (seen + kKeys - 1) / kKeys;
   const int own_seen = own < p.Lq ? p.keys_until(own + 16 * kTiles - 1) : 0;
@@ -70,8 +75,12 @@ __global__ void __launch_bounds__(kAttentionThreads, (QueryTiles<T, kWidth, kTil
       for (int half = 0; half < 2; ++half) bits[m][half] = bias.fetch(query + 16 * m + 8 * half, j + 8 * t);
   };
 
-  load_tile<T, kQueries, kWidth>(queries, static_cast<const T*>(p.q.data) + p.q.at(at.b, at.n, at.h) + first * p.q.row, p.q.row, p.Lq - first, p.D);
-  load_tile<T, kQueries, kWidth>(gradients, static_cast<const T*>(g.data) + g.at(at.b, at.n, at.h) + first * g.row, g.row, p.Lq - first, p.D);
+  load_tile<T, kQueries, kWidth>(queries,
+                                 static_cast<const T*>(p.q.data) + p.q.at(at.b, at.n, at.h) + first * p.q.row,
+                                 p.q.row, p.Lq - first, p.D);
+  load_tile<T, kQueries, kWidth>(gradients,
+                                 static_cast<const T*>(g.data) + g.at(at.b, at.n, at.h) + first * g.row, g.row,
+                                 p.Lq - first, p.D);
   load_keys(0);
   if (thread < kKeys) terms[thread] = key_terms.term(thread, key_terms.fetch(thread));
   const int64_t head_row = p.head_row(at.b, at.n, at.h);
@@ -123,7 +132,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (QueryTiles<T, kWidth, kTil
       if (bias)
         with_bias_type(bias.dtype, [&](auto type) {
 #pragma unroll
-          for (int m = 0; m < kTiles; ++m) add_bias<decltype(type)::value>(weights[m], bias, bits[m], query + 16 * m, j + 8 * t);
+          for (int m = 0; m < kTiles; ++m)
+            add_bias<decltype(type)::value>(weights[m], bias, bits[m], query + 16 * m, j + 8 * t);
         });
       if (bias.fetches() && j + 32 < own_seen) fetch_bias(j + 32);
       if (p.causal && j + 31 > own + p.lead()) {
@@ -146,24 +156,28 @@ __global__ void __launch_bounds__(kAttentionThreads, (QueryTiles<T, kWidth, kTil
 #pragma unroll
           for (int i = 0; i < 8; ++i) v[i] = weights[m][i / 2][2 * half + i % 2];
           const int row = query + 16 * m + 8 * half;
-          if (row < p.Lq) store_bias_gradient(bias_to, dbias.by_eight, bias_at + row * dbias.row, j + 8 * t, p.Lk, v);
+          if (row < p.Lq)
+            store_bias_gradient(bias_to, dbias.by_eight, bias_at + row * dbias.row, j + 8 * t, p.Lk, v);
         }
       }
       if (dq) add_weighted_rows<T, kRow>(sums, weights, k_rows, lane);
     }
-    if (more && thread < kKeys) terms[(stage ^ 1) * kKeys + thread] = key_terms.term(j0 + kKeys + thread, fetched);
+    if (more && thread < kKeys)
+      terms[(stage ^ 1) * kKeys + thread] = key_terms.term(j0 + kKeys + thread, fetched);
   }
 
   if (own >= p.Lq) return;
   if (dbias)  // keys that none of the warp's queries sees
     for (int row = own; row < min(own + 16 * kTiles, p.Lq); ++row)
-      for (int key = (own_seen + 31) / 32 * 32 + lane; key < p.Lk; key += 32) store(bias_to, bias_at + row * dbias.row + key, 0.0f);
+      for (int key = (own_seen + 31) / 32 * 32 + lane; key < p.Lk; key += 32)
+        store(bias_to, bias_at + row * dbias.row + key, 0.0f);
   if (!dq) return;
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     const int row = own + 16 * m;
     store_rows<T, kRow>(queries + (warp * kTiles + m) * 16 * kRow, sums[m], p.scale, p.scale,
-                        static_cast<T*>(dq.data) + dq.at(at.b, at.n, at.h) + row * dq.row, dq.row, p.Lq - row, p.D, lane);
+                        static_cast<T*>(dq.data) + dq.at(at.b, at.n, at.h) + row * dq.row, dq.row, p.Lq - row,
+                        p.D, lane);
   }
 }
 

@@ -12,10 +12,12 @@ inline constexpr int kFmaThreads = 256;
 // of operands and of scores are padded so that neither reading along nor across them meets in one bank.
 template <int kWidth>
 struct FmaTiles {
-  static constexpr int kEdge = kWidth <= 64 ? 64 : 32, kPart = kEdge / 16, kRow = kWidth + 4, kScoreRow = kEdge + 16;
+  static constexpr int kEdge = kWidth <= 64 ? 64 : 32, kPart = kEdge / 16, kRow = kWidth + 4,
+                       kScoreRow = kEdge + 16;
   static constexpr int kTile = kEdge * kRow, kScores = kEdge * kScoreRow;
   // Columns of a product with kWidth columns that a thread owns: kGroups times kVector neighbours.
-  static constexpr int kVector = kWidth == 32 ? 2 : 4, kGroups = kWidth / 16 / kVector, kOwn = kVector * kGroups;
+  static constexpr int kVector = kWidth == 32 ? 2 : 4, kGroups = kWidth / 16 / kVector,
+                       kOwn = kVector * kGroups;
 
   __device__ __forceinline__ static int ty() { return threadIdx.x / 16; }
   __device__ __forceinline__ static int tx() { return threadIdx.x % 16; }
@@ -93,7 +95,8 @@ struct FmaTiles {
   }
 
   // sums += weights^T tile. Row r of the sums is column kPart ty + r of the scores.
-  __device__ __forceinline__ static void add_transposed_product(Sums& sums, const float* cells, const float* tile) {
+  __device__ __forceinline__ static void add_transposed_product(Sums& sums, const float* cells,
+                                                                const float* tile) {
 #pragma unroll 4
     for (int k = 0; k < kEdge; ++k) {
       float w[kPart], y[kOwn];
@@ -118,13 +121,15 @@ struct FmaTiles {
   }
 
   // A row of the sums, times a factor, to a row of a tensor.
-  __device__ __forceinline__ static void store_row(const float (&sums)[kOwn], float factor, const Heads& x, int64_t at, int width) {
+  __device__ __forceinline__ static void store_row(const float (&sums)[kOwn], float factor, const Heads& x,
+                                                   int64_t at, int width) {
     const Elements to{x.data, x.dtype};
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if constexpr (kVector == 4) {
         if (x.by_eight && column(group) < width) {
-          const float v[4] = {sums[4 * group] * factor, sums[4 * group + 1] * factor, sums[4 * group + 2] * factor, sums[4 * group + 3] * factor};
+          const float v[4] = {sums[4 * group] * factor, sums[4 * group + 1] * factor,
+                              sums[4 * group + 2] * factor, sums[4 * group + 3] * factor};
           store4(to, at + column(group), v);
           continue;
         }
@@ -136,7 +141,8 @@ struct FmaTiles {
   }
 
   // logits = scale scores + key terms + bias, minus infinity where causality hides the key.
-  __device__ __forceinline__ static void finish_logits(Scores& s, const AttentionProblem& p, const float* terms, int64_t bias_at, int i0, int j0) {
+  __device__ __forceinline__ static void finish_logits(Scores& s, const AttentionProblem& p, const float* terms,
+                                                       int64_t bias_at, int i0, int j0) {
     const Elements bias{p.bias.data, p.bias.dtype};
 #pragma unroll
     for (int r = 0; r < kPart; ++r)

@@ -10,15 +10,16 @@ template <class T, int kWidth, int kTiles>
 void forward_mma(KernelArgs& a, const AttentionProblem& p) {
   using Tiles = ForwardTiles<T, kWidth, kTiles>;
   const int query_tiles = (p.Lq + Tiles::kRows - 1) / Tiles::kRows;
-  launch(a, 0, attention_forward_mma<T, kWidth, kTiles>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1), kAttentionThreads, Tiles::kBytes, p,
-         merged_heads(a.out[0]), a.out[1].as<float>(), query_tiles);
+  launch(a, 0, attention_forward_mma<T, kWidth, kTiles>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1),
+         kAttentionThreads, Tiles::kBytes, p, merged_heads(a.out[0]), a.out[1].as<float>(), query_tiles);
 }
 
 template <int kWidth>
 void forward_fma(KernelArgs& a, const AttentionProblem& p) {
   const int query_tiles = (p.Lq + FmaTiles<kWidth>::kEdge - 1) / FmaTiles<kWidth>::kEdge;
-  launch(a, 0, attention_forward_fma<kWidth>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1), kFmaThreads, forward_fma_bytes<kWidth>(), p,
-         merged_heads(a.out[0]), a.out[1].as<float>(), query_tiles);
+  launch(a, 0, attention_forward_fma<kWidth>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1),
+         kFmaThreads, forward_fma_bytes<kWidth>(), p, merged_heads(a.out[0]), a.out[1].as<float>(),
+         query_tiles);
 }
 
 }  // namespace
@@ -34,7 +35,8 @@ void attention_gpu(KernelArgs& a) {
       if constexpr (std::is_same_v<T, float>)
         forward_fma<kWidth>(a, p);
       else
-        with_tiles<kWidth <= 128>(int64_t{p.B} * p.N * p.H, p.Lq, [&](auto number) { forward_mma<T, kWidth, decltype(number)::value>(a, p); });
+        with_tiles<kWidth <= 128>(int64_t{p.B} * p.N * p.H, p.Lq,
+                                  [&](auto number) { forward_mma<T, kWidth, decltype(number)::value>(a, p); });
     });
   });
 }

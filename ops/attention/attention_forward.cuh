@@ -15,7 +15,8 @@ inline constexpr float kSlack = 8.0f;
 // bandwidth asks for; one makes more blocks of a small problem. A softmax step takes kStep keys of a tile of kKeys.
 template <class T, int kWidth, int kTiles>
 struct ForwardTiles {
-  static constexpr int kRows = 64 * kTiles, kKeys = kWidth <= 64 ? 64 : 32, kStep = kTiles == 1 ? kKeys : 32, kRow = kTileRow<kWidth>;
+  static constexpr int kRows = 64 * kTiles, kKeys = kWidth <= 64 ? 64 : 32, kStep = kTiles == 1 ? kKeys : 32,
+                       kRow = kTileRow<kWidth>;
   static constexpr size_t kBytes = sizeof(T) * kRow * (kRows + 4 * kKeys) + sizeof(float) * 2 * kKeys;
   // Of an SM, by registers.
   static constexpr int kBlocks = kWidth == 256 ? 1 : (kTiles == 1 || kWidth == 32 ? 3 : 2);
@@ -25,12 +26,14 @@ template <class T, int kWidth, int kTiles>
 __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kTiles>::kBlocks))
     attention_forward_mma(AttentionProblem p, Heads o, float* lse, int query_tiles) {
   using Tiles = ForwardTiles<T, kWidth, kTiles>;
-  constexpr int kRows = Tiles::kRows, kKeys = Tiles::kKeys, kRow = Tiles::kRow, kStep = Tiles::kStep, kColumns = kStep / 8, kGroups = kStep / 32;
+  constexpr int kRows = Tiles::kRows, kKeys = Tiles::kKeys, kRow = Tiles::kRow, kStep = Tiles::kStep,
+                kColumns = kStep / 8, kGroups = kStep / 32;
   RECKON_DYNAMIC_SHARED(T, queries);
   T* const keys = queries + kRows * kRow;  // two stages of keys and values
   float* const terms = reinterpret_cast<float*>(keys + 4 * kKeys * kRow);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4, thread = threadIdx.x;
-  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles, p.causal ? TileOrder::last_first : TileOrder::in_turn);
+  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles,
+                    p.causal ? TileOrder::last_first : TileOrder::in_turn);
   const int first = at.tile * kRows, own = first + warp * 16 * kTiles;
   const int seen = p.keys_until(min(first + kRows, p.Lq) - 1), tiles = (seen + kKeys - 1) / kKeys;
   const bool works = own < p.Lq;
@@ -53,7 +56,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
 #pragma unroll
       for (int w = 0; w < kGroups; ++w)
 #pragma unroll
-        for (int half = 0; half < 2; ++half) bits[m][w][half] = bias.fetch(own + 16 * m + g + 8 * half, j + 32 * w + 8 * t);
+        for (int half = 0; half < 2; ++half)
+          bits[m][w][half] = bias.fetch(own + 16 * m + g + 8 * half, j + 32 * w + 8 * t);
   };
 
   const T* const q_rows = static_cast<const T*>(p.q.data) + p.q.at(at.b, at.n, at.h) + first * p.q.row;
@@ -97,21 +101,24 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
 #pragma unroll
       for (int m = 0; m < kTiles; ++m)
 #pragma unroll
-        for (int w = 0; w < kGroups; ++w) scale_and_mask(logits[m] + 4 * w, p.scale, terms + stage * kKeys + j - j0 + 32 * w, t);
+        for (int w = 0; w < kGroups; ++w)
+          scale_and_mask(logits[m] + 4 * w, p.scale, terms + stage * kKeys + j - j0 + 32 * w, t);
       if (bias)
         with_bias_type(bias.dtype, [&](auto type) {
 #pragma unroll
           for (int m = 0; m < kTiles; ++m)
 #pragma unroll
             for (int w = 0; w < kGroups; ++w)
-              add_bias<decltype(type)::value>(logits[m] + 4 * w, bias, bits[m][w], own + 16 * m + g, j + 32 * w + 8 * t);
+              add_bias<decltype(type)::value>(logits[m] + 4 * w, bias, bits[m][w], own + 16 * m + g,
+                                              j + 32 * w + 8 * t);
         });
       if (bias.fetches() && j + kStep < own_seen) fetch_bias(j + kStep);
       if (p.causal && j + kStep - 1 > own + p.lead()) {
 #pragma unroll
         for (int m = 0; m < kTiles; ++m)
 #pragma unroll
-          for (int w = 0; w < kGroups; ++w) hide_later_keys(logits[m] + 4 * w, own + 16 * m + g, p.lead(), j + 32 * w, t);
+          for (int w = 0; w < kGroups; ++w)
+            hide_later_keys(logits[m] + 4 * w, own + 16 * m + g, p.lead(), j + 32 * w, t);
       }
 
       // `top` follows the largest logit only when that has grown by more than kSlack, so that the sums are hardly ever
@@ -125,7 +132,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
         for (int half = 0; half < 2; ++half) {
           float x = logits[m][0][2 * half];
 #pragma unroll
-          for (int c = 0; c < kColumns; ++c) x = fmaxf(x, fmaxf(logits[m][c][2 * half], logits[m][c][2 * half + 1]));
+          for (int c = 0; c < kColumns; ++c)
+            x = fmaxf(x, fmaxf(logits[m][c][2 * half], logits[m][c][2 * half + 1]));
           x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
           largest[m][half] = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
           grown = grown || largest[m][half] > top[m][half] + kSlack;
@@ -136,11 +144,13 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
         for (int m = 0; m < kTiles; ++m)
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            const float now = fmaxf(top[m][half], largest[m][half]), factor = exp_difference<false>(top[m][half], now);
+            const float now = fmaxf(top[m][half], largest[m][half]),
+                        factor = exp_difference<false>(top[m][half], now);
             top[m][half] = now, total[m][half] *= factor;
             small = small && fabsf(now) < kNear;
 #pragma unroll
-            for (int c = 0; c < kWidth / 8; ++c) sums[m][c][2 * half] *= factor, sums[m][c][2 * half + 1] *= factor;
+            for (int c = 0; c < kWidth / 8; ++c)
+              sums[m][c][2 * half] *= factor, sums[m][c][2 * half + 1] *= factor;
           }
         near = __all_sync(0xffffffffu, small);
       }
@@ -157,7 +167,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
       });
       add_weighted_rows<T, kRow>(sums, logits, k_rows + kKeys * kRow, lane);
     }
-    if (more && thread < kKeys) terms[(stage ^ 1) * kKeys + thread] = key_terms.term(j0 + kKeys + thread, fetched);
+    if (more && thread < kKeys)
+      terms[(stage ^ 1) * kKeys + thread] = key_terms.term(j0 + kKeys + thread, fetched);
   }
 
   if (!works) return;
@@ -172,8 +183,9 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
       const int i = row + g + 8 * half;
       if (t == 0 && i < p.Lq) lse[head_row + i] = top[m][half] + logf(total[m][half]);
     }
-    store_rows<T, kRow>(queries + (warp * kTiles + m) * 16 * kRow, sums[m], 1.0f / total[m][0], 1.0f / total[m][1],
-                        static_cast<T*>(o.data) + o.at(at.b, at.n, at.h) + row * o.row, o.row, p.Lq - row, p.D, lane);
+    store_rows<T, kRow>(queries + (warp * kTiles + m) * 16 * kRow, sums[m], 1.0f / total[m][0],
+                        1.0f / total[m][1], static_cast<T*>(o.data) + o.at(at.b, at.n, at.h) + row * o.row,
+                        o.row, p.Lq - row, p.D, lane);
   }
 }
 

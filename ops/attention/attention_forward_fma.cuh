@@ -12,15 +12,18 @@ constexpr size_t forward_fma_bytes() {
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kFmaThreads, 2) attention_forward_fma(AttentionProblem p, Heads o, float* lse, int query_tiles) {
+__global__ void __launch_bounds__(kFmaThreads, 2)
+    attention_forward_fma(AttentionProblem p, Heads o, float* lse, int query_tiles) {
   using Tiles = FmaTiles<kWidth>;
   constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
   RECKON_DYNAMIC_SHARED(float, queries);
-  float *const keys = queries + Tiles::kTile, *const values = keys + Tiles::kTile, *const cells = values + Tiles::kTile,
-               *const terms = cells + Tiles::kScores;
-  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles, p.causal ? TileOrder::last_first : TileOrder::in_turn);
+  float *const keys = queries + Tiles::kTile, *const values = keys + Tiles::kTile,
+               *const cells = values + Tiles::kTile, *const terms = cells + Tiles::kScores;
+  const HeadTile at(blockIdx.x, gridDim.x, p.N, p.H, query_tiles,
+                    p.causal ? TileOrder::last_first : TileOrder::in_turn);
   const int first = at.tile * kEdge, seen = p.keys_until(min(first + kEdge, p.Lq) - 1), thread = threadIdx.x;
-  const int64_t k_at = p.k.at(at.b, at.n, at.h / p.group()), v_at = p.v.at(at.b, at.n, at.h / p.group()), bias_at = p.bias.at(at.b, at.n, at.h);
+  const int64_t k_at = p.k.at(at.b, at.n, at.h / p.group()), v_at = p.v.at(at.b, at.n, at.h / p.group()),
+                bias_at = p.bias.at(at.b, at.n, at.h);
   const KeyTerms key_terms(p, at.b, at.n);
   Tiles::load(queries, p.q, p.q.at(at.b, at.n, at.h) + first * p.q.row, p.Lq - first, p.D);
   typename Tiles::Sums sums;

@@ -57,7 +57,8 @@ inline Heads ordered_heads(const TensorArg& t, const int (&axes)[5]) {
   return heads(t, at[0], at[1], at[2], at[3]);
 }
 
-inline AttentionProblem attention_problem(const TensorArg& q, const TensorArg& k, const TensorArg& v, const TensorArg& mask, const TensorArg& bias,
+inline AttentionProblem attention_problem(const TensorArg& q, const TensorArg& k, const TensorArg& v,
+                                          const TensorArg& mask, const TensorArg& bias,
                                           const AttentionAttrs& attrs) {
   AttentionProblem p;
   p.B = static_cast<int>(q.shape[0]), p.N = static_cast<int>(q.shape[1]);
@@ -66,7 +67,8 @@ inline AttentionProblem attention_problem(const TensorArg& q, const TensorArg& k
   p.causal = attrs.causal;
   p.scale = static_cast<float>(attrs.scale), p.mask_value = static_cast<float>(attrs.mask_value);
   p.q = heads(q), p.k = heads(k), p.v = heads(v), p.bias = heads(bias);
-  if (mask.defined()) p.mask = elements(mask), p.mask_b = mask.strides[0], p.mask_n = mask.strides[1], p.mask_j = mask.strides[2];
+  if (mask.defined())
+    p.mask = elements(mask), p.mask_b = mask.strides[0], p.mask_n = mask.strides[1], p.mask_j = mask.strides[2];
   return p;
 }
 
@@ -74,16 +76,21 @@ inline AttentionProblem attention_problem(const TensorArg& q, const TensorArg& k
 // f32 arithmetic.
 template <class... H>
 bool takes_tiles(const Heads& first, const H&... others) {
-  return first.dtype != DType::f32 && first.by_eight && ((others.dtype == first.dtype && others.by_eight) && ...);
+  return first.dtype != DType::f32 && first.by_eight &&
+         ((others.dtype == first.dtype && others.by_eight) && ...);
 }
 
 // Calls body(std::integral_constant) with the padded width of a head.
 template <class F>
 void with_width(int64_t d, F&& body) {
-  if (d <= 32) body(std::integral_constant<int, 32>{});
-  else if (d <= 64) body(std::integral_constant<int, 64>{});
-  else if (d <= 128) body(std::integral_constant<int, 128>{});
-  else body(std::integral_constant<int, 256>{});
+  if (d <= 32)
+    body(std::integral_constant<int, 32>{});
+  else if (d <= 64)
+    body(std::integral_constant<int, 64>{});
+  else if (d <= 128)
+    body(std::integral_constant<int, 128>{});
+  else
+    body(std::integral_constant<int, 256>{});
 }
 
 // Calls body(std::integral_constant) with the number of 16-row tiles that a warp takes: two (where the kernel has them) use
@@ -92,7 +99,8 @@ template <bool kHasTwo, class F>
 void with_tiles(int64_t heads, int length, F&& body) {
   constexpr int64_t kFewestBlocks = 264;  // two for each multiprocessor of an H100
   if constexpr (kHasTwo) {
-    if (length > 64 && heads * ((length + 127) / 128) >= kFewestBlocks) return body(std::integral_constant<int, 2>{});
+    if (length > 64 && heads * ((length + 127) / 128) >= kFewestBlocks)
+      return body(std::integral_constant<int, 2>{});
   }
   body(std::integral_constant<int, 1>{});
 }
@@ -105,13 +113,17 @@ enum class TileOrder { in_turn, last_first, folded };
 struct HeadTile {
   int b, n, h, tile;
 
-  __device__ HeadTile(unsigned block, unsigned blocks, unsigned rows, unsigned heads, unsigned tiles, TileOrder order) {
-    const unsigned all = blocks / tiles, half = (tiles + 1) / 2, turn = order == TileOrder::in_turn ? block % tiles : block / all;
+  __device__ HeadTile(unsigned block, unsigned blocks, unsigned rows, unsigned heads, unsigned tiles,
+                      TileOrder order) {
+    const unsigned all = blocks / tiles, half = (tiles + 1) / 2,
+                   turn = order == TileOrder::in_turn ? block % tiles : block / all;
     const unsigned head = order == TileOrder::in_turn ? block / tiles : block % all;
     tile = static_cast<int>(turn);
-    if (order == TileOrder::last_first || (order == TileOrder::folded && turn >= half)) tile = static_cast<int>(tiles - 1 - turn);
+    if (order == TileOrder::last_first || (order == TileOrder::folded && turn >= half))
+      tile = static_cast<int>(tiles - 1 - turn);
     if (order == TileOrder::folded && turn >= half) tile += static_cast<int>(half);
-    h = static_cast<int>(head % heads), n = static_cast<int>(head / heads % rows), b = static_cast<int>(head / heads / rows);
+    h = static_cast<int>(head % heads), n = static_cast<int>(head / heads % rows),
+    b = static_cast<int>(head / heads / rows);
   }
 };
 
@@ -129,7 +141,8 @@ struct KeyTerms {
   __device__ unsigned fetch(int j) const {
     if (!mask || j >= keys) return 0;
     const int64_t i = at + j * stride;
-    return mask.dtype == DType::f32 ? static_cast<const unsigned*>(mask.data)[i] : static_cast<const unsigned short*>(mask.data)[i];
+    return mask.dtype == DType::f32 ? static_cast<const unsigned*>(mask.data)[i]
+                                    : static_cast<const unsigned short*>(mask.data)[i];
   }
   __device__ float term(int j, unsigned fetched) const {
     if (j >= keys) return -INFINITY;

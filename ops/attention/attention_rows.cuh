@@ -9,7 +9,8 @@ inline constexpr int kRowsThreads = 256;
 
 // delta [B, N, H, Lq] = row sums of g o, both [B, N, Lq, H, D]. `lanes`, a power of two, share a row.
 __global__ void __launch_bounds__(kRowsThreads)
-    attention_row_sums(Elements g, Elements o, float* delta, unsigned rows, unsigned H, unsigned Lq, int D, unsigned lanes, bool fours) {
+    attention_row_sums(Elements g, Elements o, float* delta, unsigned rows, unsigned H, unsigned Lq, int D,
+                       unsigned lanes, bool fours) {
   const unsigned row = blockIdx.x * (kRowsThreads / lanes) + threadIdx.x / lanes, lane = threadIdx.x % lanes;
   float sum = 0;
   if (row < rows && fours) {
@@ -30,7 +31,8 @@ __global__ void __launch_bounds__(kRowsThreads)
 }
 
 // to [n] = sum of partial sums [ranges, n], in order.
-__global__ void __launch_bounds__(kRowsThreads) attention_sum_ranges(const float* partial, Elements to, int64_t n, int ranges, bool fours) {
+__global__ void __launch_bounds__(kRowsThreads)
+    attention_sum_ranges(const float* partial, Elements to, int64_t n, int ranges, bool fours) {
   const int64_t i = (int64_t{blockIdx.x} * kRowsThreads + threadIdx.x) * (fours ? 4 : 1);
   if (i >= n) return;
   if (fours) {

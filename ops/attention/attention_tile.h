@@ -92,7 +92,8 @@ RECKON_INLINE void tile_product_tail(int64_t rows, int64_t steps, const TileFact
 
 // c[rows][lanes] (+)= a[rows][steps] b[steps][lanes], lanes a multiple of two vectors. Not inlined: seven callers, each of
 // which would hold every row count unrolled.
-[[gnu::noinline]] inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int64_t lanes, bool accumulate) {
+[[gnu::noinline]] inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int64_t lanes,
+                                           bool accumulate) {
   for (int64_t lane = 0; lane < lanes; lane += 2 * kWidth) {
     TileFactors part = f;
     part.b += lane;
@@ -109,10 +110,12 @@ RECKON_INLINE void tile_product_tail(int64_t rows, int64_t steps, const TileFact
 
 // The rows x columns that exist of a square of kWidth, in a square of zeros.
 template <class S>
-[[gnu::noinline]] inline void copy_edge(const S* from, int64_t row_stride, int64_t rows, int64_t columns, S* square) {
+[[gnu::noinline]] inline void copy_edge(const S* from, int64_t row_stride, int64_t rows, int64_t columns,
+                                        S* square) {
   __builtin_memset(static_cast<void*>(square), 0, kWidth * kWidth * sizeof(S));
   for (int64_t r = 0; r < rows; ++r)
-    __builtin_memcpy(static_cast<void*>(square + r * kWidth), from + r * row_stride, static_cast<size_t>(columns) * sizeof(S));
+    __builtin_memcpy(static_cast<void*>(square + r * kWidth), from + r * row_stride,
+                     static_cast<size_t>(columns) * sizeof(S));
 }
 
 // f(column, first_row, v): the kWidth rows from first_row of one column as a vector, zeros past `rows`, up to
@@ -225,8 +228,8 @@ class FloatTiles {
   }
 
   // c[rows][lanes] (+)= a b, rows of c `c_row` apart.
-  void product(int64_t rows, int64_t steps, const Left& a, const Right& b, float* c, int64_t c_row, int64_t lanes,
-               bool accumulate) const {
+  void product(int64_t rows, int64_t steps, const Left& a, const Right& b, float* c, int64_t c_row,
+               int64_t lanes, bool accumulate) const {
     tile_product(rows, steps, {a.data, a.row, a.step, b.data, b.row, c, c_row}, lanes, accumulate);
   }
 

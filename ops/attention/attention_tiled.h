@@ -83,8 +83,8 @@ inline void attention_tiled(KernelArgs& a) {
           for (int64_t i = 0; i < lanes; ++i) row[i] *= t.factor[i];
         }
       const auto values = tiles.rows(1, v, v_at + j0 * v.strides[3], v.strides[3], nj);
-      tiles.product(s.D, nj, tiles.by_columns(1, values, nj), tiles.weights(t.scores, nj, lanes), t.o, kBlock, lanes,
-                    j0 > 0);
+      tiles.product(s.D, nj, tiles.by_columns(1, values, nj), tiles.weights(t.scores, nj, lanes), t.o, kBlock,
+                    lanes, j0 > 0);
     }
     float* statistic = lse.as<float>() + ((b * s.N + n) * s.H + h) * s.Lq + i0;
     for (int64_t i = 0; i < ni; ++i) {

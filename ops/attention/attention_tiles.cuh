@@ -15,7 +15,9 @@ namespace reckon::ops::gpu {
 inline constexpr int kAttentionThreads = 128;  // four warps
 inline constexpr float kLog2e = 1.44269504088896341f;
 
-__device__ __forceinline__ int tile_row_of_key(int key) { return (key & ~31) | (key & 6) << 2 | (key & 24) >> 2 | (key & 1); }
+__device__ __forceinline__ int tile_row_of_key(int key) {
+  return (key & ~31) | (key & 6) << 2 | (key & 24) >> 2 | (key & 1);
+}
 
 // Rows [0, rows) of `from`, zeros behind them and past `width`. Rows start at multiples of 16 bytes.
 template <class T, int kRows, int kWidth, bool kKeyOrder = false>
@@ -26,12 +28,14 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, int64_t stride
   const T* own = from + row * stride + column;
 #pragma unroll
   for (int i = 0; i < kRows / kStep; ++i, row += kStep, own += kStep * stride)
-    copy_async16(tile + (kKeyOrder ? tile_row_of_key(row) : row) * kRow + column, own, row < rows && column < width);
+    copy_async16(tile + (kKeyOrder ? tile_row_of_key(row) : row) * kRow + column, own,
+                 row < rows && column < width);
 }
 
 // d0 (columns 0-7) and d1 (8-15) += a b, with b as load_matrices leaves it.
 template <class T>
-__device__ __forceinline__ void mma_pair(float (&d0)[4], float (&d1)[4], const unsigned (&a)[4], const unsigned (&b)[4]) {
+__device__ __forceinline__ void mma_pair(float (&d0)[4], float (&d1)[4], const unsigned (&a)[4],
+                                         const unsigned (&b)[4]) {
   const unsigned low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
   mma_m16n8k16<T>(d0, a, low);
   mma_m16n8k16<T>(d1, a, high);
@@ -63,7 +67,8 @@ struct LeftRows {
 
 // d[m] = rows[m] times the transpose of 8 kColumns rows of `tile`.
 template <class T, int kWidth, int kTiles, int kColumns, bool kHeld>
-__device__ __forceinline__ void multiply_rows(float (&d)[kTiles][kColumns][4], const LeftRows<T, kWidth, kHeld> (&rows)[kTiles], const T* tile,
+__device__ __forceinline__ void multiply_rows(float (&d)[kTiles][kColumns][4],
+                                              const LeftRows<T, kWidth, kHeld> (&rows)[kTiles], const T* tile,
                                               int lane) {
   constexpr int kRow = kTileRow<kWidth>;
 #pragma unroll
@@ -87,7 +92,8 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kTiles][kColumns][4], c
 
 // sums[m] += weights[m] (16 x 8 kColumns, as multiply_rows leaves them, rounded to T) times 8 kColumns rows of `tile`.
 template <class T, int kRow, int kTiles, int kColumns, int kSums>
-__device__ __forceinline__ void add_weighted_rows(float (&sums)[kTiles][kSums][4], const float (&weights)[kTiles][kColumns][4], const T* tile,
+__device__ __forceinline__ void add_weighted_rows(float (&sums)[kTiles][kSums][4],
+                                                  const float (&weights)[kTiles][kColumns][4], const T* tile,
                                                   int lane) {
   const T* const right = b_row_transposed<kRow>(tile, lane);
 #pragma unroll
@@ -111,7 +117,8 @@ __device__ __forceinline__ void add_weighted_rows(float (&sums)[kTiles][kSums][4
 
 // logits = scale logits + the key terms of a group of 32 keys, in the order of memory.
 __device__ __forceinline__ void scale_and_mask(float (*logits)[4], float scale, const float* terms, int t) {
-  const float4 low = *reinterpret_cast<const float4*>(terms + 8 * t), high = *reinterpret_cast<const float4*>(terms + 8 * t + 4);
+  const float4 low = *reinterpret_cast<const float4*>(terms + 8 * t),
+               high = *reinterpret_cast<const float4*>(terms + 8 * t + 4);
   const float own[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
 #pragma unroll
   for (int u = 0; u < 4; ++u)
@@ -132,7 +139,8 @@ __device__ __forceinline__ void hide_later_keys(float (*logits)[4], int query, i
 // The two numbers of a 16-bit type in one register.
 template <DType kType>
 __device__ __forceinline__ float2 pair_values(unsigned pair) {
-  if constexpr (kType == DType::bf16) return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+  if constexpr (kType == DType::bf16)
+    return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
   return make_float2(__half2float(__ushort_as_half(static_cast<unsigned short>(pair))),
                      __half2float(__ushort_as_half(static_cast<unsigned short>(pair >> 16))));
 }
@@ -147,7 +155,8 @@ struct BiasRows {
 
   __device__ BiasRows(const AttentionProblem& p, int b, int n, int h)
       : dtype(p.bias.dtype), by_eight(p.bias.by_eight), stride(p.bias.row), rows(p.Lq), keys(p.Lk) {
-    if (p.bias) data = static_cast<const char*>(p.bias.data) + p.bias.at(b, n, h) * (dtype == DType::f32 ? 4 : 2);
+    if (p.bias)
+      data = static_cast<const char*>(p.bias.data) + p.bias.at(b, n, h) * (dtype == DType::f32 ? 4 : 2);
   }
   __device__ explicit operator bool() const { return data != nullptr; }
   __device__ bool fetches() const { return data && dtype != DType::f32; }
@@ -172,8 +181,10 @@ struct BiasRows {
     if constexpr (kType == DType::f32) {
       const float* from = static_cast<const float*>(data) + row * stride + key;
       if (by_eight && row < rows && key < keys) {
-        const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
-        v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w, v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
+        const float4 low = reinterpret_cast<const float4*>(from)[0],
+                     high = reinterpret_cast<const float4*>(from)[1];
+        v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w, v[4] = high.x, v[5] = high.y, v[6] = high.z,
+        v[7] = high.w;
       } else {
 #pragma unroll
         for (int i = 0; i < 8; ++i) v[i] = row < rows && key + i < keys ? from[i] : 0.0f;
@@ -192,19 +203,25 @@ struct BiasRows {
 // body(std::integral_constant) with the bias's type, so that the choice is made once per tile.
 template <class F>
 __device__ __forceinline__ void with_bias_type(DType t, F&& body) {
-  if (t == DType::bf16) body(std::integral_constant<DType, DType::bf16>{});
-  else if (t == DType::f16) body(std::integral_constant<DType, DType::f16>{});
-  else body(std::integral_constant<DType, DType::f32>{});
+  if (t == DType::bf16)
+    body(std::integral_constant<DType, DType::bf16>{});
+  else if (t == DType::f16)
+    body(std::integral_constant<DType, DType::f16>{});
+  else
+    body(std::integral_constant<DType, DType::f32>{});
 }
 template <class F>
 __device__ __forceinline__ void with_flag(bool flag, F&& body) {
-  if (flag) body(std::true_type{});
-  else body(std::false_type{});
+  if (flag)
+    body(std::true_type{});
+  else
+    body(std::false_type{});
 }
 
 // Adds the bias of a group of 32 keys to rows g and g + 8.
 template <DType kType>
-__device__ __forceinline__ void add_bias(float (*logits)[4], const BiasRows& bias, const uint4 (&bits)[2], int row, int key) {
+__device__ __forceinline__ void add_bias(float (*logits)[4], const BiasRows& bias, const uint4 (&bits)[2],
+                                         int row, int key) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     float v[8];
@@ -215,7 +232,8 @@ __device__ __forceinline__ void add_bias(float (*logits)[4], const BiasRows& bia
 }
 
 // Eight neighbours of the bias's gradient, of which those before `keys` exist; at + key is a multiple of 8 where by_eight.
-__device__ __forceinline__ void store_bias_gradient(const Elements& to, bool by_eight, int64_t at, int key, int keys, const float (&v)[8]) {
+__device__ __forceinline__ void store_bias_gradient(const Elements& to, bool by_eight, int64_t at, int key,
+                                                    int keys, const float (&v)[8]) {
   if (by_eight) {
     if (key >= keys) return;
     const float low[4] = {v[0], v[1], v[2], v[3]}, high[4] = {v[4], v[5], v[6], v[7]};
@@ -240,21 +258,24 @@ __device__ __forceinline__ float exp_difference(float x, float top) {
 // Rows of a warp's 16 x 8 kSums sums, times a factor each for rows g and g + 8, by way of `own` (16 rows of kRow elements
 // that only this warp uses) so that they leave in whole lines.
 template <class T, int kRow, int kSums>
-__device__ __forceinline__ void store_rows(T* own, const float (&sums)[kSums][4], float factor0, float factor1, T* to, int64_t stride, int rows,
-                                           int width, int lane) {
+__device__ __forceinline__ void store_rows(T* own, const float (&sums)[kSums][4], float factor0, float factor1,
+                                           T* to, int64_t stride, int rows, int width, int lane) {
   constexpr int kEights = kSums;
   T* const cell = own + lane / 4 * kRow + lane % 4 * 2;
   __syncwarp();
 #pragma unroll
   for (int c = 0; c < kSums; ++c) {
     *reinterpret_cast<unsigned*>(cell + 8 * c) = pack_pair<T>(sums[c][0] * factor0, sums[c][1] * factor0);
-    *reinterpret_cast<unsigned*>(cell + 8 * kRow + 8 * c) = pack_pair<T>(sums[c][2] * factor1, sums[c][3] * factor1);
+    *reinterpret_cast<unsigned*>(cell + 8 * kRow + 8 * c) =
+        pack_pair<T>(sums[c][2] * factor1, sums[c][3] * factor1);
   }
   __syncwarp();
 #pragma unroll
   for (int i = lane; i < 16 * kEights; i += 32) {
     const int row = i / kEights, column = i % kEights * 8;
-    if (row < rows && column < width) *reinterpret_cast<uint4*>(to + row * stride + column) = *reinterpret_cast<const uint4*>(own + row * kRow + column);
+    if (row < rows && column < width)
+      *reinterpret_cast<uint4*>(to + row * stride + column) =
+          *reinterpret_cast<const uint4*>(own + row * kRow + column);
   }
 }
 

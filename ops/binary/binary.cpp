@@ -60,79 +60,110 @@ TensorList div_backward(BackwardContext& c) {
 
 // Binary sums and the gate products that chain through a residual stream are kept, not rebuilt: rebuilding one would
 // rebuild the whole stream below it. Products are cheap.
-const OpDef add_op{.name = "add", .plan = [](const PlanContext& c) { return plan_sum_like(c, "add"); },
-                   .cpu = RECKON_CPU_KERNEL(add_cpu), .reference = RECKON_ISA::add_kernel<double>,
-                   .counted = RECKON_ISA::add_kernel<Counted>, .gradient = Gradient::differentiable,
-                   .backward = add_backward, .cases = broadcasting_cases};
+const OpDef add_op{.name = "add",
+                   .plan = [](const PlanContext& c) { return plan_sum_like(c, "add"); },
+                   .cpu = RECKON_CPU_KERNEL(add_cpu),
+                   .reference = RECKON_ISA::add_kernel<double>,
+                   .counted = RECKON_ISA::add_kernel<Counted>,
+                   .gradient = Gradient::differentiable,
+                   .backward = add_backward,
+                   .cases = broadcasting_cases};
 
-const OpDef sub_op{.name = "sub", .plan = [](const PlanContext& c) { return plan_sum_like(c, "sub"); },
-                   .cpu = RECKON_CPU_KERNEL(sub_cpu), .reference = RECKON_ISA::sub_kernel<double>,
-                   .counted = RECKON_ISA::sub_kernel<Counted>, .gradient = Gradient::differentiable,
-                   .backward = sub_backward, .cases = broadcasting_cases};
+const OpDef sub_op{.name = "sub",
+                   .plan = [](const PlanContext& c) { return plan_sum_like(c, "sub"); },
+                   .cpu = RECKON_CPU_KERNEL(sub_cpu),
+                   .reference = RECKON_ISA::sub_kernel<double>,
+                   .counted = RECKON_ISA::sub_kernel<Counted>,
+                   .gradient = Gradient::differentiable,
+                   .backward = sub_backward,
+                   .cases = broadcasting_cases};
 
 const OpDef mul_op{.name = "mul",
-                   .plan = [](const PlanContext& c) {
-                     Plan p = plan_sum_like(c, "mul");
-                     if (c.needs(0)) p.saves.push_back({false, 1});
-                     if (c.needs(1)) p.saves.push_back({false, 0});
-                     return p;
-                   },
-                   .cpu = RECKON_CPU_KERNEL(mul_cpu), .reference = RECKON_ISA::mul_kernel<double>,
-                   .counted = RECKON_ISA::mul_kernel<Counted>, .gradient = Gradient::differentiable,
-                   .backward = mul_backward, .recompute = Recompute::cheap, .cases = broadcasting_cases};
+                   .plan =
+                       [](const PlanContext& c) {
+                         Plan p = plan_sum_like(c, "mul");
+                         if (c.needs(0)) p.saves.push_back({false, 1});
+                         if (c.needs(1)) p.saves.push_back({false, 0});
+                         return p;
+                       },
+                   .cpu = RECKON_CPU_KERNEL(mul_cpu),
+                   .reference = RECKON_ISA::mul_kernel<double>,
+                   .counted = RECKON_ISA::mul_kernel<Counted>,
+                   .gradient = Gradient::differentiable,
+                   .backward = mul_backward,
+                   .recompute = Recompute::cheap,
+                   .cases = broadcasting_cases};
 
 const OpDef div_op{.name = "div",
-                   .plan = [](const PlanContext& c) {
-                     Plan p = plan_sum_like(c, "div");
-                     p.saves.push_back({false, 1});
-                     if (c.needs(1)) p.saves.push_back({true, 0});
-                     return p;
-                   },
-                   .cpu = RECKON_CPU_KERNEL(div_cpu), .reference = RECKON_ISA::div_kernel<double>,
-                   .counted = RECKON_ISA::div_kernel<Counted>, .gradient = Gradient::differentiable,
-                   .backward = div_backward, .recompute = Recompute::cheap, .cases = broadcasting_cases};
+                   .plan =
+                       [](const PlanContext& c) {
+                         Plan p = plan_sum_like(c, "div");
+                         p.saves.push_back({false, 1});
+                         if (c.needs(1)) p.saves.push_back({true, 0});
+                         return p;
+                       },
+                   .cpu = RECKON_CPU_KERNEL(div_cpu),
+                   .reference = RECKON_ISA::div_kernel<double>,
+                   .counted = RECKON_ISA::div_kernel<Counted>,
+                   .gradient = Gradient::differentiable,
+                   .backward = div_backward,
+                   .recompute = Recompute::cheap,
+                   .cases = broadcasting_cases};
 
-const OpDef affine_op{.name = "affine", .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
-                      .plan = [](const PlanContext& c) { return elementwise_plan(c, "affine", c.in[0].dtype(), 2, 0); },
-                      .cpu = RECKON_CPU_KERNEL(affine_cpu), .reference = RECKON_ISA::affine_kernel<double>,
-                      .counted = RECKON_ISA::affine_kernel<Counted>, .gradient = Gradient::differentiable,
-                      .backward = [](BackwardContext& c) -> TensorList {
-                        return {scale(c.grads[0], c.as<AffineAttrs>().scale)};
-                      },
-                      .recompute = Recompute::cheap,
-                      .cases = [] {
-                        return std::vector<OpCase>{{.name = "matrix", .inputs = {normal({3, 5})},
-                                                    .attrs = std::make_shared<AffineAttrs>(1.5, -0.5)}};
-                      }};
+const OpDef affine_op{
+    .name = "affine",
+    .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
+    .plan = [](const PlanContext& c) { return elementwise_plan(c, "affine", c.in[0].dtype(), 2, 0); },
+    .cpu = RECKON_CPU_KERNEL(affine_cpu),
+    .reference = RECKON_ISA::affine_kernel<double>,
+    .counted = RECKON_ISA::affine_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList { return {scale(c.grads[0], c.as<AffineAttrs>().scale)}; },
+    .recompute = Recompute::cheap,
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "matrix",
+                                      .inputs = {normal({3, 5})},
+                                      .attrs = std::make_shared<AffineAttrs>(1.5, -0.5)}};
+        }};
 
-const OpDef scale_op{.name = "scale", .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
-                     .plan = [](const PlanContext& c) { return elementwise_plan(c, "scale", c.in[0].dtype(), 1, 0); },
-                     .cpu = RECKON_CPU_KERNEL(scale_cpu), .reference = RECKON_ISA::scale_kernel<double>,
-                     .counted = RECKON_ISA::scale_kernel<Counted>, .gradient = Gradient::differentiable,
-                     .backward = [](BackwardContext& c) -> TensorList {
-                       return {scale(c.grads[0], c.as<AffineAttrs>().scale)};
-                     },
-                     .recompute = Recompute::cheap,
-                     .cases = [] {
-                       return std::vector<OpCase>{{.name = "matrix", .inputs = {normal({3, 5})},
-                                                   .attrs = std::make_shared<AffineAttrs>(-0.75, 0.0)}};
-                     }};
+const OpDef scale_op{
+    .name = "scale",
+    .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
+    .plan = [](const PlanContext& c) { return elementwise_plan(c, "scale", c.in[0].dtype(), 1, 0); },
+    .cpu = RECKON_CPU_KERNEL(scale_cpu),
+    .reference = RECKON_ISA::scale_kernel<double>,
+    .counted = RECKON_ISA::scale_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList { return {scale(c.grads[0], c.as<AffineAttrs>().scale)}; },
+    .recompute = Recompute::cheap,
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "matrix",
+                                      .inputs = {normal({3, 5})},
+                                      .attrs = std::make_shared<AffineAttrs>(-0.75, 0.0)}};
+        }};
 
-const OpDef accumulate_op{.name = "accumulate",
-                          .plan = [](const PlanContext& c) {
-                            check_shape(c.in[1], c.in[0].shape(), "accumulate's summand");
-                            RECKON_CHECK(c.in[0].contiguous(), "accumulate needs a contiguous target, got {}", describe(c.in[0]));
-                            Plan p = elementwise_plan(c, "accumulate", c.in[0].dtype(), 1, 0);
-                            p.outputs[0].alias_of = 0;
-                            p.outputs[0].writes = true;
-                            return p;
-                          },
-                          .cpu = RECKON_CPU_KERNEL(add_cpu), .reference = RECKON_ISA::add_kernel<double>,
-                          .counted = RECKON_ISA::add_kernel<Counted>, .gradient = Gradient::none,
-                          .gradient_note = "in-place sum of gradients",
-                          .cases = [] {
-                            return std::vector<OpCase>{{.name = "matrix", .inputs = {normal({3, 5}), normal({3, 5})}}};
-                          }};
+const OpDef accumulate_op{
+    .name = "accumulate",
+    .plan =
+        [](const PlanContext& c) {
+          check_shape(c.in[1], c.in[0].shape(), "accumulate's summand");
+          RECKON_CHECK(c.in[0].contiguous(), "accumulate needs a contiguous target, got {}", describe(c.in[0]));
+          Plan p = elementwise_plan(c, "accumulate", c.in[0].dtype(), 1, 0);
+          p.outputs[0].alias_of = 0;
+          p.outputs[0].writes = true;
+          return p;
+        },
+    .cpu = RECKON_CPU_KERNEL(add_cpu),
+    .reference = RECKON_ISA::add_kernel<double>,
+    .counted = RECKON_ISA::add_kernel<Counted>,
+    .gradient = Gradient::none,
+    .gradient_note = "in-place sum of gradients",
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "matrix", .inputs = {normal({3, 5}), normal({3, 5})}}};
+        }};
 
 }  // namespace
 
@@ -143,7 +174,9 @@ Tensor div(const Tensor& a, const Tensor& b) { return call(div_op, {a, b})[0]; }
 Tensor affine(const Tensor& x, double scale, double shift) {
   return call(affine_op, {x}, std::make_shared<AffineAttrs>(scale, shift))[0];
 }
-Tensor scale(const Tensor& x, double factor) { return call(scale_op, {x}, std::make_shared<AffineAttrs>(factor, 0.0))[0]; }
+Tensor scale(const Tensor& x, double factor) {
+  return call(scale_op, {x}, std::make_shared<AffineAttrs>(factor, 0.0))[0];
+}
 
 void accumulate(Tensor& a, const Tensor& b) {
   const std::array<Tensor, 2> in{a, b};
@@ -160,6 +193,8 @@ Tensor sum_to(const Tensor& t, const Shape& shape) {
   return s.shape() == shape ? s : s.reshaped(shape);
 }
 
-std::vector<const OpDef*> binary_ops() { return {&add_op, &sub_op, &mul_op, &div_op, &affine_op, &scale_op, &accumulate_op}; }
+std::vector<const OpDef*> binary_ops() {
+  return {&add_op, &sub_op, &mul_op, &div_op, &affine_op, &scale_op, &accumulate_op};
+}
 
 }  // namespace reckon::ops

@@ -28,7 +28,9 @@ struct Scale {
 };
 
 template <class F>
-void of_two(KernelArgs& a) { elementwise<2, 1>(a, F{}); }
+void of_two(KernelArgs& a) {
+  elementwise<2, 1>(a, F{});
+}
 
 void affine_gpu(KernelArgs& a) {
   const auto& t = a.as<AffineAttrs>();
@@ -40,6 +42,7 @@ void scale_gpu(KernelArgs& a) { elementwise<1, 1>(a, Scale{static_cast<float>(a.
 }  // namespace reckon::ops::gpu
 
 RECKON_GPU_KERNELS(binary) {
-  return {{"add", of_two<Add>},       {"sub", of_two<Subtract>}, {"mul", of_two<Multiply>},    {"div", of_two<Divide>},
-          {"affine", affine_gpu}, {"scale", scale_gpu},      {"accumulate", of_two<Add>}};
+  return {{"add", of_two<Add>},       {"sub", of_two<Subtract>}, {"mul", of_two<Multiply>},
+          {"div", of_two<Divide>},    {"affine", affine_gpu},    {"scale", scale_gpu},
+          {"accumulate", of_two<Add>}};
 }

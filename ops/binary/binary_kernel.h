@@ -6,26 +6,38 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-template <class C> inline void add_kernel(KernelArgs& a) {
-  map_binary<C>(a, [](C x, C y) __attribute__((always_inline)) { return x + y; });
+template <class C>
+inline void add_kernel(KernelArgs& a) {
+  map_binary<C>(
+      a, [](C x, C y) __attribute__((always_inline)) { return x + y; });
 }
-template <class C> inline void sub_kernel(KernelArgs& a) {
-  map_binary<C>(a, [](C x, C y) __attribute__((always_inline)) { return x - y; });
+template <class C>
+inline void sub_kernel(KernelArgs& a) {
+  map_binary<C>(
+      a, [](C x, C y) __attribute__((always_inline)) { return x - y; });
 }
-template <class C> inline void mul_kernel(KernelArgs& a) {
-  map_binary<C>(a, [](C x, C y) __attribute__((always_inline)) { return x * y; });
+template <class C>
+inline void mul_kernel(KernelArgs& a) {
+  map_binary<C>(
+      a, [](C x, C y) __attribute__((always_inline)) { return x * y; });
 }
-template <class C> inline void div_kernel(KernelArgs& a) {
-  map_binary<C>(a, [](C x, C y) __attribute__((always_inline)) { return x / y; });
+template <class C>
+inline void div_kernel(KernelArgs& a) {
+  map_binary<C>(
+      a, [](C x, C y) __attribute__((always_inline)) { return x / y; });
 }
-template <class C> inline void affine_kernel(KernelArgs& a) {
+template <class C>
+inline void affine_kernel(KernelArgs& a) {
   const auto& t = a.as<AffineAttrs>();
   const C scale = C(t.scale), shift = C(t.shift);
-  map_unary<C>(a, [scale, shift](C x) __attribute__((always_inline)) { return scale * x + shift; });
+  map_unary<C>(
+      a, [ scale, shift ](C x) __attribute__((always_inline)) { return scale * x + shift; });
 }
-template <class C> inline void scale_kernel(KernelArgs& a) {
+template <class C>
+inline void scale_kernel(KernelArgs& a) {
   const C scale = C(a.as<AffineAttrs>().scale);
-  map_unary<C>(a, [scale](C x) __attribute__((always_inline)) { return scale * x; });
+  map_unary<C>(
+      a, [scale](C x) __attribute__((always_inline)) { return scale * x; });
 }
 
 }  // namespace

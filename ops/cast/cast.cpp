@@ -80,11 +80,12 @@ Plan plan_cast(const PlanContext& c) {
 
 Plan plan_cast_all(const PlanContext& c) {
   const DType to = c.as<CastAttrs>().to;
-  RECKON_CHECK(!c.in.empty() && c.in.size() <= size_t{kMostCasts}, "cast_all takes 1 to {} tensors, got {}", kMostCasts, c.in.size());
+  RECKON_CHECK(!c.in.empty() && c.in.size() <= size_t{kMostCasts}, "cast_all takes 1 to {} tensors, got {}",
+               kMostCasts, c.in.size());
   Plan p;
   for (const Tensor& t : c.in) {
-    RECKON_CHECK(is_compute_type(t.dtype()) && is_compute_type(to) && t.contiguous(), "cast_all converts contiguous floats, got {} to {}", describe(t),
-                 name_of(to));
+    RECKON_CHECK(is_compute_type(t.dtype()) && is_compute_type(to) && t.contiguous(),
+                 "cast_all converts contiguous floats, got {} to {}", describe(t), name_of(to));
     p.outputs.push_back({.shape = t.shape(), .dtype = to, .category = Category::cast});
   }
   p.launches = {{"cast_all"}};
@@ -93,7 +94,8 @@ Plan plan_cast_all(const PlanContext& c) {
 }
 
 const OpDef cast_op{
-    .name = "cast", .fingerprint = fingerprint_by<&CastAttrs::to>,
+    .name = "cast",
+    .fingerprint = fingerprint_by<&CastAttrs::to>,
     .plan = plan_cast,
     .cpu = {{cast_v1, cast_v3, cast_v4}},
     .reference = cast_f64,
@@ -111,20 +113,19 @@ const OpDef cast_op{
         }};
 
 const OpDef cast_all_op{
-    .name = "cast_all", .fingerprint = fingerprint_by<&CastAttrs::to>,
+    .name = "cast_all",
+    .fingerprint = fingerprint_by<&CastAttrs::to>,
     .plan = plan_cast_all,
     .cpu = RECKON_CPU_KERNEL(cast_all_cpu),
     .reference = RECKON_ISA::cast_all_kernel<double>,
     .counted = RECKON_ISA::cast_all_kernel<Counted>,
     .gradient = Gradient::none,
     .gradient_note = "autograd records each tensor's cast by itself",
-    .cases =
-        [] {
-          return std::vector<OpCase>{
-              {.name = "to f64",
-               .inputs = {normal({3, 5}), normal({2, 4111}), normal({0, 3}), normal({7})},
-               .attrs = std::make_shared<CastAttrs>(DType::f64)}};
-        }};
+    .cases = [] {
+      return std::vector<OpCase>{{.name = "to f64",
+                                  .inputs = {normal({3, 5}), normal({2, 4111}), normal({0, 3}), normal({7})},
+                                  .attrs = std::make_shared<CastAttrs>(DType::f64)}};
+    }};
 
 const OpDef contiguous_op{
     .name = "contiguous",
@@ -147,7 +148,9 @@ Tensor cast(const Tensor& x, DType to) {
   return x.dtype() == to ? x : call(cast_op, {x}, std::make_shared<CastAttrs>(to))[0];
 }
 
-TensorList cast_all(std::span<const Tensor> list, DType to) { return call(cast_all_op, list, std::make_shared<CastAttrs>(to)); }
+TensorList cast_all(std::span<const Tensor> list, DType to) {
+  return call(cast_all_op, list, std::make_shared<CastAttrs>(to));
+}
 
 Tensor contiguous(const Tensor& x) { return x.contiguous() ? x : call(contiguous_op, {x})[0]; }
 

@@ -8,10 +8,13 @@ namespace {
 
 template <class C>
 inline void copy_elements(KernelArgs& a) {
-  elementwise<C, 1, 1>(a, [](int64_t, const C* const* in, C* const* out, int64_t n) {
-    if (in[0] == out[0]) return;
-    for (int64_t i = 0; i < n; ++i) out[0][i] = in[0][i];
-  }, 2);
+  elementwise<C, 1, 1>(
+      a,
+      [](int64_t, const C* const* in, C* const* out, int64_t n) {
+        if (in[0] == out[0]) return;
+        for (int64_t i = 0; i < n; ++i) out[0][i] = in[0][i];
+      },
+      2);
 }
 
 template <class C>
@@ -56,10 +59,14 @@ template <class C>
 inline void contiguous_kernel(KernelArgs& a) {
   a.launch(0);
   switch (size_of(a.in[0].dtype)) {
-    case 8: return copy_raw<uint64_t>(a);
-    case 4: return copy_raw<uint32_t>(a);
-    case 2: return copy_raw<uint16_t>(a);
-    default: return copy_raw<uint8_t>(a);
+    case 8:
+      return copy_raw<uint64_t>(a);
+    case 4:
+      return copy_raw<uint32_t>(a);
+    case 2:
+      return copy_raw<uint16_t>(a);
+    default:
+      return copy_raw<uint8_t>(a);
   }
 }
 

@@ -33,7 +33,8 @@ Plan plan_concat(const PlanContext& c) {
 }
 
 void plan_concat_gpu(const PlanContext& c, Plan& p) {
-  for (size_t k = kConcatPartsPerLaunch; k < c.in.size(); k += kConcatPartsPerLaunch) p.launches.push_back({"concat"});
+  for (size_t k = kConcatPartsPerLaunch; k < c.in.size(); k += kConcatPartsPerLaunch)
+    p.launches.push_back({"concat"});
 }
 
 TensorList concat_backward(BackwardContext& c) {
@@ -49,7 +50,8 @@ TensorList concat_backward(BackwardContext& c) {
 }
 
 const OpDef concat_op{
-    .name = "concat", .fingerprint = fingerprint_by<&ConcatAttrs::axis>,
+    .name = "concat",
+    .fingerprint = fingerprint_by<&ConcatAttrs::axis>,
     .plan = plan_concat,
     .cpu = RECKON_CPU_KERNEL(concat_cpu),
     .reference = RECKON_ISA::concat_kernel,
@@ -57,19 +59,22 @@ const OpDef concat_op{
     .gradient = Gradient::differentiable,
     .backward = concat_backward,
     .recompute = Recompute::cheap,
-    .cases = [] {
-      const auto along = [](int a) { return std::make_shared<ConcatAttrs>(a); };
-      return std::vector<OpCase>{
-          {.name = "middle axis", .inputs = {normal({2, 3, 4}), normal({2, 5, 4})}, .attrs = along(1)},
-          {.name = "last axis, three parts, one transposed",
-           .inputs = {normal({3, 4}), {.shape = {3, 5}, .transposed = true}, normal({3, 1})},
-           .attrs = along(1)},
-          {.name = "first axis, transposed",
-           .inputs = {{.shape = {2, 3, 4}, .transposed = true}, normal({5, 3, 4})},
-           .attrs = along(0)},
-          {.name = "vectors, one empty", .inputs = {normal({1}), normal({0}), normal({2})}, .attrs = along(0)},
-          {.name = "many parts", .inputs = std::vector<InputSpec>(20, normal({2, 3})), .attrs = along(1)}};
-    },
+    .cases =
+        [] {
+          const auto along = [](int a) { return std::make_shared<ConcatAttrs>(a); };
+          return std::vector<OpCase>{
+              {.name = "middle axis", .inputs = {normal({2, 3, 4}), normal({2, 5, 4})}, .attrs = along(1)},
+              {.name = "last axis, three parts, one transposed",
+               .inputs = {normal({3, 4}), {.shape = {3, 5}, .transposed = true}, normal({3, 1})},
+               .attrs = along(1)},
+              {.name = "first axis, transposed",
+               .inputs = {{.shape = {2, 3, 4}, .transposed = true}, normal({5, 3, 4})},
+               .attrs = along(0)},
+              {.name = "vectors, one empty",
+               .inputs = {normal({1}), normal({0}), normal({2})},
+               .attrs = along(0)},
+              {.name = "many parts", .inputs = std::vector<InputSpec>(20, normal({2, 3})), .attrs = along(1)}};
+        },
     .gpu_plan = plan_concat_gpu};
 
 }  // namespace

@@ -247,8 +247,12 @@ void plan_on_gpu(const PlanContext& c, Plan& p, const char* library_call, bool t
 }
 
 void plan_conv2d_gpu(const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d", true); }
-void plan_input_gradient_gpu(const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d_input_gradient", false); }
-void plan_weight_gradient_gpu(const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d_weight_gradient", false); }
+void plan_input_gradient_gpu(const PlanContext& c, Plan& p) {
+  plan_on_gpu(c, p, "conv2d_input_gradient", false);
+}
+void plan_weight_gradient_gpu(const PlanContext& c, Plan& p) {
+  plan_on_gpu(c, p, "conv2d_weight_gradient", false);
+}
 
 // ---- declarations
 // ---------------------------------------------------------------------------------------------------
@@ -273,17 +277,18 @@ const OpDef input_gradient_op{
     .reference = input_gradient_as<double>,
     .counted = plain_conv2d_input_gradient,
     .gradient_note = kSecond,
-    .cases = [] {
-      return std::vector<OpCase>{{.name = "padded",
-                                  .inputs = {normal({2, 4, 7, 6}), normal({4, 3, 3, 3})},
-                                  .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1, {7, 6})},
-                                 {.name = "groups, strides",
-                                  .inputs = {normal({1, 6, 4, 3}), normal({6, 2, 3, 2})},
-                                  .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2, {8, 7})},
-                                 {.name = "pointwise",
-                                  .inputs = {normal({2, 5, 3, 4}), normal({5, 6, 1, 1})},
-                                  .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {3, 4})}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "padded",
+                                      .inputs = {normal({2, 4, 7, 6}), normal({4, 3, 3, 3})},
+                                      .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1, {7, 6})},
+                                     {.name = "groups, strides",
+                                      .inputs = {normal({1, 6, 4, 3}), normal({6, 2, 3, 2})},
+                                      .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2, {8, 7})},
+                                     {.name = "pointwise",
+                                      .inputs = {normal({2, 5, 3, 4}), normal({5, 6, 1, 1})},
+                                      .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {3, 4})}};
+        },
     .gpu_plan = plan_input_gradient_gpu};
 
 const OpDef weight_gradient_op{.name = "conv2d_weight_gradient",
@@ -292,18 +297,19 @@ const OpDef weight_gradient_op{.name = "conv2d_weight_gradient",
                                .reference = weight_gradient_run,
                                .counted = plain_conv2d_weight_gradient,
                                .gradient_note = kSecond,
-                               .cases = [] {
-                                 return std::vector<OpCase>{
-                                     {.name = "padded",
-                                      .inputs = {normal({2, 4, 7, 6}), normal({2, 3, 7, 6})},
-                                      .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1, {0, 0}, {3, 3})},
-                                     {.name = "groups, strides",
-                                      .inputs = {normal({1, 6, 4, 3}), normal({1, 4, 8, 7})},
-                                      .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2, {0, 0}, {3, 2})},
-                                     {.name = "pointwise",
-                                      .inputs = {normal({2, 5, 3, 4}), normal({2, 6, 3, 4})},
-                                      .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {0, 0}, {1, 1})}};
-                               },
+                               .cases =
+                                   [] {
+                                     return std::vector<OpCase>{
+                                         {.name = "padded",
+                                          .inputs = {normal({2, 4, 7, 6}), normal({2, 3, 7, 6})},
+                                          .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1, {0, 0}, {3, 3})},
+                                         {.name = "groups, strides",
+                                          .inputs = {normal({1, 6, 4, 3}), normal({1, 4, 8, 7})},
+                                          .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2, {0, 0}, {3, 2})},
+                                         {.name = "pointwise",
+                                          .inputs = {normal({2, 5, 3, 4}), normal({2, 6, 3, 4})},
+                                          .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {0, 0}, {1, 1})}};
+                                   },
                                .gpu_plan = plan_weight_gradient_gpu};
 
 TensorList conv2d_backward(BackwardContext& c) {
@@ -332,21 +338,22 @@ const OpDef conv2d_op{.name = "conv2d",
                       .gradient = Gradient::differentiable,
                       .backward = conv2d_backward,
                       .precision = Precision::low,
-                      .cases = [] {
-                        return std::vector<OpCase>{
-                            {.name = "padded, bias",
-                             .inputs = {normal({2, 3, 7, 6}), normal({4, 3, 3, 3}), normal({4})},
-                             .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1)},
-                            {.name = "groups, dilation, strides",
-                             .inputs = {normal({1, 4, 8, 7}), normal({6, 2, 3, 2}), absent()},
-                             .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2)},
-                            {.name = "pointwise",
-                             .inputs = {normal({2, 6, 3, 4}), normal({5, 6, 1, 1}), normal({5})},
-                             .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1)},
-                            {.name = "depthwise",
-                             .inputs = {normal({1, 3, 6, 5}), normal({3, 1, 3, 3}), normal({3})},
-                             .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 3)}};
-                      },
+                      .cases =
+                          [] {
+                            return std::vector<OpCase>{
+                                {.name = "padded, bias",
+                                 .inputs = {normal({2, 3, 7, 6}), normal({4, 3, 3, 3}), normal({4})},
+                                 .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1)},
+                                {.name = "groups, dilation, strides",
+                                 .inputs = {normal({1, 4, 8, 7}), normal({6, 2, 3, 2}), absent()},
+                                 .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2)},
+                                {.name = "pointwise",
+                                 .inputs = {normal({2, 6, 3, 4}), normal({5, 6, 1, 1}), normal({5})},
+                                 .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1)},
+                                {.name = "depthwise",
+                                 .inputs = {normal({1, 3, 6, 5}), normal({3, 1, 3, 3}), normal({3})},
+                                 .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 3)}};
+                          },
                       .gpu_plan = plan_conv2d_gpu};
 
 }  // namespace

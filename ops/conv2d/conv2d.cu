@@ -13,7 +13,8 @@ constexpr int kThreads = 256;
 
 // y [.., channels, plane] += bias [channels]; `width` neighbours of one plane per thread.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) add_channel_bias(Elements y, Elements bias, int64_t total, int64_t plane, int64_t channels) {
+__global__ void __launch_bounds__(kThreads)
+    add_channel_bias(Elements y, Elements bias, int64_t total, int64_t plane, int64_t channels) {
   const int64_t i = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kWidth;
   if (i >= total) return;
   const float b = load(bias, i / plane % channels);
@@ -29,8 +30,19 @@ __global__ void __launch_bounds__(kThreads) add_channel_bias(Elements y, Element
 }
 
 Convolution described(const TensorArg& x, const TensorArg& weight, const TensorArg& y, const ConvAttrs& a) {
-  Convolution c{.n = x.shape[0], .c = x.shape[1], .h = x.shape[2], .w = x.shape[3], .o = weight.shape[0], .kh = weight.shape[2],
-                .kw = weight.shape[3], .ho = y.shape[2], .wo = y.shape[3], .groups = a.groups, .x = x.data, .weight = weight.data, .y = y.data};
+  Convolution c{.n = x.shape[0],
+                .c = x.shape[1],
+                .h = x.shape[2],
+                .w = x.shape[3],
+                .o = weight.shape[0],
+                .kh = weight.shape[2],
+                .kw = weight.shape[3],
+                .ho = y.shape[2],
+                .wo = y.shape[3],
+                .groups = a.groups,
+                .x = x.data,
+                .weight = weight.data,
+                .y = y.data};
   for (int i = 0; i < 2; ++i) {
     c.stride[i] = a.stride[i];
     c.padding[i] = a.padding[i];
@@ -59,7 +71,9 @@ int run(const KernelArgs& args, const ConvSteps& steps, Convolution c, Member fi
   return launch_index;
 }
 
-ConvSteps steps_of(const TensorArg& a, const TensorArg& b, bool bias) { return {{{a.dtype, a.numel()}, {b.dtype, b.numel()}}, bias}; }
+ConvSteps steps_of(const TensorArg& a, const TensorArg& b, bool bias) {
+  return {{{a.dtype, a.numel()}, {b.dtype, b.numel()}}, bias};
+}
 
 void conv2d_gpu(KernelArgs& a) {
   const TensorArg &x = a.in[0], &w = a.in[1], &bias = a.in[2], &y = a.out[0];
@@ -68,9 +82,11 @@ void conv2d_gpu(KernelArgs& a) {
   if (!steps.adds_bias) return;
   const int64_t plane = y.shape[2] * y.shape[3], total = y.numel();
   if (takes_fours(y, plane))
-    launch(a, next, add_channel_bias<4>, blocks_for(total / 4, kThreads), kThreads, 0, elements(y), elements(bias), total, plane, y.shape[1]);
+    launch(a, next, add_channel_bias<4>, blocks_for(total / 4, kThreads), kThreads, 0, elements(y),
+           elements(bias), total, plane, y.shape[1]);
   else
-    launch(a, next, add_channel_bias<1>, blocks_for(total, kThreads), kThreads, 0, elements(y), elements(bias), total, plane, y.shape[1]);
+    launch(a, next, add_channel_bias<1>, blocks_for(total, kThreads), kThreads, 0, elements(y), elements(bias),
+           total, plane, y.shape[1]);
 }
 
 void conv2d_input_gradient_gpu(KernelArgs& a) {
@@ -91,5 +107,7 @@ void conv2d_weight_gradient_gpu(KernelArgs& a) {
 }  // namespace reckon::ops::gpu
 
 RECKON_GPU_KERNELS(conv2d) {
-  return {{"conv2d", conv2d_gpu}, {"conv2d_input_gradient", conv2d_input_gradient_gpu}, {"conv2d_weight_gradient", conv2d_weight_gradient_gpu}};
+  return {{"conv2d", conv2d_gpu},
+          {"conv2d_input_gradient", conv2d_input_gradient_gpu},
+          {"conv2d_weight_gradient", conv2d_weight_gradient_gpu}};
 }

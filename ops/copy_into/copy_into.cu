@@ -7,7 +7,9 @@ namespace {
 
 void copy_into_gpu(KernelArgs& a) {
   const TensorArg &to = a.out[0], &from = a.in[1];
-  launch_copy(a, 0, copy_in_bytes(to.rank, to.shape, static_cast<int64_t>(size_of(to.dtype)), from.data, from.strides, to.data, to.strides));
+  launch_copy(a, 0,
+              copy_in_bytes(to.rank, to.shape, static_cast<int64_t>(size_of(to.dtype)), from.data, from.strides,
+                            to.data, to.strides));
 }
 
 }  // namespace

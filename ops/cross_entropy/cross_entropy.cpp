@@ -99,34 +99,36 @@ const OpDef cross_entropy_backward_op{
     .counted = checked<RECKON_ISA::cross_entropy_backward_kernel<Counted>, 1>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      std::vector<OpCase> cases;
-      for (Reduction r : {Reduction::none, Reduction::sum, Reduction::mean}) {
-        InputSpec lse = positive({6});
-        lse.fixed_f32 = true;
-        cases.push_back({.name = "rows",
-                         .inputs = {normal(r == Reduction::none ? Shape{6} : Shape{}), normal({6, 600}),
-                                    index({6}, 600), lse},
-                         .attrs = std::make_shared<CrossEntropyAttrs>(r, -100)});
-      }
-      const auto rows = [&](const char* name, int64_t n, int64_t width) {
-        InputSpec lse = positive({n});
-        lse.fixed_f32 = true;
-        cases.push_back({.name = name,
-                         .inputs = {normal({}), normal({n, width}), index({n}, width), lse},
-                         .attrs = std::make_shared<CrossEntropyAttrs>(Reduction::mean, -100)});
-      };
-      rows("narrow rows", 35, 23);
-      rows("rows of 64", 40, 64);
-      rows("wide rows", 2, 4101);
-      return cases;
-    },
+    .cases =
+        [] {
+          std::vector<OpCase> cases;
+          for (Reduction r : {Reduction::none, Reduction::sum, Reduction::mean}) {
+            InputSpec lse = positive({6});
+            lse.fixed_f32 = true;
+            cases.push_back({.name = "rows",
+                             .inputs = {normal(r == Reduction::none ? Shape{6} : Shape{}), normal({6, 600}),
+                                        index({6}, 600), lse},
+                             .attrs = std::make_shared<CrossEntropyAttrs>(r, -100)});
+          }
+          const auto rows = [&](const char* name, int64_t n, int64_t width) {
+            InputSpec lse = positive({n});
+            lse.fixed_f32 = true;
+            cases.push_back({.name = name,
+                             .inputs = {normal({}), normal({n, width}), index({n}, width), lse},
+                             .attrs = std::make_shared<CrossEntropyAttrs>(Reduction::mean, -100)});
+          };
+          rows("narrow rows", 35, 23);
+          rows("rows of 64", 40, 64);
+          rows("wide rows", 2, 4101);
+          return cases;
+        },
     .gpu_plan = plan_cross_entropy_backward_gpu};
 
 // Reads 16-bit logits itself and computes in f32, so autocast need not make an f32 copy of the largest tensor
 // of a language model: the values are those of a cast, bit for bit.
 const OpDef cross_entropy_op{
-    .name = "cross_entropy", .fingerprint = fingerprint_by<&CrossEntropyAttrs::reduction, &CrossEntropyAttrs::ignore_index>,
+    .name = "cross_entropy",
+    .fingerprint = fingerprint_by<&CrossEntropyAttrs::reduction, &CrossEntropyAttrs::ignore_index>,
     .plan = plan_cross_entropy,
     .cpu = {{checked<isa_v1::cross_entropy_cpu, 0>, checked<isa_v3::cross_entropy_cpu, 0>,
              checked<isa_v4::cross_entropy_cpu, 0>}},

@@ -22,14 +22,17 @@ struct Rows {
 };
 
 // Of one row, by one thread.
-__device__ __forceinline__ void write_loss(const Rows& p, int64_t row, const ExpSum& s, float* losses, float* lse) {
+__device__ __forceinline__ void write_loss(const Rows& p, int64_t row, const ExpSum& s, float* losses,
+                                           float* lse) {
   const long long target = p.targets[row];
   const float log_sum = logf(s.sum);
   const bool ignored = target == p.ignored;
   lse[row] = ignored ? 0.0f : s.top + log_sum;
   // Not lse - x[target]: the difference of two large logits is exact, their sum with the logarithm is not.
-  if (ignored) losses[row] = 0.0f;
-  else losses[row] = p.is_class(target) ? (s.top - load(p.logits, row * p.c + target)) + log_sum : NAN;
+  if (ignored)
+    losses[row] = 0.0f;
+  else
+    losses[row] = p.is_class(target) ? (s.top - load(p.logits, row * p.c + target)) + log_sum : NAN;
 }
 
 template <class Tile>
@@ -68,7 +71,8 @@ __device__ __forceinline__ float counted_targets(const long long* targets, int64
 }
 
 __global__ void __launch_bounds__(kReduceThreads)
-    cross_entropy_reduce(const float* losses, const long long* targets, int64_t rows, long long ignored, bool mean, float* loss) {
+    cross_entropy_reduce(const float* losses, const long long* targets, int64_t rows, long long ignored,
+                         bool mean, float* loss) {
   __shared__ float cells[32];
   float sum = 0;
 #pragma unroll 4
@@ -94,7 +98,8 @@ struct Scale {
 
 // dlogits = (exp(logits - lse) - [column is the target]) scale, over a tile; 0 in ignored rows.
 template <class Tile>
-__device__ __forceinline__ void write_gradient(const Rows& p, const Tile& t, const float* lse, const Scale& scale, const Elements& dx) {
+__device__ __forceinline__ void write_gradient(const Rows& p, const Tile& t, const float* lse,
+                                               const Scale& scale, const Elements& dx) {
   typename Tile::Values v;
   t.load(p.logits, 0.0f, v);
 #pragma unroll
@@ -116,18 +121,26 @@ __device__ __forceinline__ void write_gradient(const Rows& p, const Tile& t, con
 }
 
 template <class Tile>
-__global__ void __launch_bounds__(kRowThreads) cross_entropy_backward_registers(Rows p, const float* lse, Scale scale, Elements dx) {
-  write_gradient(p, Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, p.rows, p.c, p.fours), lse, scale, dx);
+__global__ void __launch_bounds__(kRowThreads)
+    cross_entropy_backward_registers(Rows p, const float* lse, Scale scale, Elements dx) {
+  write_gradient(p, Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, p.rows, p.c, p.fours), lse, scale,
+                 dx);
 }
 
-__global__ void __launch_bounds__(kWideRowThreads) cross_entropy_backward_wide(Rows p, const float* lse, Scale scale, Elements dx) {
+__global__ void __launch_bounds__(kWideRowThreads)
+    cross_entropy_backward_wide(Rows p, const float* lse, Scale scale, Elements dx) {
   const int64_t row = blockIdx.x;
   if (row >= p.rows) return;
-  for (int64_t j = 0; j < p.c; j += WideRowTile::kWidth) write_gradient(p, WideRowTile::of_row(row, p.c, j, p.fours), lse, scale, dx);
+  for (int64_t j = 0; j < p.c; j += WideRowTile::kWidth)
+    write_gradient(p, WideRowTile::of_row(row, p.c, j, p.fours), lse, scale, dx);
 }
 
 Rows rows_of(const TensorArg& logits, const TensorArg& targets, const CrossEntropyAttrs& t) {
-  return {.logits = elements(logits), .targets = targets.as<long long>(), .rows = targets.numel(), .c = logits.last(), .ignored = t.ignore_index,
+  return {.logits = elements(logits),
+          .targets = targets.as<long long>(),
+          .rows = targets.numel(),
+          .c = logits.last(),
+          .ignored = t.ignore_index,
           .fours = takes_fours(logits, logits.last())};
 }
 
@@ -142,11 +155,13 @@ void cross_entropy_gpu(KernelArgs& a) {
   } else {
     with_row_tile(p.c, [&](auto tile) {
       using Tile = decltype(tile);
-      launch(a, 0, cross_entropy_registers<Tile>, blocks_for(p.rows, Tile::kRowsPerBlock), kRowThreads, 0, p, losses, lse);
+      launch(a, 0, cross_entropy_registers<Tile>, blocks_for(p.rows, Tile::kRowsPerBlock), kRowThreads, 0, p,
+             losses, lse);
     });
   }
   if (reduced)
-    launch(a, 1, cross_entropy_reduce, 1, kReduceThreads, 0, losses, p.targets, p.rows, p.ignored, t.reduction == Reduction::mean, loss);
+    launch(a, 1, cross_entropy_reduce, 1, kReduceThreads, 0, losses, p.targets, p.rows, p.ignored,
+           t.reduction == Reduction::mean, loss);
 }
 
 // The mean's scale, g over the number of counted targets, is a launch of its own.
@@ -160,13 +175,17 @@ void cross_entropy_backward_gpu(KernelArgs& a) {
   int next = 0;
   if (t.reduction == Reduction::mean) {
     auto* shared_scale = reinterpret_cast<float*>(a.workspace[0]);
-    launch(a, next++, cross_entropy_scale, 1, kReduceThreads, 0, scale.of, p.targets, p.rows, p.ignored, shared_scale);
+    launch(a, next++, cross_entropy_scale, 1, kReduceThreads, 0, scale.of, p.targets, p.rows, p.ignored,
+           shared_scale);
     scale.of = {shared_scale, DType::f32};
   }
-  if (p.c > kRegisterColumns) return launch(a, next, cross_entropy_backward_wide, blocks_for(p.rows, 1), kWideRowThreads, 0, p, lse, scale, dx);
+  if (p.c > kRegisterColumns)
+    return launch(a, next, cross_entropy_backward_wide, blocks_for(p.rows, 1), kWideRowThreads, 0, p, lse,
+                  scale, dx);
   with_row_tile(p.c, [&](auto tile) {
     using Tile = decltype(tile);
-    launch(a, next, cross_entropy_backward_registers<Tile>, blocks_for(p.rows, Tile::kRowsPerBlock), kRowThreads, 0, p, lse, scale, dx);
+    launch(a, next, cross_entropy_backward_registers<Tile>, blocks_for(p.rows, Tile::kRowsPerBlock),
+           kRowThreads, 0, p, lse, scale, dx);
   });
 }
 

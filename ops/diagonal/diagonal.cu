@@ -15,7 +15,8 @@ struct Placement {
 };
 
 template <class W>
-__global__ void __launch_bounds__(kCopyThreads) place_words(const W* __restrict__ x, W* __restrict__ y, const __grid_constant__ Placement p) {
+__global__ void __launch_bounds__(kCopyThreads)
+    place_words(const W* __restrict__ x, W* __restrict__ y, const __grid_constant__ Placement p) {
   const int64_t first = int64_t{blockIdx.x} * (kCopyThreads * kWordsPerThread) + threadIdx.x;
 #pragma unroll
   for (int g = 0; g < kWordsPerThread; ++g) {
@@ -35,12 +36,15 @@ void place_diagonal_gpu(KernelArgs& a) {
   for (int i = t.first + 1; i < t.second; ++i) middle *= y.shape[i];
   for (int i = t.second + 1; i < y.rank; ++i) run *= y.shape[i];
   int64_t word = word_of(run);
-  for (const void* p : {static_cast<const void*>(x.data), static_cast<const void*>(y.data)}) word = word_of(p) < word ? word_of(p) : word;
+  for (const void* p : {static_cast<const void*>(x.data), static_cast<const void*>(y.data)})
+    word = word_of(p) < word ? word_of(p) : word;
   const int64_t count = y.numel() * static_cast<int64_t>(size_of(y.dtype)) / word;
-  const Placement p{Split(run / word, count), Split(y.shape[t.second], count), Split(middle, count), Split(y.shape[t.first], count), count};
+  const Placement p{Split(run / word, count), Split(y.shape[t.second], count), Split(middle, count),
+                    Split(y.shape[t.first], count), count};
   with_word(word, [&](auto w) {
     using W = decltype(w);
-    launch(a, 0, place_words<W>, blocks_for(count, kCopyThreads * kWordsPerThread), kCopyThreads, 0, x.as<W>(), y.as<W>(), p);
+    launch(a, 0, place_words<W>, blocks_for(count, kCopyThreads * kWordsPerThread), kCopyThreads, 0, x.as<W>(),
+           y.as<W>(), p);
   });
 }
 

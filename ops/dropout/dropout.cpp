@@ -86,9 +86,12 @@ std::vector<OpCase> one_input_cases() {
 
 std::vector<OpCase> redraw_cases() {
   std::vector<OpCase> cases = one_input_cases();
-  cases.push_back({.name = "shared rows of fours", .inputs = {normal({2, 5, 3, 8})}, .attrs = attrs(0.25, 0b0010)});
-  cases.push_back({.name = "shared columns of fours", .inputs = {normal({2, 5, 3, 8})}, .attrs = attrs(0.25, 0b0100)});
-  cases.push_back({.name = "shared last and first", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0.25, 0b101)});
+  cases.push_back(
+      {.name = "shared rows of fours", .inputs = {normal({2, 5, 3, 8})}, .attrs = attrs(0.25, 0b0010)});
+  cases.push_back(
+      {.name = "shared columns of fours", .inputs = {normal({2, 5, 3, 8})}, .attrs = attrs(0.25, 0b0100)});
+  cases.push_back(
+      {.name = "shared last and first", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0.25, 0b101)});
   return cases;
 }
 
@@ -112,7 +115,9 @@ const OpDef dropout_backward_op{
         }};
 
 const OpDef dropout_op{
-    .name = "dropout", .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key, &DropoutAttrs::shared>,
+    .name = "dropout",
+    .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key,
+                                  &DropoutAttrs::shared>,
     .plan = plan_dropout,
     .cpu = RECKON_CPU_KERNEL(dropout_cpu),
     .reference = RECKON_ISA::dropout_kernel<double>,
@@ -132,14 +137,18 @@ const OpDef dropout_redraw_op{
     .reference = RECKON_ISA::dropout_redraw_kernel<double, false>,
     .counted = RECKON_ISA::dropout_redraw_kernel<Counted, false>,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      std::vector<OpCase> cases = redraw_cases();
-      for (OpCase& c : cases) c.attrs = std::make_shared<RedrawAttrs>(static_cast<const DropoutAttrs&>(*c.attrs));
-      return cases;
-    },
+    .cases =
+        [] {
+          std::vector<OpCase> cases = redraw_cases();
+          for (OpCase& c : cases)
+            c.attrs = std::make_shared<RedrawAttrs>(static_cast<const DropoutAttrs&>(*c.attrs));
+          return cases;
+        },
     .gpu_plan = draw_in_place};
 
-const OpDef dropout_add_op{.name = "dropout_add", .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key, &DropoutAttrs::shared>,
+const OpDef dropout_add_op{.name = "dropout_add",
+                           .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold,
+                                                         &DropoutAttrs::key, &DropoutAttrs::shared>,
                            .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_add", 1, 2); },
                            .cpu = RECKON_CPU_KERNEL(dropout_add_cpu),
                            .reference = RECKON_ISA::dropout_redraw_kernel<double, true>,
@@ -149,7 +158,8 @@ const OpDef dropout_add_op{.name = "dropout_add", .fingerprint = fingerprint_by<
                              const auto& a = c.as<DropoutAttrs>();
                              TensorList out(2);
                              if (c.needs(1))
-                               out[1] = call(dropout_redraw_op, {c.grads[0]}, std::make_shared<RedrawAttrs>(a, c.input_dtypes[1]))[0];
+                               out[1] = call(dropout_redraw_op, {c.grads[0]},
+                                             std::make_shared<RedrawAttrs>(a, c.input_dtypes[1]))[0];
                              if (c.needs(0)) out[0] = c.grads[0];
                              return out;
                            },

@@ -30,7 +30,9 @@ struct Draw {
 };
 
 // The product is rounded before the sum, so that dropout_add gives the bits of a sum with dropout's result.
-__device__ __forceinline__ float kept(float x, bool keep, float scale) { return keep ? __fmul_rn(x, scale) : 0.0f; }
+__device__ __forceinline__ float kept(float x, bool keep, float scale) {
+  return keep ? __fmul_rn(x, scale) : 0.0f;
+}
 
 // Elements whose mask is drawn where it is needed: mask element i of element i, or that of the run of axes that share it.
 struct InPlace {
@@ -68,8 +70,10 @@ struct DrawAndApply {
 #pragma unroll
     for (int k = 0; k < N; ++k) out[0][k] = kept(in[0][k], keep[k], scale);
     if (mask == nullptr) return;
-    if constexpr (N == 4) *reinterpret_cast<uchar4*>(mask + first) = make_uchar4(keep[0], keep[1], keep[2], keep[3]);
-    else mask[first] = keep[0];
+    if constexpr (N == 4)
+      *reinterpret_cast<uchar4*>(mask + first) = make_uchar4(keep[0], keep[1], keep[2], keep[3]);
+    else
+      mask[first] = keep[0];
   }
 };
 
@@ -89,11 +93,15 @@ struct DrawAndAdd {  // in: residual, x
 
 struct Apply {  // x, mask
   float scale;
-  __device__ __forceinline__ float operator()(float x, float mask) const { return kept(x, mask != 0.0f, scale); }
+  __device__ __forceinline__ float operator()(float x, float mask) const {
+    return kept(x, mask != 0.0f, scale);
+  }
 };
 struct ApplyAndAdd {  // residual, x, mask
   float scale;
-  __device__ __forceinline__ float operator()(float residual, float x, float mask) const { return residual + kept(x, mask != 0.0f, scale); }
+  __device__ __forceinline__ float operator()(float residual, float x, float mask) const {
+    return residual + kept(x, mask != 0.0f, scale);
+  }
 };
 
 __global__ void __launch_bounds__(kElementThreads) draw_mask(unsigned char* mask, int64_t n, Draw draw) {
@@ -112,7 +120,8 @@ __global__ void __launch_bounds__(kElementThreads) draw_mask(unsigned char* mask
 
 void launch_mask(const KernelArgs& a, const DropoutAttrs& t, const TensorArg& mask) {
   const int64_t n = mask.numel();
-  launch(a, 0, draw_mask, blocks_for(n, 4 * kElementThreads), kElementThreads, 0, mask.as<unsigned char>(), n, Draw(t));
+  launch(a, 0, draw_mask, blocks_for(n, 4 * kElementThreads), kElementThreads, 0, mask.as<unsigned char>(), n,
+         Draw(t));
 }
 
 // Of x with the shared axes reduced to one position, contiguous, in a workspace.
@@ -135,18 +144,23 @@ void dropout_gpu(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
   const float scale = static_cast<float>(t.scale);
   const TensorArg& mask = a.out[1];
-  if (!t.shared) return elementwise<1, 1>(a, 0, a.in, a.out, DrawAndApply{InPlace(t, a.out[0]), scale, mask.as<unsigned char>()});
+  if (!t.shared)
+    return elementwise<1, 1>(a, 0, a.in, a.out,
+                             DrawAndApply{InPlace(t, a.out[0]), scale, mask.as<unsigned char>()});
   launch_mask(a, t, mask);
   const TensorArg in[2] = {a.in[0], mask};
   elementwise<2, 1>(a, 1, in, a.out, Apply{scale});
 }
 
-void dropout_backward_gpu(KernelArgs& a) { elementwise<2, 1>(a, Apply{static_cast<float>(a.as<DropoutAttrs>().scale)}); }
+void dropout_backward_gpu(KernelArgs& a) {
+  elementwise<2, 1>(a, Apply{static_cast<float>(a.as<DropoutAttrs>().scale)});
+}
 
 void dropout_redraw_gpu(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
   const float scale = static_cast<float>(t.scale);
-  if (draws_in_place(a.out[0], t.shared)) return elementwise<1, 1>(a, DrawAndApply{InPlace(t, a.out[0]), scale, nullptr});
+  if (draws_in_place(a.out[0], t.shared))
+    return elementwise<1, 1>(a, DrawAndApply{InPlace(t, a.out[0]), scale, nullptr});
   const TensorArg in[2] = {a.in[0], shared_mask(a.in[0], t.shared, a.workspace[0])};
   launch_mask(a, t, in[1]);
   elementwise<2, 1>(a, 1, in, a.out, Apply{scale});

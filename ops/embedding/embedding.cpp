@@ -93,8 +93,12 @@ Plan plan_embedding_backward(const PlanContext& c) {
 }
 
 void plan_embedding_backward_gpu(const PlanContext& c, Plan& p) {
-  const ScatterWorkspaces w = scatter_workspaces(c.in[1].numel(), c.as<EmbeddingBackwardAttrs>().vocabulary, c.in[0].size(-1));
-  p.workspaces = {{"list heads", w.heads}, {"positions by id", w.order}, {"runs of an id", w.runs}, {"sums of windows", w.window_sums}};
+  const ScatterWorkspaces w =
+      scatter_workspaces(c.in[1].numel(), c.as<EmbeddingBackwardAttrs>().vocabulary, c.in[0].size(-1));
+  p.workspaces = {{"list heads", w.heads},
+                  {"positions by id", w.order},
+                  {"runs of an id", w.runs},
+                  {"sums of windows", w.window_sums}};
   p.launches = {{"embedding_order"}, {"embedding_link"}, {"embedding_backward"}};
 }
 
@@ -107,14 +111,15 @@ const OpDef embedding_backward_op{
     .counted = checked_gradient<RECKON_ISA::embedding_backward_kernel<Counted>>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      return std::vector<OpCase>{{.name = "repeats",
-                                  .inputs = {normal({3, 9, 6}), index({3, 9}, 11)},
-                                  .attrs = std::make_shared<EmbeddingBackwardAttrs>(13, DType::f32)},
-                                 {.name = "several tiles",
-                                  .inputs = {normal({40, 700}), index({40}, 5)},
-                                  .attrs = std::make_shared<EmbeddingBackwardAttrs>(64, DType::f32)}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "repeats",
+                                      .inputs = {normal({3, 9, 6}), index({3, 9}, 11)},
+                                      .attrs = std::make_shared<EmbeddingBackwardAttrs>(13, DType::f32)},
+                                     {.name = "several tiles",
+                                      .inputs = {normal({40, 700}), index({40}, 5)},
+                                      .attrs = std::make_shared<EmbeddingBackwardAttrs>(64, DType::f32)}};
+        },
     .gpu_plan = plan_embedding_backward_gpu};
 
 const OpDef embedding_op{

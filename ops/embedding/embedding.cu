@@ -8,7 +8,8 @@ namespace {
 
 void embedding_gpu(KernelArgs& a) {
   const TensorArg &ids = a.in[0], &table = a.in[1];
-  gather_rows(a, table, ids, a.out[0], 1, table.shape[0], table.shape[1] * static_cast<int64_t>(size_of(table.dtype)));
+  gather_rows(a, table, ids, a.out[0], 1, table.shape[0],
+              table.shape[1] * static_cast<int64_t>(size_of(table.dtype)));
 }
 
 void embedding_backward_gpu(KernelArgs& a) {
@@ -19,4 +20,6 @@ void embedding_backward_gpu(KernelArgs& a) {
 }  // namespace
 }  // namespace reckon::ops::gpu
 
-RECKON_GPU_KERNELS(embedding) { return {{"embedding", embedding_gpu}, {"embedding_backward", embedding_backward_gpu}}; }
+RECKON_GPU_KERNELS(embedding) {
+  return {{"embedding", embedding_gpu}, {"embedding_backward", embedding_backward_gpu}};
+}

@@ -9,13 +9,26 @@ namespace {
 
 void store_any(const TensorArg& t, int64_t i, double v) {
   switch (t.dtype) {
-    case DType::f64: t.as<double>()[i] = v; break;
-    case DType::f32: t.as<float>()[i] = static_cast<float>(v); break;
-    case DType::bf16: t.as<bf16>()[i].bits = f32_to_bf16(static_cast<float>(v)); break;
-    case DType::f16: t.as<f16>()[i].bits = f32_to_f16(static_cast<float>(v)); break;
-    case DType::i64: t.as<int64_t>()[i] = static_cast<int64_t>(v); break;
-    case DType::u8: t.as<uint8_t>()[i] = static_cast<uint8_t>(v); break;
-    default: raise_error(fmt::format("fill of {} is not offered", name_of(t.dtype)));
+    case DType::f64:
+      t.as<double>()[i] = v;
+      break;
+    case DType::f32:
+      t.as<float>()[i] = static_cast<float>(v);
+      break;
+    case DType::bf16:
+      t.as<bf16>()[i].bits = f32_to_bf16(static_cast<float>(v));
+      break;
+    case DType::f16:
+      t.as<f16>()[i].bits = f32_to_f16(static_cast<float>(v));
+      break;
+    case DType::i64:
+      t.as<int64_t>()[i] = static_cast<int64_t>(v);
+      break;
+    case DType::u8:
+      t.as<uint8_t>()[i] = static_cast<uint8_t>(v);
+      break;
+    default:
+      raise_error(fmt::format("fill of {} is not offered", name_of(t.dtype)));
   }
 }
 
@@ -30,7 +43,8 @@ void fill_kernel(KernelArgs& a) {
 double draw(const RandomAttrs& t, uint64_t element) {
   for (uint64_t attempt = 0;; ++attempt) {
     const PhiloxBlock block = t.random(element + (attempt << 40));
-    if (t.distribution == Distribution::uniform) return t.mean + t.spread * (2.0 * uniform_open(block[0]) - 1.0);
+    if (t.distribution == Distribution::uniform)
+      return t.mean + t.spread * (2.0 * uniform_open(block[0]) - 1.0);
     const double z = normal_pair(uniform_open(block[0]), uniform_open(block[1]))[0];
     if (t.distribution == Distribution::normal || std::fabs(z) <= 2.0) return t.mean + t.spread * z;
   }
@@ -61,43 +75,58 @@ Plan plan_in_place(const PlanContext& c, const char* name, LaunchKind kind) {
   return p;
 }
 
-const OpDef fill_op{.name = "fill", .plan = [](const PlanContext& c) { return plan_in_place(c, "fill", LaunchKind::fill); },
-                    .cpu = {{fill_kernel, fill_kernel, fill_kernel}}, .reference = fill_kernel, .counted = fill_kernel,
-                    .gradient = Gradient::none, .gradient_note = "overwrites its target with a constant",
-                    .cases = [] {
-                      return std::vector<OpCase>{{.name = "constant", .inputs = {normal({3, 5})}, .attrs = std::make_shared<FillAttrs>(0.5)}};
-                    }};
+const OpDef fill_op{
+    .name = "fill",
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "fill", LaunchKind::fill); },
+    .cpu = {{fill_kernel, fill_kernel, fill_kernel}},
+    .reference = fill_kernel,
+    .counted = fill_kernel,
+    .gradient = Gradient::none,
+    .gradient_note = "overwrites its target with a constant",
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "constant", .inputs = {normal({3, 5})}, .attrs = std::make_shared<FillAttrs>(0.5)}};
+        }};
 
-const OpDef causal_op{.name = "fill_causal",
-                      .plan =
-                          [](const PlanContext& c) {
-                            check_rank_at_least(c.in[0], 2, "a causal mask");
-                            return plan_in_place(c, "fill_causal", LaunchKind::fill);
-                          },
-                      .cpu = {{causal_kernel, causal_kernel, causal_kernel}},
-                      .reference = causal_kernel,
-                      .counted = causal_kernel,
-                      .gradient = Gradient::none,
-                      .gradient_note = "overwrites its target with a constant mask",
-                      .cases = [] {
-                        return std::vector<OpCase>{
-                            {.name = "square", .inputs = {normal({5, 5})}, .attrs = std::make_shared<FillAttrs>(-8.0)},
-                            {.name = "more keys", .inputs = {normal({2, 3, 5})}, .attrs = std::make_shared<FillAttrs>(-8.0)}};
-                      }};
+const OpDef causal_op{
+    .name = "fill_causal",
+    .plan =
+        [](const PlanContext& c) {
+          check_rank_at_least(c.in[0], 2, "a causal mask");
+          return plan_in_place(c, "fill_causal", LaunchKind::fill);
+        },
+    .cpu = {{causal_kernel, causal_kernel, causal_kernel}},
+    .reference = causal_kernel,
+    .counted = causal_kernel,
+    .gradient = Gradient::none,
+    .gradient_note = "overwrites its target with a constant mask",
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "square", .inputs = {normal({5, 5})}, .attrs = std::make_shared<FillAttrs>(-8.0)},
+              {.name = "more keys", .inputs = {normal({2, 3, 5})}, .attrs = std::make_shared<FillAttrs>(-8.0)}};
+        }};
 
-const OpDef random_op{.name = "fill_random", .plan = [](const PlanContext& c) { return plan_in_place(c, "fill_random", LaunchKind::fill); },
-                      .cpu = {{random_kernel, random_kernel, random_kernel}}, .reference = random_kernel, .counted = random_kernel,
-                      .gradient = Gradient::none, .gradient_note = "overwrites its target with random numbers",
-                      .cases = [] {
-                        std::vector<OpCase> cases;
-                        for (Distribution d : {Distribution::uniform, Distribution::normal, Distribution::truncated_normal}) {
-                          auto attrs = std::make_shared<RandomAttrs>();
-                          attrs->distribution = d;
-                          attrs->random = {7, 3};
-                          cases.push_back({.name = "matrix", .inputs = {normal({30, 5})}, .attrs = attrs});
-                        }
-                        return cases;
-                      }};
+const OpDef random_op{
+    .name = "fill_random",
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "fill_random", LaunchKind::fill); },
+    .cpu = {{random_kernel, random_kernel, random_kernel}},
+    .reference = random_kernel,
+    .counted = random_kernel,
+    .gradient = Gradient::none,
+    .gradient_note = "overwrites its target with random numbers",
+    .cases =
+        [] {
+          std::vector<OpCase> cases;
+          for (Distribution d : {Distribution::uniform, Distribution::normal, Distribution::truncated_normal}) {
+            auto attrs = std::make_shared<RandomAttrs>();
+            attrs->distribution = d;
+            attrs->random = {7, 3};
+            cases.push_back({.name = "matrix", .inputs = {normal({30, 5})}, .attrs = attrs});
+          }
+          return cases;
+        }};
 
 }  // namespace
 
@@ -118,7 +147,8 @@ void fill_random(const Tensor& t, Distribution d, double mean, double spread, ui
   dispatch(random_op, std::span<const Tensor>(&t, 1), attrs);
 }
 
-Tensor full(Device& device, const Shape& shape, DType dtype, double value, Category category, std::string_view label) {
+Tensor full(Device& device, const Shape& shape, DType dtype, double value, Category category,
+            std::string_view label) {
   Tensor t = Tensor::empty(device, shape, dtype, category, label);
   fill(t, value);
   return t;

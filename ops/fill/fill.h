@@ -17,7 +17,7 @@ void fill_causal(const Tensor& t, double value);
 void fill_random(const Tensor& t, Distribution d, double mean, double spread, uint64_t seed, uint64_t stream);
 
 // A scalar or small tensor with one value.
-Tensor full(Device& device, const Shape& shape, DType dtype, double value, Category category = Category::transient,
-            std::string_view label = "constant");
+Tensor full(Device& device, const Shape& shape, DType dtype, double value,
+            Category category = Category::transient, std::string_view label = "constant");
 
 }  // namespace reckon::ops

@@ -49,7 +49,8 @@ void plan_squares_gpu(const PlanContext& c, Plan& p, bool joint) {
   for (const Tensor& t : c.in) chunks += static_cast<size_t>(gpu_list_chunks(t.numel()));
   p.workspaces = {{"partial sums", chunks * sizeof(float)}, {"first chunks", c.in.size() * sizeof(int64_t)}};
   p.launches = {};
-  for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size())); ++i) p.launches.push_back({"square_chunks"});
+  for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size())); ++i)
+    p.launches.push_back({"square_chunks"});
   p.launches.push_back({"sum_chunks"});
   if (!joint) return;
   p.workspaces.push_back({"sums of squares", c.in.size() * sizeof(float)});
@@ -163,15 +164,18 @@ const OpDef scale_all_op{
     .reference = RECKON_ISA::scale_all_kernel<double>,
     .counted = RECKON_ISA::scale_all_kernel<Counted>,
     .gradient_note = kNoGradient,
-    .cases = [] {
-      return std::vector<OpCase>{
-          {.name = "two tensors", .inputs = {normal({3, 4111}), normal({7}), positive({1})}},
-          {.name = "several chunks", .inputs = {normal({2, 16386}), positive({1})}}};
-    },
-    .gpu_plan = [](const PlanContext& c, Plan& p) {
-      p.launches = {};
-      for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size()) - 1); ++i) p.launches.push_back({"scale_all"});
-    }};
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "two tensors", .inputs = {normal({3, 4111}), normal({7}), positive({1})}},
+              {.name = "several chunks", .inputs = {normal({2, 16386}), positive({1})}}};
+        },
+    .gpu_plan =
+        [](const PlanContext& c, Plan& p) {
+          p.launches = {};
+          for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size()) - 1); ++i)
+            p.launches.push_back({"scale_all"});
+        }};
 
 TensorList dense(std::span<const Tensor> list) {
   RECKON_CHECK(!list.empty(), "the norm of an empty list of gradients: expected at least one tensor");

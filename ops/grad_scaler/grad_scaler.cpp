@@ -34,7 +34,8 @@ void plan_non_finite_gpu(const PlanContext& c, Plan& p) {
   for (const Tensor& t : c.in) chunks += static_cast<size_t>(gpu_list_chunks(t.numel()));
   p.workspaces = {{"chunk flags", chunks}};
   p.launches = {};
-  for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size())); ++i) p.launches.push_back({"flag_chunks"});
+  for (int i = 0; i < gpu_list_launches(static_cast<int64_t>(c.in.size())); ++i)
+    p.launches.push_back({"flag_chunks"});
   p.launches.push_back({"any_flag"});
 }
 
@@ -75,9 +76,10 @@ const OpDef non_finite_op{
     .reference = RECKON_ISA::non_finite_kernel<double>,
     .counted = RECKON_ISA::non_finite_kernel<Counted>,
     .gradient_note = "a flag",
-    .cases = [] {
-      return std::vector<OpCase>{{.name = "two tensors", .inputs = {normal({3, 4111}), normal({7})}}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "two tensors", .inputs = {normal({3, 4111}), normal({7})}}};
+        },
     .gpu_plan = plan_non_finite_gpu};
 
 const OpDef scaler_update_op{

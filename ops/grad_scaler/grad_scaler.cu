@@ -10,13 +10,14 @@ constexpr int kAnyThreads = 1024;
 // An exponent of ones: infinity or NaN, whatever the compiler thinks of comparisons.
 __device__ __forceinline__ bool is_finite(float v) { return (__float_as_uint(v) & 0x7f800000u) != 0x7f800000u; }
 
-__global__ void __launch_bounds__(kListThreads) flag_chunks(const __grid_constant__ TensorsOfLaunch l, unsigned char* flags) {
+__global__ void __launch_bounds__(kListThreads)
+    flag_chunks(const __grid_constant__ TensorsOfLaunch l, unsigned char* flags) {
   __shared__ int found;
   if (threadIdx.x == 0) found = 0;
   __syncthreads();
   const ListChunk c = chunk_of_block(l);
   int own = 0;
-  c.each([&](const float (&v)[4], int n, int64_t) {
+  c.each([&](const float(&v)[4], int n, int64_t) {
     own |= !is_finite(v[0]);
     if (n == 4) own |= !is_finite(v[1]) | !is_finite(v[2]) | !is_finite(v[3]);
   });
@@ -37,7 +38,8 @@ __global__ void __launch_bounds__(kAnyThreads) any_flag(const unsigned char* fla
 }
 
 // The rule of scaler_update in grad_scaler.h, by one thread.
-__global__ void update_scale(Elements scale, long long* tracker, Elements found_inf, float growth, float backoff, long long interval) {
+__global__ void update_scale(Elements scale, long long* tracker, Elements found_inf, float growth,
+                             float backoff, long long interval) {
   const float now = load(scale, 0), larger = now * growth;
   const bool found = !(load(found_inf, 0) == 0.0f), full = *tracker + 1 == interval;
   store(scale, 0, found ? now * backoff : (full && is_finite(larger) ? larger : now));
@@ -54,8 +56,8 @@ void non_finite_gpu(KernelArgs& a) {
 
 void scaler_update_gpu(KernelArgs& a) {
   const auto& t = a.as<ScalerAttrs>();
-  launch(a, 0, update_scale, 1, 1, 0, elements(a.out[0]), a.out[1].as<long long>(), elements(a.in[2]), static_cast<float>(t.growth),
-         static_cast<float>(t.backoff), t.interval);
+  launch(a, 0, update_scale, 1, 1, 0, elements(a.out[0]), a.out[1].as<long long>(), elements(a.in[2]),
+         static_cast<float>(t.growth), static_cast<float>(t.backoff), t.interval);
 }
 
 }  // namespace

@@ -91,17 +91,21 @@ Plan plan_scatter_add(const PlanContext& c) {
 
 void plan_scatter_add_gpu(const PlanContext& c, Plan& p) {
   const int64_t n = c.in[1].numel(), extent = c.as<IndexAttrs>().extent;
-  RECKON_CHECK(n < int64_t{1} << 31 && extent < int64_t{1} << 31, "scatter_add on a GPU counts positions in 32 bits, got {} indices into {} rows",
-               n, extent);
+  RECKON_CHECK(n < int64_t{1} << 31 && extent < int64_t{1} << 31,
+               "scatter_add on a GPU counts positions in 32 bits, got {} indices into {} rows", n, extent);
   const ScatterWorkspaces w = scatter_workspaces(n, extent, n > 0 ? c.in[2].numel() / n : 0);
-  p.workspaces = {{"list heads", w.heads}, {"positions by index", w.order}, {"runs of an index", w.runs}, {"sums of windows", w.window_sums}};
+  p.workspaces = {{"list heads", w.heads},
+                  {"positions by index", w.order},
+                  {"runs of an index", w.runs},
+                  {"sums of windows", w.window_sums}};
   p.launches = {{"scatter_order"}, {"scatter_link"}, {"scatter_add"}};
 }
 
 TensorList index_select_backward(BackwardContext& c);
 
 const OpDef scatter_add_op{
-    .name = "scatter_add", .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
+    .name = "scatter_add",
+    .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_scatter_add,
     .cpu = {{checked<isa_v1::scatter_add_cpu, 1>, checked<isa_v3::scatter_add_cpu, 1>,
              checked<isa_v4::scatter_add_cpu, 1>}},
@@ -130,7 +134,8 @@ const OpDef scatter_add_op{
     .gpu_plan = plan_scatter_add_gpu};
 
 const OpDef index_select_op{
-    .name = "index_select", .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
+    .name = "index_select",
+    .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_index_select,
     .cpu = {{checked<isa_v1::index_select_cpu, 1>, checked<isa_v3::index_select_cpu, 1>,
              checked<isa_v4::index_select_cpu, 1>}},
@@ -156,7 +161,8 @@ TensorList index_select_backward(BackwardContext& c) {
 }
 
 const OpDef one_hot_op{
-    .name = "one_hot", .fingerprint = fingerprint_by<&OneHotAttrs::n_classes, &OneHotAttrs::dtype>,
+    .name = "one_hot",
+    .fingerprint = fingerprint_by<&OneHotAttrs::n_classes, &OneHotAttrs::dtype>,
     .plan =
         [](const PlanContext& c) {
           const auto& a = c.as<OneHotAttrs>();

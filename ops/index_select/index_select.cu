@@ -23,11 +23,13 @@ void index_select_gpu(KernelArgs& a) {
 void scatter_add_gpu(KernelArgs& a) {
   const auto& t = a.as<IndexAttrs>();
   const TensorArg& y = a.out[0];
-  scatter_rows(a, a.in[2], a.in[1], a.in[0], y, extent_of_axes(y, 0, t.axis), t.extent, extent_of_axes(y, t.axis + 1, y.rank));
+  scatter_rows(a, a.in[2], a.in[1], a.in[0], y, extent_of_axes(y, 0, t.axis), t.extent,
+               extent_of_axes(y, t.axis + 1, y.rank));
 }
 
 template <class W>
-__global__ void __launch_bounds__(kCopyThreads) one_hot_words(const int64_t* ids, W* y, Split by_class, int64_t count, W one) {
+__global__ void __launch_bounds__(kCopyThreads)
+    one_hot_words(const int64_t* ids, W* y, Split by_class, int64_t count, W one) {
   const int64_t first = int64_t{blockIdx.x} * (kCopyThreads * kWordsPerThread) + threadIdx.x;
 #pragma unroll
   for (int g = 0; g < kWordsPerThread; ++g) {
@@ -42,11 +44,16 @@ __global__ void __launch_bounds__(kCopyThreads) one_hot_words(const int64_t* ids
 // The bits of 1 in a type, in the lower bytes.
 uint64_t one_in(DType t) {
   switch (t) {
-    case DType::f64: return std::bit_cast<uint64_t>(1.0);
-    case DType::f32: return std::bit_cast<uint32_t>(1.0f);
-    case DType::bf16: return f32_to_bf16(1.0f);
-    case DType::f16: return f32_to_f16(1.0f);
-    default: return 1;
+    case DType::f64:
+      return std::bit_cast<uint64_t>(1.0);
+    case DType::f32:
+      return std::bit_cast<uint32_t>(1.0f);
+    case DType::bf16:
+      return f32_to_bf16(1.0f);
+    case DType::f16:
+      return f32_to_f16(1.0f);
+    default:
+      return 1;
   }
 }
 
@@ -60,8 +67,8 @@ void one_hot_gpu(KernelArgs& a) {
     if constexpr (sizeof(W) <= 8) {
       W bits;
       memcpy(&bits, &one, sizeof(W));
-      launch(a, 0, one_hot_words<W>, blocks_for(count, kCopyThreads * kWordsPerThread), kCopyThreads, 0, a.in[0].as<int64_t>(), y.as<W>(), by_class,
-             count, bits);
+      launch(a, 0, one_hot_words<W>, blocks_for(count, kCopyThreads * kWordsPerThread), kCopyThreads, 0,
+             a.in[0].as<int64_t>(), y.as<W>(), by_class, count, bits);
     }
   });
 }

@@ -25,14 +25,22 @@ __device__ __forceinline__ Turned turned_far(float x) {
   const int from = static_cast<int>(bits >> 23 & 0xff) - 127 - 23 - 2;
   const uint64_t mantissa = (bits & 0x7fffffu) | 0x800000u;
   const auto word = [](int i) -> uint64_t {  // of 2/pi; selected, not indexed, so that nothing lies in memory
-    return i == 0 ? 0xA2F9836Eu : i == 1 ? 0x4E441529u : i == 2 ? 0xFC2757D1u : i == 3 ? 0xF534DDC0u : i == 4 ? 0xDB629599u
-           : i == 5 ? 0x3C439041u : 0xFE5163ABu;
+    return i == 0   ? 0xA2F9836Eu
+           : i == 1 ? 0x4E441529u
+           : i == 2 ? 0xFC2757D1u
+           : i == 3 ? 0xF534DDC0u
+           : i == 4 ? 0xDB629599u
+           : i == 5 ? 0x3C439041u
+                    : 0xFE5163ABu;
   };
-  const auto window = [&](int k) { return static_cast<uint32_t>((word(from / 32 + k) << 32 | word(from / 32 + k + 1)) >> (32 - from % 32)); };
+  const auto window = [&](int k) {
+    return static_cast<uint32_t>((word(from / 32 + k) << 32 | word(from / 32 + k + 1)) >> (32 - from % 32));
+  };
   // The product's fraction of a full turn, in units of 2^-64.
   const uint64_t turn = (mantissa * window(0) << 32) + mantissa * window(1) + (mantissa * window(2) >> 32);
   const uint64_t quadrant = (turn + (uint64_t{1} << 61)) >> 62;
-  const double rest = static_cast<double>(static_cast<int64_t>(turn - (quadrant << 62))) * (1.57079632679489661923 * 0x1p-62);
+  const double rest =
+      static_cast<double>(static_cast<int64_t>(turn - (quadrant << 62))) * (1.57079632679489661923 * 0x1p-62);
   const int q = static_cast<int>(quadrant);
   return bits >> 31 ? Turned{-rest, -q} : Turned{rest, q};
 }
@@ -41,7 +49,8 @@ __device__ __forceinline__ Turned turned_far(float x) {
 __device__ __forceinline__ void sine_cosine(const Turned& t, float* sine, float* cosine) {
   const double r = t.rest, q = r * r;
   const double s = r * (1.0 + q * (-1.0 / 6 + q * (1.0 / 120 + q * (-1.0 / 5040 + q * (1.0 / 362880)))));
-  const double c = 1.0 + q * (-0.5 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320 + q * (-1.0 / 3628800)))));
+  const double c =
+      1.0 + q * (-0.5 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320 + q * (-1.0 / 3628800)))));
   const bool swapped = t.quadrant & 1;
   const double plain_sine = swapped ? c : s, plain_cosine = swapped ? s : c;
   *sine = static_cast<float>(t.quadrant & 2 ? -plain_sine : plain_sine);

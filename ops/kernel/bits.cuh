@@ -39,20 +39,29 @@ __device__ __forceinline__ void to_floats(DType t, const uint4& bits, float (&v)
 // One element of any type that load() reads.
 __device__ __forceinline__ uint2 load_bits1(const Elements& e, int64_t i) {
   uint2 bits = {};
-  if (e.dtype == DType::f32) bits.x = static_cast<const unsigned*>(e.data)[i];
-  else if (e.dtype == DType::u8) bits.x = static_cast<const unsigned char*>(e.data)[i];
-  else if (e.dtype == DType::i64) bits = static_cast<const uint2*>(e.data)[i];
-  else bits.x = static_cast<const unsigned short*>(e.data)[i];
+  if (e.dtype == DType::f32)
+    bits.x = static_cast<const unsigned*>(e.data)[i];
+  else if (e.dtype == DType::u8)
+    bits.x = static_cast<const unsigned char*>(e.data)[i];
+  else if (e.dtype == DType::i64)
+    bits = static_cast<const uint2*>(e.data)[i];
+  else
+    bits.x = static_cast<const unsigned short*>(e.data)[i];
   return bits;
 }
 
 __device__ __forceinline__ float to_float(DType t, const uint2& bits) {
   switch (t) {
-    case DType::f32: return __uint_as_float(bits.x);
-    case DType::bf16: return __uint_as_float(bits.x << 16);
-    case DType::f16: return half_to_float(bits.x);
-    case DType::i64: return static_cast<float>(static_cast<long long>(static_cast<unsigned long long>(bits.y) << 32 | bits.x));
-    default: return static_cast<float>(bits.x);
+    case DType::f32:
+      return __uint_as_float(bits.x);
+    case DType::bf16:
+      return __uint_as_float(bits.x << 16);
+    case DType::f16:
+      return half_to_float(bits.x);
+    case DType::i64:
+      return static_cast<float>(static_cast<long long>(static_cast<unsigned long long>(bits.y) << 32 | bits.x));
+    default:
+      return static_cast<float>(bits.x);
   }
 }
 

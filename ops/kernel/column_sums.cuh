@@ -16,7 +16,8 @@ inline constexpr int kColumnThreads = 256, kColumnTile = 128;
 //   Raw issue(int64_t at), void values(const Raw&, int64_t at, float (&v)[4]), float one(int64_t at).
 // Warp w takes every eighth row from the w-th on.
 template <class Source>
-__device__ __forceinline__ void sum_columns(const Source& source, int64_t n, int64_t column0, int64_t first, int64_t last, bool fours, float* to) {
+__device__ __forceinline__ void sum_columns(const Source& source, int64_t n, int64_t column0, int64_t first,
+                                            int64_t last, bool fours, float* to) {
   constexpr int kWarps = kColumnThreads / 32, kAtOnce = 4;
   __shared__ float cells[kWarps][kColumnTile];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -59,7 +60,9 @@ struct StoredColumns {
 
   using Raw = RawFour;
   __device__ __forceinline__ Raw issue(int64_t at) const { return issue_four(of, at); }
-  __device__ __forceinline__ void values(const Raw& raw, int64_t, float (&v)[4]) const { four_values(raw, of.dtype, v); }
+  __device__ __forceinline__ void values(const Raw& raw, int64_t, float (&v)[4]) const {
+    four_values(raw, of.dtype, v);
+  }
   __device__ __forceinline__ float one(int64_t at) const { return load(of, at); }
 };
 
@@ -85,19 +88,23 @@ struct ColumnSums {
 };
 
 // Blocks: column tiles of all matrices by pieces, whose sums lie `stride` apart.
-__global__ void __launch_bounds__(kColumnThreads) column_sums(ColumnSums sums, int64_t rows, int64_t rows_per_piece, int64_t stride) {
+__global__ void __launch_bounds__(kColumnThreads)
+    column_sums(ColumnSums sums, int64_t rows, int64_t rows_per_piece, int64_t stride) {
   if (blockIdx.x >= sums.blocks) return;
   int s = 0;
   while (s + 1 < sums.count && blockIdx.x >= sums.of[s + 1].first_block) ++s;
   const ColumnSums::Matrix& m = sums.of[s];
-  const int64_t first = blockIdx.y * rows_per_piece, last = first + rows_per_piece < rows ? first + rows_per_piece : rows;
-  sum_columns(StoredColumns{m.from}, m.n, (blockIdx.x - m.first_block) * kColumnTile, first, last, m.fours, m.to + blockIdx.y * stride);
+  const int64_t first = blockIdx.y * rows_per_piece,
+                last = first + rows_per_piece < rows ? first + rows_per_piece : rows;
+  sum_columns(StoredColumns{m.from}, m.n, (blockIdx.x - m.first_block) * kColumnTile, first, last, m.fours,
+              m.to + blockIdx.y * stride);
 }
 
-inline void launch_column_sums(const KernelArgs& a, int index, const ColumnSums& sums, int64_t rows, int64_t stride) {
+inline void launch_column_sums(const KernelArgs& a, int index, const ColumnSums& sums, int64_t rows,
+                               int64_t stride) {
   const ColumnPieces p(rows);
-  launch(a, index, column_sums, dim3(blocks_for(sums.blocks, 1), static_cast<unsigned>(p.pieces)), kColumnThreads, 0, sums, rows, p.rows_per_piece,
-         stride);
+  launch(a, index, column_sums, dim3(blocks_for(sums.blocks, 1), static_cast<unsigned>(p.pieces)),
+         kColumnThreads, 0, sums, rows, p.rows_per_piece, stride);
 }
 
 }  // namespace

@@ -7,12 +7,13 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 // The block's dynamic shared memory as an array of T.
-#define RECKON_DYNAMIC_SHARED(T, name)                                  \
+#define RECKON_DYNAMIC_SHARED(T, name)                                   \
   extern __shared__ __align__(16) unsigned char reckon_dynamic_shared[]; \
   T* const name = reinterpret_cast<T*>(reckon_dynamic_shared)
 #else
 #include "simt/cuda_on_host.h"
-#define RECKON_DYNAMIC_SHARED(T, name) T* const name = reinterpret_cast<T*>(::simt::Machine::get().dynamic_shared())
+#define RECKON_DYNAMIC_SHARED(T, name) \
+  T* const name = reinterpret_cast<T*>(::simt::Machine::get().dynamic_shared())
 #endif
 
 #include "ops/kernel_args.h"

@@ -24,6 +24,7 @@ struct Convolution {
 };
 
 // `workspace_bytes` is DeviceSpec::library_workspace_bytes, a workspace of the plan.
-void library_convolution(const KernelArgs& args, int launch_index, const Convolution& convolution, void* workspace, size_t workspace_bytes);
+void library_convolution(const KernelArgs& args, int launch_index, const Convolution& convolution,
+                         void* workspace, size_t workspace_bytes);
 
 }  // namespace reckon::ops::gpu

@@ -10,9 +10,11 @@ bool has_unit_stride(int64_t rows, int64_t cols, int64_t row_stride, int64_t col
 
 bool library_takes(const GemmCall& call) {
   const GemmProblem& p = call.problem;
-  return p.a.dtype == p.b.dtype && (p.c_dtype == p.a.dtype || p.c_dtype == DType::f32) && p.a.dtype != DType::f64 &&
-         (!p.bias || p.bias_dtype == p.c_dtype) && call.batch.rank <= 1 && has_unit_stride(p.m, p.k, p.a.row_stride, p.a.col_stride) &&
-         has_unit_stride(p.k, p.n, p.b.row_stride, p.b.col_stride) && has_unit_stride(p.m, p.n, p.c_row_stride, p.c_col_stride);
+  return p.a.dtype == p.b.dtype && (p.c_dtype == p.a.dtype || p.c_dtype == DType::f32) &&
+         p.a.dtype != DType::f64 && (!p.bias || p.bias_dtype == p.c_dtype) && call.batch.rank <= 1 &&
+         has_unit_stride(p.m, p.k, p.a.row_stride, p.a.col_stride) &&
+         has_unit_stride(p.k, p.n, p.b.row_stride, p.b.col_stride) &&
+         has_unit_stride(p.m, p.n, p.c_row_stride, p.c_col_stride);
 }
 
 }  // namespace reckon::ops::gpu

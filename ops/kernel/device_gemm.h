@@ -9,9 +9,9 @@
 namespace reckon::ops::gpu {
 
 enum class GemmEpilogue : uint8_t {
-  none,        // c = alpha a b (+ bias) (+ c)
-  relu,        // then max(0, .)
-  gelu_tanh,   // then the tanh form of GELU; `aux` (c's shape and type), when given, keeps what went in
+  none,                // c = alpha a b (+ bias) (+ c)
+  relu,                // then max(0, .)
+  gelu_tanh,           // then the tanh form of GELU; `aux` (c's shape and type), when given, keeps what went in
   gelu_tanh_gradient,  // times the derivative of GELU at `aux`
 };
 
@@ -31,6 +31,7 @@ bool has_unit_stride(int64_t rows, int64_t cols, int64_t row_stride, int64_t col
 bool library_takes(const GemmCall& call);
 
 // `workspace_bytes` is DeviceSpec::library_workspace_bytes, a workspace of the plan.
-void library_gemm(const KernelArgs& args, int launch_index, const GemmCall& call, void* workspace, size_t workspace_bytes);
+void library_gemm(const KernelArgs& args, int launch_index, const GemmCall& call, void* workspace,
+                  size_t workspace_bytes);
 
 }  // namespace reckon::ops::gpu

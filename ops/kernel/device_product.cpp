@@ -66,8 +66,8 @@ GemmBatch merged(const GemmBatch& batch) {
     const int64_t n = batch.size[d];
     if (n == 1) continue;
     const int last = g.rank - 1;
-    const bool joins = last >= 0 && g.a_stride[last] == batch.a_stride[d] * n && g.b_stride[last] == batch.b_stride[d] * n &&
-                       g.c_stride[last] == batch.c_stride[d] * n;
+    const bool joins = last >= 0 && g.a_stride[last] == batch.a_stride[d] * n &&
+                       g.b_stride[last] == batch.b_stride[d] * n && g.c_stride[last] == batch.c_stride[d] * n;
     const int at = joins ? last : g.rank++;
     g.size[at] = joins ? g.size[at] * n : n;
     g.a_stride[at] = batch.a_stride[d];
@@ -81,9 +81,10 @@ GemmBatch merged(const GemmBatch& batch) {
 void fold_into_rows(GemmProblem& p, GemmBatch& g) {
   for (; g.rank > 0; --g.rank) {
     const int last = g.rank - 1;
-    const int64_t a_row = p.m == 1 ? g.a_stride[last] : p.a.row_stride, c_row = p.m == 1 ? g.c_stride[last] : p.c_row_stride;
-    if (g.b_stride[last] != 0 || p.a.col_stride != 1 || p.c_col_stride != 1 || a_row < p.k || c_row < p.n || g.a_stride[last] != a_row * p.m ||
-        g.c_stride[last] != c_row * p.m)
+    const int64_t a_row = p.m == 1 ? g.a_stride[last] : p.a.row_stride,
+                  c_row = p.m == 1 ? g.c_stride[last] : p.c_row_stride;
+    if (g.b_stride[last] != 0 || p.a.col_stride != 1 || p.c_col_stride != 1 || a_row < p.k || c_row < p.n ||
+        g.a_stride[last] != a_row * p.m || g.c_stride[last] != c_row * p.m)
       return;
     p.m *= g.size[last];
     p.a.row_stride = a_row;
@@ -93,7 +94,9 @@ void fold_into_rows(GemmProblem& p, GemmBatch& g) {
 
 }  // namespace
 
-size_t ProductSteps::Packed::bytes() const { return std::max<size_t>(static_cast<size_t>(axes.count()) * size_of(type), 64); }
+size_t ProductSteps::Packed::bytes() const {
+  return std::max<size_t>(static_cast<size_t>(axes.count()) * size_of(type), 64);
+}
 
 ProductSteps product_steps(const GemmProblem& problem, const GemmBatch& batch) {
   const DType type = problem.a.dtype == problem.b.dtype ? problem.a.dtype : DType::f32;
@@ -102,9 +105,11 @@ ProductSteps product_steps(const GemmProblem& problem, const GemmBatch& batch) {
     std::copy_n(steps, GemmBatch::kMaxRank, o.steps);
     return o;
   };
-  const Operand a = operand(problem.m, problem.k, problem.a, batch.a_stride), b = operand(problem.k, problem.n, problem.b, batch.b_stride);
+  const Operand a = operand(problem.m, problem.k, problem.a, batch.a_stride),
+                b = operand(problem.k, problem.n, problem.b, batch.b_stride);
   const auto copy_of = [&](const Operand& o) {
-    const bool taken = o.matrix.dtype == type && has_unit_stride(o.rows, o.cols, o.matrix.row_stride, o.matrix.col_stride);
+    const bool taken =
+        o.matrix.dtype == type && has_unit_stride(o.rows, o.cols, o.matrix.row_stride, o.matrix.col_stride);
     return taken ? Copy::none : Copy::distinct;
   };
   Copy copy_a = copy_of(a), copy_b = copy_of(b);
@@ -116,7 +121,9 @@ ProductSteps product_steps(const GemmProblem& problem, const GemmBatch& batch) {
     bool a_steps_as_one, b_steps_as_one;
 
     int64_t calls() const {
-      return axes.rank == 0 ? 1 : axes.count() / std::max<int64_t>(*std::max_element(axes.size, axes.size + axes.rank), 1);
+      return axes.rank == 0
+                 ? 1
+                 : axes.count() / std::max<int64_t>(*std::max_element(axes.size, axes.size + axes.rank), 1);
     }
   };
   const auto see = [&] {
@@ -156,8 +163,11 @@ ProductSteps product_steps(const GemmProblem& problem, const GemmBatch& batch) {
     to.b_stride[to.rank] = g.b_stride[d];
     to.c_stride[to.rank++] = g.c_stride[d];
   }
-  RECKON_CHECK(library_takes(s.call), "a product of {} and {} into {} with strides {}, {}: expected a result in the operands' type or f32, dense along one axis",
-               name_of(problem.a.dtype), name_of(problem.b.dtype), name_of(problem.c_dtype), problem.c_row_stride, problem.c_col_stride);
+  RECKON_CHECK(library_takes(s.call),
+               "a product of {} and {} into {} with strides {}, {}: expected a result in the operands' type or "
+               "f32, dense along one axis",
+               name_of(problem.a.dtype), name_of(problem.b.dtype), name_of(problem.c_dtype),
+               problem.c_row_stride, problem.c_col_stride);
   return s;
 }
 

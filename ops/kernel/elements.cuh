@@ -27,20 +27,32 @@ __device__ __forceinline__ float half_to_float(unsigned bits) {  // of the lower
 template <class T>
 __device__ __forceinline__ T from_float(float v);
 template <>
-__device__ __forceinline__ float from_float<float>(float v) { return v; }
+__device__ __forceinline__ float from_float<float>(float v) {
+  return v;
+}
 template <>
-__device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float v) { return __float2bfloat16_rn(v); }
+__device__ __forceinline__ __nv_bfloat16 from_float<__nv_bfloat16>(float v) {
+  return __float2bfloat16_rn(v);
+}
 template <>
-__device__ __forceinline__ __half from_float<__half>(float v) { return __float2half_rn(v); }
+__device__ __forceinline__ __half from_float<__half>(float v) {
+  return __float2half_rn(v);
+}
 
 __device__ __forceinline__ float load(const Elements& e, int64_t i) {
   switch (e.dtype) {
-    case DType::f32: return static_cast<const float*>(e.data)[i];
-    case DType::bf16: return __bfloat162float(static_cast<const __nv_bfloat16*>(e.data)[i]);
-    case DType::f16: return __half2float(static_cast<const __half*>(e.data)[i]);
-    case DType::u8: return static_cast<float>(static_cast<const unsigned char*>(e.data)[i]);
-    case DType::i64: return static_cast<float>(static_cast<const long long*>(e.data)[i]);
-    default: return 0.0f;
+    case DType::f32:
+      return static_cast<const float*>(e.data)[i];
+    case DType::bf16:
+      return __bfloat162float(static_cast<const __nv_bfloat16*>(e.data)[i]);
+    case DType::f16:
+      return __half2float(static_cast<const __half*>(e.data)[i]);
+    case DType::u8:
+      return static_cast<float>(static_cast<const unsigned char*>(e.data)[i]);
+    case DType::i64:
+      return static_cast<float>(static_cast<const long long*>(e.data)[i]);
+    default:
+      return 0.0f;
   }
 }
 
@@ -49,12 +61,23 @@ __device__ __forceinline__ bool is_set(const Elements& flag) { return flag && !(
 
 __device__ __forceinline__ void store(const Elements& e, int64_t i, float v) {
   switch (e.dtype) {
-    case DType::f32: static_cast<float*>(e.data)[i] = v; break;
-    case DType::bf16: static_cast<__nv_bfloat16*>(e.data)[i] = __float2bfloat16_rn(v); break;
-    case DType::f16: static_cast<__half*>(e.data)[i] = __float2half_rn(v); break;
-    case DType::u8: static_cast<unsigned char*>(e.data)[i] = static_cast<unsigned char>(static_cast<int>(v)); break;
-    case DType::f64: static_cast<double*>(e.data)[i] = v; break;  // only a cast's result
-    default: break;
+    case DType::f32:
+      static_cast<float*>(e.data)[i] = v;
+      break;
+    case DType::bf16:
+      static_cast<__nv_bfloat16*>(e.data)[i] = __float2bfloat16_rn(v);
+      break;
+    case DType::f16:
+      static_cast<__half*>(e.data)[i] = __float2half_rn(v);
+      break;
+    case DType::u8:
+      static_cast<unsigned char*>(e.data)[i] = static_cast<unsigned char>(static_cast<int>(v));
+      break;
+    case DType::f64:
+      static_cast<double*>(e.data)[i] = v;
+      break;  // only a cast's result
+    default:
+      break;
   }
 }
 
@@ -111,16 +134,23 @@ __device__ __forceinline__ void store4(const Elements& e, int64_t i, const float
 
 // Whether load4 and store4 may be used on whole rows of `row` elements.
 inline bool takes_fours(const TensorArg& t, int64_t row) {
-  return row % 4 == 0 && reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && t.dtype != DType::i64 && t.dtype != DType::u8;
+  return row % 4 == 0 && reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && t.dtype != DType::i64 &&
+         t.dtype != DType::u8;
 }
 
 // body(T{}) with the CUDA type of a floating dtype: for kernels that are templates over it.
 template <class F>
 void with_type(DType t, F&& body) {
   switch (t) {
-    case DType::bf16: body(__nv_bfloat16{}); break;
-    case DType::f16: body(__half{}); break;
-    default: body(float{}); break;
+    case DType::bf16:
+      body(__nv_bfloat16{});
+      break;
+    case DType::f16:
+      body(__half{});
+      break;
+    default:
+      body(float{});
+      break;
   }
 }
 

@@ -24,29 +24,38 @@ struct Operands {
 };
 
 template <int N, int NIN, int NOUT, class F>
-__device__ __forceinline__ void apply(const F& f, int64_t first, const float (&in)[NIN][N], float (&out)[NOUT][N]) {
+__device__ __forceinline__ void apply(const F& f, int64_t first, const float (&in)[NIN][N],
+                                      float (&out)[NOUT][N]) {
   if constexpr (requires { typename F::Grouped; }) {
     f.template group<N>(first, in, out);
   } else {
 #pragma unroll
     for (int k = 0; k < N; ++k) {
-      if constexpr (NIN == 1 && NOUT == 1) out[0][k] = f(in[0][k]);
-      else if constexpr (NIN == 2 && NOUT == 1) out[0][k] = f(in[0][k], in[1][k]);
-      else if constexpr (NIN == 3 && NOUT == 1) out[0][k] = f(in[0][k], in[1][k], in[2][k]);
-      else f(in[0][k], in[1][k], in[2][k], &out[0][k], &out[1][k]);
+      if constexpr (NIN == 1 && NOUT == 1)
+        out[0][k] = f(in[0][k]);
+      else if constexpr (NIN == 2 && NOUT == 1)
+        out[0][k] = f(in[0][k], in[1][k]);
+      else if constexpr (NIN == 3 && NOUT == 1)
+        out[0][k] = f(in[0][k], in[1][k], in[2][k]);
+      else
+        f(in[0][k], in[1][k], in[2][k], &out[0][k], &out[1][k]);
     }
   }
 }
 
 template <class F>
 __device__ __forceinline__ bool starts(F& f) {
-  if constexpr (requires { f.start(); }) return f.start();
-  else return true;
+  if constexpr (requires { f.start(); })
+    return f.start();
+  else
+    return true;
 }
 
 // The walk counts groups.
 template <int NIN, int NOUT, class F>
-__global__ void __launch_bounds__(kElementThreads) elementwise_fours(const __grid_constant__ Operands<NIN, NOUT> t, const __grid_constant__ Walk<NIN> walk, F f) {
+__global__ void __launch_bounds__(kElementThreads)
+    elementwise_fours(const __grid_constant__ Operands<NIN, NOUT> t, const __grid_constant__ Walk<NIN> walk,
+                      F f) {
   constexpr int kGroups = NIN == 1 ? 4 : 2;
   if (!starts(f)) return;
   const int64_t first = int64_t{blockIdx.x} * (kElementThreads * kGroups) + threadIdx.x;
@@ -98,7 +107,9 @@ __global__ void __launch_bounds__(kElementThreads) elementwise_fours(const __gri
 
 // The walk counts elements.
 template <int NIN, int NOUT, class F>
-__global__ void __launch_bounds__(kElementThreads) elementwise_ones(const __grid_constant__ Operands<NIN, NOUT> t, const __grid_constant__ Walk<NIN> walk, F f) {
+__global__ void __launch_bounds__(kElementThreads)
+    elementwise_ones(const __grid_constant__ Operands<NIN, NOUT> t, const __grid_constant__ Walk<NIN> walk,
+                     F f) {
   constexpr int kItems = 4;
   if (!starts(f)) return;
   const int64_t first = int64_t{blockIdx.x} * (kElementThreads * kItems) + threadIdx.x;
@@ -133,7 +144,8 @@ void elementwise(const KernelArgs& a, int index, const TensorArg* in, const Tens
   for (int k = 0; k < NIN; ++k) {
     t.in[k] = elements(in[k]);
     const int lead = out[0].rank - in[k].rank;
-    for (int d = lead; d < out[0].rank; ++d) strides[k][d] = in[k].shape[d - lead] == 1 ? 0 : in[k].strides[d - lead];
+    for (int d = lead; d < out[0].rank; ++d)
+      strides[k][d] = in[k].shape[d - lead] == 1 ? 0 : in[k].strides[d - lead];
   }
   Walk<NIN> walk = merged_walk(out[0].rank, out[0].shape, strides);
   bool fours = walk.axes == 1 || walk.extent[0] % 4 == 0;
@@ -148,7 +160,8 @@ void elementwise(const KernelArgs& a, int index, const TensorArg* in, const Tens
     for (int d = 1; d < walk.axes; ++d) fours = fours && walk.stride[k][d] % 4 == 0;
   }
   if (!fours) {
-    launch(a, index, elementwise_ones<NIN, NOUT, F>, blocks_for(walk.count, kElementThreads * 4), kElementThreads, 0, t, walk, f);
+    launch(a, index, elementwise_ones<NIN, NOUT, F>, blocks_for(walk.count, kElementThreads * 4),
+           kElementThreads, 0, t, walk, f);
     return;
   }
   t.tail = static_cast<int>(walk.extent[0] % 4);
@@ -156,7 +169,8 @@ void elementwise(const KernelArgs& a, int index, const TensorArg* in, const Tens
   for (int k = 0; k < NIN; ++k) walk.stride[k][0] *= 4;
   walk.finish();
   constexpr int kGroups = NIN == 1 ? 4 : 2;
-  launch(a, index, elementwise_fours<NIN, NOUT, F>, blocks_for(walk.count, kElementThreads * kGroups), kElementThreads, 0, t, walk, f);
+  launch(a, index, elementwise_fours<NIN, NOUT, F>, blocks_for(walk.count, kElementThreads * kGroups),
+         kElementThreads, 0, t, walk, f);
 }
 
 // The common case: launch 0, from the op's inputs to its outputs.

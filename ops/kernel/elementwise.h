@@ -13,7 +13,8 @@ namespace {
 inline constexpr int kTile = 512;
 
 template <class C>
-inline const C* load_tile(const std::byte* base, DType t, int64_t offset, int64_t stride, int64_t n, C* buffer) {
+inline const C* load_tile(const std::byte* base, DType t, int64_t offset, int64_t stride, int64_t n,
+                          C* buffer) {
   const auto fill = [&](auto* p, auto convert) {
     p += offset;
     if (stride == 1) {
@@ -42,11 +43,16 @@ inline const C* load_tile(const std::byte* base, DType t, int64_t offset, int64_
       }
       return fill(p, [](float v) { return C(v); });
     }
-    case DType::bf16: return fill(reinterpret_cast<const bf16*>(base), [](bf16 v) { return C(bf16_to_f32(v.bits)); });
-    case DType::f16: return fill(reinterpret_cast<const f16*>(base), [](f16 v) { return C(f16_to_f32(v.bits)); });
-    case DType::u8: return fill(reinterpret_cast<const uint8_t*>(base), [](uint8_t v) { return C(static_cast<int>(v)); });
-    case DType::i64: return fill(reinterpret_cast<const int64_t*>(base), [](int64_t v) { return C(v); });
-    default: return fill(reinterpret_cast<const float*>(base), [](float v) { return C(v); });
+    case DType::bf16:
+      return fill(reinterpret_cast<const bf16*>(base), [](bf16 v) { return C(bf16_to_f32(v.bits)); });
+    case DType::f16:
+      return fill(reinterpret_cast<const f16*>(base), [](f16 v) { return C(f16_to_f32(v.bits)); });
+    case DType::u8:
+      return fill(reinterpret_cast<const uint8_t*>(base), [](uint8_t v) { return C(static_cast<int>(v)); });
+    case DType::i64:
+      return fill(reinterpret_cast<const int64_t*>(base), [](int64_t v) { return C(v); });
+    default:
+      return fill(reinterpret_cast<const float*>(base), [](float v) { return C(v); });
   }
 }
 
@@ -89,7 +95,8 @@ inline void store_tile(std::byte* base, DType t, int64_t offset, int64_t n, cons
       for (int64_t i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(static_cast<float>(values[i]));
       break;
     }
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -169,23 +176,29 @@ inline void elementwise(KernelArgs& args, F f, int64_t cost_hint = 4) {
 template <class C, class F>
 inline void map_unary(KernelArgs& args, F f, int64_t cost_hint = 4) {
   args.launch(0);
-  elementwise<C, 1, 1>(args, [f](int64_t, const C* const* in, C* const* out, int64_t n) {
-    const C* x = in[0];
-    C* y = out[0];
+  elementwise<C, 1, 1>(
+      args,
+      [f](int64_t, const C* const* in, C* const* out, int64_t n) {
+        const C* x = in[0];
+        C* y = out[0];
 #pragma omp simd
-    for (int64_t i = 0; i < n; ++i) y[i] = f(x[i]);
-  }, cost_hint);
+        for (int64_t i = 0; i < n; ++i) y[i] = f(x[i]);
+      },
+      cost_hint);
 }
 
 template <class C, class F>
 inline void map_binary(KernelArgs& args, F f, int64_t cost_hint = 4) {
   args.launch(0);
-  elementwise<C, 2, 1>(args, [f](int64_t, const C* const* in, C* const* out, int64_t n) {
-    const C *a = in[0], *b = in[1];
-    C* y = out[0];
+  elementwise<C, 2, 1>(
+      args,
+      [f](int64_t, const C* const* in, C* const* out, int64_t n) {
+        const C *a = in[0], *b = in[1];
+        C* y = out[0];
 #pragma omp simd
-    for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);
-  }, cost_hint);
+        for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);
+      },
+      cost_hint);
 }
 
 }  // namespace

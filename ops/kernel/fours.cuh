@@ -21,7 +21,8 @@ __device__ __forceinline__ RawFour issue_four(const unsigned short* data, int64_
   return {{x.x, x.y}};
 }
 __device__ __forceinline__ RawFour issue_four(const Elements& e, int64_t i) {
-  return e.dtype == DType::f32 ? issue_four(static_cast<const float*>(e.data), i) : issue_four(static_cast<const unsigned short*>(e.data), i);
+  return e.dtype == DType::f32 ? issue_four(static_cast<const float*>(e.data), i)
+                               : issue_four(static_cast<const unsigned short*>(e.data), i);
 }
 
 __device__ __forceinline__ float bf16_bits_to_float(unsigned bits) { return __uint_as_float(bits << 16); }
@@ -33,10 +34,13 @@ __device__ __forceinline__ void four_values(const RawFour& raw, DType t, float (
   const unsigned *w = raw.words, halves[4] = {w[0] & 0xffffu, w[0] >> 16, w[1] & 0xffffu, w[1] >> 16};
 #pragma unroll
   for (int i = 0; i < 4; ++i)
-    v[i] = t == DType::f32 ? __uint_as_float(w[i]) : (t == DType::bf16 ? bf16_bits_to_float(halves[i]) : half_bits_to_float(halves[i]));
+    v[i] = t == DType::f32 ? __uint_as_float(w[i])
+                           : (t == DType::bf16 ? bf16_bits_to_float(halves[i]) : half_bits_to_float(halves[i]));
 }
 
-__device__ __forceinline__ void store_four(float* to, const float (&v)[4]) { *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]); }
+__device__ __forceinline__ void store_four(float* to, const float (&v)[4]) {
+  *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
+}
 template <class T>  // of 16 bits
 __device__ __forceinline__ void store_four(T* to, const float (&v)[4]) {
   *reinterpret_cast<uint2*>(to) = make_uint2(pack_pair<T>(v[0], v[1]), pack_pair<T>(v[2], v[3]));

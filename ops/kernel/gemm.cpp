@@ -89,7 +89,8 @@ GemmBlocking block(int64_t m, int64_t n, int64_t k, int64_t batch, DType a, DTyp
   while (tasks < wanted && multiply_adds / static_cast<double>(tasks) > static_cast<double>(threshold)) {
     // Each thread packs a block of b once, but a panel of a for every block of columns; the tile units have a transposed
     // where it is a weight's gradient, so their tasks are split along its rows first.
-    const bool n_can = r.nc > 2 * r.tile.cols && (!tiles || tasks < r.threads), m_can = r.mc > (tiles ? 1 : 4) * r.tile.rows;
+    const bool n_can = r.nc > 2 * r.tile.cols && (!tiles || tasks < r.threads),
+               m_can = r.mc > (tiles ? 1 : 4) * r.tile.rows;
     if (!n_can && !m_can) break;
     if (m_can && (!n_can || tiles || r.mc >= r.nc))
       m_limit = round_up(ceil_div(r.mc, 2), r.tile.rows);

@@ -163,14 +163,16 @@ class TileProduct {
 
   void pack_b(const GemmTask& task, int64_t step, int64_t steps) {
     if (packed_.data == task.b && packed_.column == task.column && blocking_.k_blocks == 1) return;
-    const bf16* b = reinterpret_cast<const bf16*>(task.b) + step * p_.b.row_stride + task.column * p_.b.col_stride;
+    const bf16* b =
+        reinterpret_cast<const bf16*>(task.b) + step * p_.b.row_stride + task.column * p_.b.col_stride;
     // Along the rows of b where those are dense, so that whole lines are read one after another.
     const int64_t at_once = p_.b.col_stride == 1 ? kTileSteps : steps;
     for (int64_t p = 0; p < steps; p += at_once)
       for (int64_t column = 0; column < task.columns; column += kPanel)
-        pack_panel<Order::pair_major>({b + p * p_.b.row_stride + column * p_.b.col_stride, p_.b.col_stride, p_.b.row_stride},
-                                      smaller(kPanel, task.columns - column), smaller(at_once, steps - p),
-                                      packed_b_ + column * blocking_.kc + p * kPanel);
+        pack_panel<Order::pair_major>(
+            {b + p * p_.b.row_stride + column * p_.b.col_stride, p_.b.col_stride, p_.b.row_stride},
+            smaller(kPanel, task.columns - column), smaller(at_once, steps - p),
+            packed_b_ + column * blocking_.kc + p * kPanel);
     packed_ = {task.b, task.column};
   }
 

@@ -51,7 +51,9 @@ struct Finish {
   const T* row_bias;     // null or one per row
   bool add_c;
 
-  RECKON_INLINE bool changes_sums() const { return alpha != T(1) || column_bias != nullptr || row_bias != nullptr; }
+  RECKON_INLINE bool changes_sums() const {
+    return alpha != T(1) || column_bias != nullptr || row_bias != nullptr;
+  }
 };
 
 template <class T>
@@ -87,8 +89,8 @@ void finish_rows(const Finish<T>& finish, const T* sums, int64_t pitch, int64_t 
 
 // c with any strides.
 template <class T, class S>
-void finish_scattered(const Finish<T>& finish, const T* sums, int64_t pitch, int64_t rows, int64_t columns, S* c,
-                      int64_t row_stride, int64_t col_stride) {
+void finish_scattered(const Finish<T>& finish, const T* sums, int64_t pitch, int64_t rows, int64_t columns,
+                      S* c, int64_t row_stride, int64_t col_stride) {
   constexpr int width = kLanes<T>;
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < columns; j += width) {
@@ -110,8 +112,9 @@ template <class T, class S>
 void finish_tile_as(const Finish<T>& finish, const T* sums, int64_t pitch, int64_t rows, int64_t columns, S* c,
                     int64_t row_stride, int64_t col_stride) {
   if (col_stride != 1) return finish_scattered(finish, sums, pitch, rows, columns, c, row_stride, col_stride);
-  const auto dense = finish.changes_sums() ? (finish.add_c ? finish_rows<true, true, T, S> : finish_rows<true, false, T, S>)
-                                           : (finish.add_c ? finish_rows<false, true, T, S> : finish_rows<false, false, T, S>);
+  const auto dense = finish.changes_sums()
+                         ? (finish.add_c ? finish_rows<true, true, T, S> : finish_rows<true, false, T, S>)
+                         : (finish.add_c ? finish_rows<false, true, T, S> : finish_rows<false, false, T, S>);
   dense(finish, sums, pitch, rows, columns, c, row_stride);
 }
 

@@ -22,6 +22,8 @@ void (*find_kernel(std::string_view op))(KernelArgs&);  // null when there is no
 
 }  // namespace reckon::ops::gpu
 
-#define RECKON_GPU_KERNELS(folder)                                             \
-  namespace reckon::ops::gpu { std::vector<NamedKernel> folder##_gpu_kernels(); } \
+#define RECKON_GPU_KERNELS(folder)                 \
+  namespace reckon::ops::gpu {                     \
+  std::vector<NamedKernel> folder##_gpu_kernels(); \
+  }                                                \
   std::vector<reckon::ops::gpu::NamedKernel> reckon::ops::gpu::folder##_gpu_kernels()

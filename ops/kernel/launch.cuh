@@ -11,10 +11,12 @@ namespace reckon::ops::gpu {
 void check(cudaError_t status, const char* what);
 
 template <class... P, class... A>
-void launch(const KernelArgs& args, int index, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, A&&... a) {
+void launch(const KernelArgs& args, int index, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+            A&&... a) {
   args.launch(index);
   if (shared_bytes > 48 * 1024)
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                               cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
           "setting a kernel's shared memory");
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
@@ -27,7 +29,8 @@ void launch(const KernelArgs& args, int index, void (*kernel)(P...), dim3 grid, 
 #else
 
 template <class... P, class... A>
-void launch(const KernelArgs& args, int index, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, A&&... a) {
+void launch(const KernelArgs& args, int index, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
+            A&&... a) {
   args.launch(index);
   ::simt::launch(kernel, grid, block, shared_bytes, static_cast<P>(a)...);
 }

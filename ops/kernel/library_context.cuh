@@ -18,9 +18,10 @@ struct LibraryContext {
   LibraryContext(const LibraryContext&) = delete;
   LibraryContext& operator=(const LibraryContext&) = delete;
 
-  DeviceTracer* tracer = nullptr;  // hears of each product's shape; null: nobody watches
-  std::unique_ptr<LibraryState> products;      // cuBLASLt's: ops/kernel/device_gemm.cu
-  std::unique_ptr<LibraryState> convolutions;  // cuDNN's, made at the first convolution: ops/kernel/device_convolution.cu
+  DeviceTracer* tracer = nullptr;          // hears of each product's shape; null: nobody watches
+  std::unique_ptr<LibraryState> products;  // cuBLASLt's: ops/kernel/device_gemm.cu
+  std::unique_ptr<LibraryState>
+      convolutions;  // cuDNN's, made at the first convolution: ops/kernel/device_convolution.cu
 };
 
 }  // namespace reckon::ops::gpu

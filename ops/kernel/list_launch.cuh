@@ -64,18 +64,26 @@ __device__ __forceinline__ ListChunk chunk_of_block(const TensorsOfLaunch& l) {
   int low = 0;
   for (int high = l.n - 1; low < high;) {
     const int middle = (low + high + 1) / 2;
-    if (l.tensor[middle].first_block <= blockIdx.x) low = middle;
-    else high = middle - 1;
+    if (l.tensor[middle].first_block <= blockIdx.x)
+      low = middle;
+    else
+      high = middle - 1;
   }
   const ListedTensor& t = l.tensor[low];
   const int64_t chunk = gpu_list_chunk(t.n), first = int64_t{blockIdx.x - t.first_block} * chunk;
-  return {.of = {t.data, t.dtype}, .first = first, .last = first + chunk < t.n ? first + chunk : t.n, .tensor = l.first_tensor + low,
-          .index = l.first_chunk + blockIdx.x, .opens_tensor = blockIdx.x == t.first_block, .fours = t.fours};
+  return {.of = {t.data, t.dtype},
+          .first = first,
+          .last = first + chunk < t.n ? first + chunk : t.n,
+          .tensor = l.first_tensor + low,
+          .index = l.first_chunk + blockIdx.x,
+          .opens_tensor = blockIdx.x == t.first_block,
+          .fours = t.fours};
 }
 
 // Launches `index` and following, as many as gpu_list_launches says; returns the next index.
 template <class... P, class... A>
-int launch_over_list(const KernelArgs& a, int index, void (*kernel)(TensorsOfLaunch, P...), const TensorArg* tensors, int n, A... arguments) {
+int launch_over_list(const KernelArgs& a, int index, void (*kernel)(TensorsOfLaunch, P...),
+                     const TensorArg* tensors, int n, A... arguments) {
   TensorsOfLaunch l;
   int64_t chunks = 0;
   for (int start = 0; start < n || start == 0; start += kTensorsPerLaunch) {

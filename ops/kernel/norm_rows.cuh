@@ -35,14 +35,17 @@ using WideNormTile = RowTile<kRowThreads, 4, 1>;
 
 // A parameter's values in the columns of a tile, `otherwise` when it is absent.
 template <class Tile>
-__device__ __forceinline__ void load_parameter(const Tile& t, const Elements& e, float otherwise, float (&v)[1][Tile::kGroups][4]) {
-  if (e) t.parameter().load(e, 0.0f, v);
-  else t.each_in_row([&](int k, int i) { v[0][k][i] = otherwise; });
+__device__ __forceinline__ void load_parameter(const Tile& t, const Elements& e, float otherwise,
+                                               float (&v)[1][Tile::kGroups][4]) {
+  if (e)
+    t.parameter().load(e, 0.0f, v);
+  else
+    t.each_in_row([&](int k, int i) { v[0][k][i] = otherwise; });
 }
 
 template <NormKind kKind, class Tile>
-__device__ __forceinline__ void normalise(const NormForward& p, const Tile& t, const float (&mean)[Tile::kRows], const float (&rstd)[Tile::kRows],
-                                          typename Tile::Values& v) {
+__device__ __forceinline__ void normalise(const NormForward& p, const Tile& t, const float (&mean)[Tile::kRows],
+                                          const float (&rstd)[Tile::kRows], typename Tile::Values& v) {
   float weight[1][Tile::kGroups][4], bias[1][Tile::kGroups][4];
   load_parameter(t, p.weight, 1.0f, weight);
   load_parameter(t, p.bias, 0.0f, bias);
@@ -176,11 +179,12 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward_registers(NormBackw
     t.store(p.dx, u);
   }
   const Tile t = Tile::of_block(first, last, p.c, p.fours);
-  const auto write = [&](float (&sums)[Tile::kGroups][4], float* to) {
+  const auto write = [&](float(&sums)[Tile::kGroups][4], float* to) {
     t.each_in_row([&](int k, int i) {
 #pragma unroll
       for (int d = Tile::kLanes; d < 32; d *= 2) sums[k][i] += __shfl_xor_sync(0xffffffffu, sums[k][i], d);
-      if (threadIdx.x % 32 < Tile::kLanes && t.holds(k, i)) copies[threadIdx.x * norm_copies<Tile> / kRowThreads * p.c + t.column(k, i)] = sums[k][i];
+      if (threadIdx.x % 32 < Tile::kLanes && t.holds(k, i))
+        copies[threadIdx.x * norm_copies<Tile> / kRowThreads * p.c + t.column(k, i)] = sums[k][i];
     });
     __syncthreads();
     for (int64_t j = threadIdx.x; j < p.c; j += kRowThreads) {
@@ -232,7 +236,8 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward_wide(NormBackward p
         const auto place = WideNormTile::of_row(s, p.c, j, p.fours);
         Parameter so_far = {};
         if (row > first) place.load(own, 0.0f, so_far);
-        t.each([&](int r, int k, int i) { so_far[r][k][i] += of_weight ? u[r][k][i] * xh[r][k][i] : u[r][k][i]; });
+        t.each(
+            [&](int r, int k, int i) { so_far[r][k][i] += of_weight ? u[r][k][i] * xh[r][k][i] : u[r][k][i]; });
         place.store(own, so_far);
       }
       weigh(t);
@@ -257,10 +262,12 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward_wide(NormBackward p
 // Launch `index` of the plan.
 template <NormKind kKind>
 void launch_norm_forward(const KernelArgs& a, int index, const NormForward& p) {
-  if (p.c > kRegisterColumns) return launch(a, index, norm_forward_wide<kKind>, blocks_for(p.rows, 1), kRowThreads, 0, p);
+  if (p.c > kRegisterColumns)
+    return launch(a, index, norm_forward_wide<kKind>, blocks_for(p.rows, 1), kRowThreads, 0, p);
   with_row_tile(p.c, [&](auto tile) {
     using Tile = decltype(tile);
-    launch(a, index, norm_forward_registers<kKind, Tile>, blocks_for(p.rows, Tile::kRowsPerBlock), kRowThreads, 0, p);
+    launch(a, index, norm_forward_registers<kKind, Tile>, blocks_for(p.rows, Tile::kRowsPerBlock), kRowThreads,
+           0, p);
   });
 }
 
@@ -269,17 +276,21 @@ template <NormKind kKind>
 void launch_norm_backward(const KernelArgs& a, int index, const NormBackward& p) {
   const int64_t piece = norm_gpu_piece(p.rows, p.c);
   const auto pieces = static_cast<unsigned>(norm_gpu_pieces(p.rows, p.c));
-  if (p.c > kRegisterColumns) return launch(a, index, norm_backward_wide<kKind>, pieces, kRowThreads, 0, p, piece);
+  if (p.c > kRegisterColumns)
+    return launch(a, index, norm_backward_wide<kKind>, pieces, kRowThreads, 0, p, piece);
   with_row_tile(p.c, [&](auto tile) {
     using Tile = decltype(tile);
-    const size_t shared = p.wants_weight || p.wants_bias ? static_cast<size_t>(norm_copies<Tile> * p.c) * sizeof(float) : 0;
+    const size_t shared =
+        p.wants_weight || p.wants_bias ? static_cast<size_t>(norm_copies<Tile> * p.c) * sizeof(float) : 0;
     launch(a, index, norm_backward_registers<kKind, Tile>, pieces, kRowThreads, shared, p, piece);
   });
 }
 
 // dweight and dbias, as wanted, in this order; the one alone goes into `first`.
-inline void launch_norm_parameters(const KernelArgs& a, int index, const NormBackward& p, Elements first, Elements second) {
-  launch_sum_pieces(a, index, p.partial, first, second, norm_gpu_pieces(p.rows, p.c), p.c, p.c * (p.wants_weight + p.wants_bias));
+inline void launch_norm_parameters(const KernelArgs& a, int index, const NormBackward& p, Elements first,
+                                   Elements second) {
+  launch_sum_pieces(a, index, p.partial, first, second, norm_gpu_pieces(p.rows, p.c), p.c,
+                    p.c * (p.wants_weight + p.wants_bias));
 }
 
 }  // namespace

@@ -20,10 +20,21 @@ struct NormInput {
   __device__ __forceinline__ float mean_of(int64_t row) const { return layer ? mean[row] : 0.0f; }
 };
 
-inline NormInput norm_input(const TensorArg& x, const TensorArg& weight, const TensorArg& bias, NormKind kind, double eps, float* mean, float* rstd) {
-  const auto aligned = [](const TensorArg& t) { return !t.defined() || reinterpret_cast<uintptr_t>(t.data) % 16 == 0; };
-  return {elements(x), elements(weight), elements(bias), mean, rstd, x.rows(), static_cast<int>(x.last()), static_cast<float>(eps),
-          kind == NormKind::layer, x.last() % 8 == 0 && aligned(x) && aligned(weight) && aligned(bias)};
+inline NormInput norm_input(const TensorArg& x, const TensorArg& weight, const TensorArg& bias, NormKind kind,
+                            double eps, float* mean, float* rstd) {
+  const auto aligned = [](const TensorArg& t) {
+    return !t.defined() || reinterpret_cast<uintptr_t>(t.data) % 16 == 0;
+  };
+  return {elements(x),
+          elements(weight),
+          elements(bias),
+          mean,
+          rstd,
+          x.rows(),
+          static_cast<int>(x.last()),
+          static_cast<float>(eps),
+          kind == NormKind::layer,
+          x.last() % 8 == 0 && aligned(x) && aligned(weight) && aligned(bias)};
 }
 
 // Eight neighbours as they lie in memory, 16-bit types in the first vector: loads that are under way together must not be
@@ -38,7 +49,8 @@ __device__ __forceinline__ void load_bits8(const Elements& e, int64_t i, uint4 (
 }
 
 __device__ __forceinline__ void to_floats8(DType type, const uint4 (&bits)[2], float (&v)[8]) {
-  const unsigned words[8] = {bits[0].x, bits[0].y, bits[0].z, bits[0].w, bits[1].x, bits[1].y, bits[1].z, bits[1].w};
+  const unsigned words[8] = {bits[0].x, bits[0].y, bits[0].z, bits[0].w,
+                             bits[1].x, bits[1].y, bits[1].z, bits[1].w};
 #pragma unroll
   for (int k = 0; k < 8; ++k) {
     if (type == DType::f32) {
@@ -55,7 +67,8 @@ __device__ __forceinline__ void to_floats8(DType type, const uint4 (&bits)[2], f
 }
 
 // Eight neighbours from column `column` of a row of c, zeros beyond.
-__device__ __forceinline__ void load8(const Elements& e, int64_t base, int column, int c, bool vectors, float (&v)[8]) {
+__device__ __forceinline__ void load8(const Elements& e, int64_t base, int column, int c, bool vectors,
+                                      float (&v)[8]) {
   if (vectors) {
     uint4 bits[2] = {};
     if (column < c) load_bits8(e, base + column, bits);
@@ -70,7 +83,8 @@ __device__ __forceinline__ void load8(const Elements& e, int64_t base, int colum
 template <class T>
 __device__ __forceinline__ void store8(T* to, const float (&v)[8]) {
   if constexpr (sizeof(T) == 2) {
-    *reinterpret_cast<uint4*>(to) = make_uint4(pack_pair<T>(v[0], v[1]), pack_pair<T>(v[2], v[3]), pack_pair<T>(v[4], v[5]), pack_pair<T>(v[6], v[7]));
+    *reinterpret_cast<uint4*>(to) = make_uint4(pack_pair<T>(v[0], v[1]), pack_pair<T>(v[2], v[3]),
+                                               pack_pair<T>(v[4], v[5]), pack_pair<T>(v[6], v[7]));
   } else {
     reinterpret_cast<float4*>(to)[0] = make_float4(v[0], v[1], v[2], v[3]);
     reinterpret_cast<float4*>(to)[1] = make_float4(v[4], v[5], v[6], v[7]);
@@ -80,7 +94,8 @@ __device__ __forceinline__ void store8(T* to, const float (&v)[8]) {
 // Rows [row0, row0 + kTileRows) of the norm into `tile`, whose rows are `row_of_tile` apart; zeros past the rows and past
 // the columns. Eight lanes share a row. With kFind the statistics are found, and `keeps` writes them, else they are read.
 template <bool kFind, int kThreads, class T>
-__device__ __forceinline__ void norm_tile(const NormInput& n, int64_t row0, T* tile, int row_of_tile, bool keeps) {
+__device__ __forceinline__ void norm_tile(const NormInput& n, int64_t row0, T* tile, int row_of_tile,
+                                          bool keeps) {
   constexpr int kPieces = kTileColumns / 64;
   const int part = threadIdx.x % 8, columns = whole_steps(n.c);
   const float share = 1.0f / static_cast<float>(n.c);
@@ -160,7 +175,8 @@ __device__ __forceinline__ void norm_tile(const NormInput& n, int64_t row0, T* t
 template <class T, int kThreads, int kDepth>
 class NormColumns {
  public:
-  __device__ __forceinline__ NormColumns(const NormInput& n, int column0) : column_(column0 + threadIdx.x % kGroups * 8) {
+  __device__ __forceinline__ NormColumns(const NormInput& n, int column0)
+      : column_(column0 + threadIdx.x % kGroups * 8) {
     if (n.weight) load8(n.weight, 0, column_, n.c, n.vectors, weight_);
     if (n.bias) load8(n.bias, 0, column_, n.c, n.vectors, bias_);
   }
@@ -185,18 +201,22 @@ class NormColumns {
     for (int p = 0; p < kPasses; ++p) {
       const int64_t row = row_ + p * kRowsPerPass;
       float v[8];
-      if (n.vectors) to_floats8(n.x.dtype, bits_[p], v);
-      else load8(n.x, row * n.c, column_, row < end_ ? n.c : 0, false, v);
+      if (n.vectors)
+        to_floats8(n.x.dtype, bits_[p], v);
+      else
+        load8(n.x, row * n.c, column_, row < end_ ? n.c : 0, false, v);
       if (n.weight) {
 #pragma unroll
-        for (int k = 0; k < 8; ++k) v[k] = row < end_ ? (v[k] - mean_[p]) * rstd_[p] * weight_[k] + (n.bias ? bias_[k] : 0.0f) : 0.0f;
+        for (int k = 0; k < 8; ++k)
+          v[k] = row < end_ ? (v[k] - mean_[p]) * rstd_[p] * weight_[k] + (n.bias ? bias_[k] : 0.0f) : 0.0f;
       }
       store8(tile + (threadIdx.x / kGroups + p * kRowsPerPass) * row_of_tile + threadIdx.x % kGroups * 8, v);
     }
   }
 
  private:
-  static constexpr int kGroups = kWeightTile / 8, kRowsPerPass = kThreads / kGroups, kPasses = kDepth / kRowsPerPass;
+  static constexpr int kGroups = kWeightTile / 8, kRowsPerPass = kThreads / kGroups,
+                       kPasses = kDepth / kRowsPerPass;
   int column_;
   int64_t row_ = 0, end_ = 0;
   float weight_[8], bias_[8];  // zeros past the columns, and so is what they scale
@@ -209,8 +229,10 @@ class NormColumns {
 // for rms; dweight = sum of dn xh, dbias = sum of dn over the rows.
 template <int MT, int NT>
 struct NormGradient {
-  static constexpr int kWidth = 8 * NT, kRow = kWidth + 8, kWarps = kTileRows / (16 * MT), kThreads = 32 * kWarps;
-  static constexpr int kNormalised = kTileRows * kRow;                      // floats of xh; may overlie what the tile's product no longer needs
+  static constexpr int kWidth = 8 * NT, kRow = kWidth + 8, kWarps = kTileRows / (16 * MT),
+                       kThreads = 32 * kWarps;
+  static constexpr int kNormalised =
+      kTileRows * kRow;  // floats of xh; may overlie what the tile's product no longer needs
   static constexpr int kKept = kWidth + 2 * kWidth + kWarps * 2 * kWidth;  // floats that stay from tile to tile
 
   float *normalised, *weight, *totals, *cells;
@@ -314,11 +336,15 @@ struct NormGradient {
 
 // The warp's sums, [16 MT, c], into rows from row0 on of `to` [rows, c], in its own type.
 template <int MT, int NT>
-__device__ __forceinline__ void store_rows(const float (&sums)[MT][NT][4], const Elements& to, int64_t row0, int64_t rows, int c, bool vectors) {
+__device__ __forceinline__ void store_rows(const float (&sums)[MT][NT][4], const Elements& to, int64_t row0,
+                                           int64_t rows, int c, bool vectors) {
   const int left = rows - row0 < 16 * MT ? static_cast<int>(rows - row0) : 16 * MT;
-  if (to.dtype == DType::f32) store_sums(sums, static_cast<float*>(to.data) + row0 * c, c, left, c, vectors);
-  else if (to.dtype == DType::bf16) store_sums(sums, static_cast<__nv_bfloat16*>(to.data) + row0 * c, c, left, c, vectors);
-  else store_sums(sums, static_cast<__half*>(to.data) + row0 * c, c, left, c, vectors);
+  if (to.dtype == DType::f32)
+    store_sums(sums, static_cast<float*>(to.data) + row0 * c, c, left, c, vectors);
+  else if (to.dtype == DType::bf16)
+    store_sums(sums, static_cast<__nv_bfloat16*>(to.data) + row0 * c, c, left, c, vectors);
+  else
+    store_sums(sums, static_cast<__half*>(to.data) + row0 * c, c, left, c, vectors);
 }
 
 }  // namespace reckon::ops::gpu

@@ -11,7 +11,8 @@ constexpr int kThreads = 256;
 
 // The walk counts groups of kWidth neighbours.
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) convert_packed(Elements from, Elements to, const __grid_constant__ Walk<1> walk) {
+__global__ void __launch_bounds__(kThreads)
+    convert_packed(Elements from, Elements to, const __grid_constant__ Walk<1> walk) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= walk.count) return;
   int64_t at[1];
@@ -34,12 +35,15 @@ bool fours_lie_together(const void* from, const void* to, const PackAxes& axes) 
 
 }  // namespace
 
-void pack(const KernelArgs& args, int launch_index, const void* from, DType from_type, void* to, DType to_type, const PackAxes& axes) {
+void pack(const KernelArgs& args, int launch_index, const void* from, DType from_type, void* to, DType to_type,
+          const PackAxes& axes) {
   if (from_type == to_type) {
     int64_t steps[PackAxes::kMaxRank] = {};
     for (int64_t d = axes.rank - 1, step = 1; d >= 0; step *= axes.size[d--]) steps[d] = step;
-    launch_copy(args, launch_index, copy_in_bytes(axes.rank, axes.size, static_cast<int64_t>(size_of(from_type)), static_cast<const std::byte*>(from),
-                                                  axes.stride, static_cast<std::byte*>(to), steps));
+    launch_copy(
+        args, launch_index,
+        copy_in_bytes(axes.rank, axes.size, static_cast<int64_t>(size_of(from_type)),
+                      static_cast<const std::byte*>(from), axes.stride, static_cast<std::byte*>(to), steps));
     return;
   }
   int64_t size[kMaxRank] = {}, stride[1][kMaxRank] = {};
@@ -51,8 +55,12 @@ void pack(const KernelArgs& args, int launch_index, const void* from, DType from
   }
   const Walk<1> walk = merged_walk<1>(axes.rank, size, stride);
   const Elements source{const_cast<void*>(from), from_type}, copy{to, to_type};
-  if (fours) launch(args, launch_index, convert_packed<4>, blocks_for(walk.count, kThreads), kThreads, 0, source, copy, walk);
-  else launch(args, launch_index, convert_packed<1>, blocks_for(walk.count, kThreads), kThreads, 0, source, copy, walk);
+  if (fours)
+    launch(args, launch_index, convert_packed<4>, blocks_for(walk.count, kThreads), kThreads, 0, source, copy,
+           walk);
+  else
+    launch(args, launch_index, convert_packed<1>, blocks_for(walk.count, kThreads), kThreads, 0, source, copy,
+           walk);
 }
 
 }  // namespace reckon::ops::gpu

@@ -32,6 +32,7 @@ struct PackAxes {
 };
 
 // One planned launch. `to` is row-major over the axes. Types: f32, bf16, f16.
-void pack(const KernelArgs& args, int launch_index, const void* from, DType from_type, void* to, DType to_type, const PackAxes& axes);
+void pack(const KernelArgs& args, int launch_index, const void* from, DType from_type, void* to, DType to_type,
+          const PackAxes& axes);
 
 }  // namespace reckon::ops::gpu

@@ -68,7 +68,8 @@ struct RowTile {
   }
   // Columns [start, start + kWidth) of one row, by a whole block of kLanes threads.
   __device__ __forceinline__ static RowTile of_row(int64_t row, int64_t c, int64_t start, bool fours) {
-    const int columns = static_cast<int>(c - start < kWidth ? c - start : kWidth), lane = static_cast<int>(threadIdx.x);
+    const int columns = static_cast<int>(c - start < kWidth ? c - start : kWidth),
+              lane = static_cast<int>(threadIdx.x);
     return {row, start, c, 0, 1, places(columns, lane, fours), lane, fours};
   }
   // The same rows from column `from` on.
@@ -77,20 +78,28 @@ struct RowTile {
     return {row, from, c, step, rows, places(columns, lane, fours), lane, fours};
   }
   // The one row of a parameter, in the columns that this tile's threads hold.
-  __device__ __forceinline__ RowTile<kLanes, kGroups, 1> parameter() const { return {0, start, c, 0, 1, held, lane, fours}; }
+  __device__ __forceinline__ RowTile<kLanes, kGroups, 1> parameter() const {
+    return {0, start, c, 0, 1, held, lane, fours};
+  }
 
   // In fours a lane holds neighbours, else every kLanes-th column; either way its columns rise with its places.
-  __device__ __forceinline__ int column(int k, int i) const { return (fours ? 4 * lane : lane) + k * 4 * kLanes + (fours ? i : i * kLanes); }
+  __device__ __forceinline__ int column(int k, int i) const {
+    return (fours ? 4 * lane : lane) + k * 4 * kLanes + (fours ? i : i * kLanes);
+  }
   __device__ __forceinline__ static int places(int columns, int lane, bool fours) {
     return fours ? (columns / 4 - lane + kLanes - 1) / kLanes * 4 : (columns - lane + kLanes - 1) / kLanes;
   }
   __device__ __forceinline__ bool holds(int k, int i) const { return 4 * k + i < held; }
   __device__ __forceinline__ bool holds(int r, int k, int i) const { return r < rows && holds(k, i); }
-  __device__ __forceinline__ int64_t at(int r, int k, int i) const { return (row + r * step) * c + start + column(k, i); }
+  __device__ __forceinline__ int64_t at(int r, int k, int i) const {
+    return (row + r * step) * c + start + column(k, i);
+  }
 
   __device__ __forceinline__ void issue(const Elements& e, Raw& raw) const {
-    if (e.dtype == DType::f32) issue_as(static_cast<const unsigned*>(e.data), static_cast<const float*>(e.data), raw);
-    else issue_as(static_cast<const unsigned short*>(e.data), static_cast<const unsigned short*>(e.data), raw);
+    if (e.dtype == DType::f32)
+      issue_as(static_cast<const unsigned*>(e.data), static_cast<const float*>(e.data), raw);
+    else
+      issue_as(static_cast<const unsigned short*>(e.data), static_cast<const unsigned short*>(e.data), raw);
   }
 
   // What was loaded, as f32; `otherwise` where the tile holds nothing.
@@ -116,9 +125,12 @@ struct RowTile {
   }
 
   __device__ __forceinline__ void store(const Elements& e, const Values& v) const {
-    if (e.dtype == DType::f32) store_as(static_cast<float*>(e.data), v);
-    else if (e.dtype == DType::bf16) store_as(static_cast<__nv_bfloat16*>(e.data), v);
-    else store_as(static_cast<__half*>(e.data), v);
+    if (e.dtype == DType::f32)
+      store_as(static_cast<float*>(e.data), v);
+    else if (e.dtype == DType::bf16)
+      store_as(static_cast<__nv_bfloat16*>(e.data), v);
+    else
+      store_as(static_cast<__half*>(e.data), v);
   }
 
   // f(row, group), f(row, group, place in the group), and the latter over one row.
@@ -171,13 +183,20 @@ struct RowTile {
 // several of them, so that every lane has about 64 bytes under way.
 template <class F>
 void with_row_tile(int64_t c, F&& body) {
-  if (c <= 32) body(RowTile<8, 1, 4>{});
-  else if (c <= 64) body(RowTile<16, 1, 4>{});
-  else if (c <= 128) body(RowTile<32, 1, 4>{});
-  else if (c <= 256) body(RowTile<32, 2, 2>{});
-  else if (c <= 512) body(RowTile<32, 4, 1>{});
-  else if (c <= 1024) body(RowTile<kRowThreads, 2, 2>{});
-  else body(RowTile<kRowThreads, 4, 1>{});
+  if (c <= 32)
+    body(RowTile<8, 1, 4>{});
+  else if (c <= 64)
+    body(RowTile<16, 1, 4>{});
+  else if (c <= 128)
+    body(RowTile<32, 1, 4>{});
+  else if (c <= 256)
+    body(RowTile<32, 2, 2>{});
+  else if (c <= 512)
+    body(RowTile<32, 4, 1>{});
+  else if (c <= 1024)
+    body(RowTile<kRowThreads, 2, 2>{});
+  else
+    body(RowTile<kRowThreads, 4, 1>{});
 }
 
 }  // namespace reckon::ops::gpu

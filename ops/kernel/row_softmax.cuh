@@ -19,7 +19,8 @@ using WideRowTile = RowTile<kWideRowThreads, 4, 1>;
 // One pass, in which every thread keeps its own maximum and rescales its sum when that grows. `cells`: shared memory of
 // 32 floats. With exact exponentials a vocabulary would be bound by arithmetic; those of __expf are off by (2 + |x|) ulp,
 // and e^x |x| is below 0.4, so that the sum is as good.
-__device__ __forceinline__ ExpSum wide_row_exp_sum(const Elements& x, int64_t row, int64_t c, bool fours, float* cells) {
+__device__ __forceinline__ ExpSum wide_row_exp_sum(const Elements& x, int64_t row, int64_t c, bool fours,
+                                                   float* cells) {
   ExpSum own{-INFINITY, 0.0f};
   for (int64_t j = 0; j < c; j += WideRowTile::kWidth) {
     const auto t = WideRowTile::of_row(row, c, j, fours);
@@ -38,7 +39,8 @@ __device__ __forceinline__ ExpSum wide_row_exp_sum(const Elements& x, int64_t ro
 
 // Rows in registers, -infinity where the tile holds nothing.
 template <class Tile>
-__device__ __forceinline__ void tile_exp_sums(const Tile& t, const typename Tile::Values& v, ExpSum (&sums)[Tile::kRows], float* cells) {
+__device__ __forceinline__ void tile_exp_sums(const Tile& t, const typename Tile::Values& v,
+                                              ExpSum (&sums)[Tile::kRows], float* cells) {
 #pragma unroll
   for (int r = 0; r < Tile::kRows; ++r) {
     float top = -INFINITY;

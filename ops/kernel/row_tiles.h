@@ -184,12 +184,14 @@ struct ProductSum {
 
   bool wanted() const { return out.defined(); }
   void finish() const {  // zero where there were no rows
-    if (wanted() && !started) __builtin_memset(out.data, 0, static_cast<size_t>(out.numel()) * size_of(out.dtype));
+    if (wanted() && !started)
+      __builtin_memset(out.data, 0, static_cast<size_t>(out.numel()) * size_of(out.dtype));
   }
 };
 
 template <class C>
-inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a, ProductSum& sum) {
+inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, int64_t k, Matrix g, Matrix a,
+                                ProductSum& sum) {
   if (!sum.wanted()) return;
   weight_gradient<C>(args, m, n, k, g, a, sum.out.data, sum.out.dtype, sum.started);
   sum.started = true;

@@ -8,7 +8,8 @@ namespace reckon::ops::gpu {
 
 // From `first_launch` on; returns the launch that follows. `problem` is the one the steps were made from, with its
 // addresses; `workspace` holds what ProductSteps says.
-inline int run_product(const KernelArgs& args, int first_launch, const ProductSteps& steps, const GemmProblem& problem, std::byte* const* workspace) {
+inline int run_product(const KernelArgs& args, int first_launch, const ProductSteps& steps,
+                       const GemmProblem& problem, std::byte* const* workspace) {
   int launch = first_launch, next = 1;
   const auto prepared = [&](const ProductSteps::Packed& p, const void* data, DType type) -> const std::byte* {
     if (!p.packs) return static_cast<const std::byte*>(data);

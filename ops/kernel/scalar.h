@@ -76,7 +76,8 @@ RECKON_INLINE float k_tanh(float x) {
   const float e = k_exp(-2.0f * a);
   const float big = (1.0f - e) / (1.0f + e);
   const float x2 = x * x;
-  const float small = a * (1.0f + x2 * (-0.33333333f + x2 * (0.13333333f + x2 * (-0.053968254f + x2 * 0.021869488f))));
+  const float small =
+      a * (1.0f + x2 * (-0.33333333f + x2 * (0.13333333f + x2 * (-0.053968254f + x2 * 0.021869488f))));
   const float t = a < 0.3f ? small : big;
   return __builtin_copysignf(t, x);
 }
@@ -86,10 +87,16 @@ RECKON_INLINE float k_tanh(float x) {
 RECKON_INLINE float k_erf(float x) {
   const float a = __builtin_fabsf(x);
   const float t = 1.0f / (1.0f + 0.3275911f * a);
-  const float poly = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+  const float poly =
+      t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
   const float big = 1.0f - poly * k_exp(-a * a);
   const float x2 = x * x;
-  const float small = a * (1.12837917f + x2 * (-0.37612639f + x2 * (0.11283792f + x2 * (-0.026866171f + x2 * (0.0052239776f + x2 * (-0.00085483270f + x2 * 0.00012055333f))))));
+  const float small =
+      a *
+      (1.12837917f +
+       x2 * (-0.37612639f +
+             x2 * (0.11283792f + x2 * (-0.026866171f +
+                                       x2 * (0.0052239776f + x2 * (-0.00085483270f + x2 * 0.00012055333f))))));
   return __builtin_copysignf(a < 0.7f ? small : big, x);
 }
 
@@ -144,9 +151,12 @@ RECKON_INLINE void with_storage(DType t, F&& f) {
   if constexpr (sizeof(C) == sizeof(double)) {
     f.template operator()<C>();
   } else {
-    if (t == DType::bf16) f.template operator()<bf16>();
-    else if (t == DType::f16) f.template operator()<f16>();
-    else f.template operator()<float>();
+    if (t == DType::bf16)
+      f.template operator()<bf16>();
+    else if (t == DType::f16)
+      f.template operator()<f16>();
+    else
+      f.template operator()<float>();
   }
 }
 

@@ -28,9 +28,10 @@ struct Scatter {
   const int64_t* ids;
   int64_t n, extent, columns;  // columns: outer * inner
   Split by_inner;              // of a column
-  int* heads;          // [extent], -1: none
-  int* order;          // [n] positions, piece by piece by index and position
-  int2* runs;          // [n] at the first slot of a run: slot of the next run (after step 1: its index) and length; else 0
+  int* heads;                  // [extent], -1: none
+  int* order;                  // [n] positions, piece by piece by index and position
+  int2*
+      runs;  // [n] at the first slot of a run: slot of the next run (after step 1: its index) and length; else 0
   float* window_sums;  // [n / 64, columns]
 };
 
@@ -56,7 +57,8 @@ __device__ __forceinline__ void add_columns(DType t, const uint4& bits, float (&
 // sum += the rows at(0), at(first + step), .. below `count` of e, where at gives the offset of a lane's columns. Four
 // loads are on their way at a time.
 template <int N, class F>
-__device__ __forceinline__ void add_rows(const Elements& e, int first, int count, int step, float (&sum)[N], F&& at) {
+__device__ __forceinline__ void add_rows(const Elements& e, int first, int count, int step, float (&sum)[N],
+                                         F&& at) {
   constexpr int kAhead = 4;
   for (int j = first; j < count; j += kAhead * step) {
     uint4 bits[kAhead];
@@ -97,7 +99,9 @@ __global__ void __launch_bounds__(kOrderThreads) order_positions(const __grid_co
   __syncthreads();
 
   if (blockIdx.y == 0) {
-    for (int64_t v = int64_t{blockIdx.x} * kOrderThreads + threadIdx.x; v < t.extent; v += int64_t{gridDim.x} * kOrderThreads) t.heads[v] = -1;
+    for (int64_t v = int64_t{blockIdx.x} * kOrderThreads + threadIdx.x; v < t.extent;
+         v += int64_t{gridDim.x} * kOrderThreads)
+      t.heads[v] = -1;
     for (int s = threadIdx.x; s < count; s += kOrderThreads) {
       const uint64_t key = keys[s];
       const unsigned id = static_cast<unsigned>(key >> 32);
@@ -106,8 +110,10 @@ __global__ void __launch_bounds__(kOrderThreads) order_positions(const __grid_co
         int low = s + 1, high = count;  // the first slot of another index
         while (low < high) {
           const int middle = (low + high) / 2;
-          if (static_cast<unsigned>(keys[middle] >> 32) == id) low = middle + 1;
-          else high = middle;
+          if (static_cast<unsigned>(keys[middle] >> 32) == id)
+            low = middle + 1;
+          else
+            high = middle;
         }
         run = make_int2(static_cast<int>(id), low - s);
       }
@@ -124,8 +130,9 @@ __global__ void __launch_bounds__(kOrderThreads) order_positions(const __grid_co
     int64_t j;
     const int64_t outer = t.by_inner(c, &j), at = outer * t.n * t.by_inner.by + j;
     float sum[N] = {};
-    add_rows<N>(t.src, 0, static_cast<int>(kListWindow), 1, sum,
-                [&](int k) { return at + static_cast<int64_t>(static_cast<unsigned>(keys[window + k])) * t.by_inner.by; });
+    add_rows<N>(t.src, 0, static_cast<int>(kListWindow), 1, sum, [&](int k) {
+      return at + static_cast<int64_t>(static_cast<unsigned>(keys[window + k])) * t.by_inner.by;
+    });
     float* to = t.window_sums + (first / kListWindow + warp) * t.columns + c;
 #pragma unroll
     for (int k = 0; k < N; ++k) to[k] = sum[k];
@@ -172,7 +179,8 @@ __device__ __forceinline__ Terms terms_of(int slot, int length) {
 
 // The share of one of `strands` (a power of two) in the sum of columns c of the row whose first run is `slot`.
 template <int N>
-__device__ __forceinline__ void add_terms(const Scatter& t, int slot, int64_t c, int strand, int strands, float (&sum)[N]) {
+__device__ __forceinline__ void add_terms(const Scatter& t, int slot, int64_t c, int strand, int strands,
+                                          float (&sum)[N]) {
   int64_t j;
   const int64_t outer = t.by_inner(c, &j), at = outer * t.n * t.by_inner.by + j;
   const Elements windows{t.window_sums, DType::f32};
@@ -181,12 +189,14 @@ __device__ __forceinline__ void add_terms(const Scatter& t, int slot, int64_t c,
     const int2 run = t.runs[slot];
     const Terms terms = terms_of(slot, run.y);
     add_rows<N>(t.src, (strand - before) & (strands - 1), terms.singles, strands, sum, [&](int k) {
-      const int position = t.order[slot + k + (k < terms.lead ? 0 : terms.windows * static_cast<int>(kListWindow))];
+      const int position =
+          t.order[slot + k + (k < terms.lead ? 0 : terms.windows * static_cast<int>(kListWindow))];
       return at + position * t.by_inner.by;
     });
     before += terms.singles;
     const int64_t first = (slot + terms.lead) / kListWindow;
-    add_rows<N>(windows, (strand - before) & (strands - 1), terms.windows, strands, sum, [&](int k) { return (first + k) * t.columns + c; });
+    add_rows<N>(windows, (strand - before) & (strands - 1), terms.windows, strands, sum,
+                [&](int k) { return (first + k) * t.columns + c; });
     before += terms.windows;
     slot = run.x;
   }
@@ -197,8 +207,10 @@ __device__ __forceinline__ void store_row(const Scatter& t, int64_t row, int64_t
   int64_t j;
   const int64_t outer = t.by_inner(c, &j), at = (outer * t.extent + row) * t.by_inner.by + j;
   if (t.start) add_columns<N>(t.start.dtype, load_columns<N>(t.start, at), sum);
-  if constexpr (N == 4) store4(t.out, at, sum);
-  else store(t.out, at, sum[0]);
+  if constexpr (N == 4)
+    store4(t.out, at, sum);
+  else
+    store(t.out, at, sum[0]);
 }
 
 template <int N>
@@ -254,20 +266,34 @@ __global__ void __launch_bounds__(kSumThreads) sum_rows(const __grid_constant__ 
 namespace {
 
 // Launches 0, 1 and 2 of the plan; workspaces 0 to 3 as scatter_workspaces() says. `start` may be undefined.
-void scatter_rows(const KernelArgs& a, const TensorArg& src, const TensorArg& ids, const TensorArg& start, const TensorArg& out,
-                         int64_t outer, int64_t extent, int64_t inner) {
+void scatter_rows(const KernelArgs& a, const TensorArg& src, const TensorArg& ids, const TensorArg& start,
+                  const TensorArg& out, int64_t outer, int64_t extent, int64_t inner) {
   const int64_t n = ids.numel(), columns = outer * inner;
-  const Scatter t{elements(src), elements(start), elements(out), ids.as<int64_t>(), n, extent, columns, Split(inner, columns),
-                  reinterpret_cast<int*>(a.workspace[0]), reinterpret_cast<int*>(a.workspace[1]), reinterpret_cast<int2*>(a.workspace[2]),
+  const Scatter t{elements(src),
+                  elements(start),
+                  elements(out),
+                  ids.as<int64_t>(),
+                  n,
+                  extent,
+                  columns,
+                  Split(inner, columns),
+                  reinterpret_cast<int*>(a.workspace[0]),
+                  reinterpret_cast<int*>(a.workspace[1]),
+                  reinterpret_cast<int2*>(a.workspace[2]),
                   reinterpret_cast<float*>(a.workspace[3])};
-  const bool fours = inner % 4 == 0 && aligned_for_fours(src) && aligned_for_fours(out) && (!start.defined() || aligned_for_fours(start));
+  const bool fours = inner % 4 == 0 && aligned_for_fours(src) && aligned_for_fours(out) &&
+                     (!start.defined() || aligned_for_fours(start));
   const int64_t chunks = (columns + (fours ? 127 : 31)) / (fours ? 128 : 32);
-  const auto splits = [chunks](int64_t most) { return static_cast<unsigned>(chunks < 1 ? 1 : chunks < most ? chunks : most); };
-  launch(a, 0, fours ? order_positions<4> : order_positions<1>, dim3(blocks_for(n, kListPiece), splits(8)), kOrderThreads, 0, t);
+  const auto splits = [chunks](int64_t most) {
+    return static_cast<unsigned>(chunks < 1 ? 1 : chunks < most ? chunks : most);
+  };
+  launch(a, 0, fours ? order_positions<4> : order_positions<1>, dim3(blocks_for(n, kListPiece), splits(8)),
+         kOrderThreads, 0, t);
   launch(a, 1, link_runs, 1, kOrderThreads, 0, t.heads, t.runs, n);
   const bool many_rows = extent >= 4096;  // else columns and a row's terms must fill the device
   const int rows_per_block = many_rows ? kSumWarps : 1;
-  launch(a, 2, fours ? sum_rows<4> : sum_rows<1>, dim3(blocks_for(extent, rows_per_block), many_rows ? 1 : splits(1024)), kSumThreads, 0, t,
+  launch(a, 2, fours ? sum_rows<4> : sum_rows<1>,
+         dim3(blocks_for(extent, rows_per_block), many_rows ? 1 : splits(1024)), kSumThreads, 0, t,
          rows_per_block);
 }
 

@@ -16,7 +16,8 @@ struct ScatterWorkspaces {
 // n indices into an axis of `extent`; `columns` elements belong to each.
 constexpr ScatterWorkspaces scatter_workspaces(int64_t n, int64_t extent, int64_t columns) {
   const auto at_least_one = [](int64_t x) { return static_cast<size_t>(x > 1 ? x : 1); };
-  return {at_least_one(extent) * 4, at_least_one(n) * 4, at_least_one(n) * 8, at_least_one(n / kListWindow * columns) * 4};
+  return {at_least_one(extent) * 4, at_least_one(n) * 4, at_least_one(n) * 8,
+          at_least_one(n / kListWindow * columns) * 4};
 }
 
 }  // namespace reckon::ops

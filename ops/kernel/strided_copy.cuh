@@ -16,8 +16,8 @@ struct StridedCopy {
 };
 
 // A copy in bytes: strides of `from` and `to` in elements of `element` bytes.
-inline StridedCopy copy_in_bytes(int rank, const int64_t* shape, int64_t element, const std::byte* from, const int64_t* from_strides,
-                                 std::byte* to, const int64_t* to_strides) {
+inline StridedCopy copy_in_bytes(int rank, const int64_t* shape, int64_t element, const std::byte* from,
+                                 const int64_t* from_strides, std::byte* to, const int64_t* to_strides) {
   struct Axis {
     int64_t extent, from, to;
   } axes[kMaxRank];
@@ -53,7 +53,8 @@ inline int64_t word_of(const StridedCopy& c) {
   const auto limit = [&word](int64_t w) { word = w < word ? w : word; };
   limit(word_of(c.from));
   limit(word_of(c.to));
-  for (int a = 1; a < c.walk.axes; ++a) limit(word_of(c.walk.stride[0][a])), limit(word_of(c.walk.stride[1][a]));
+  for (int a = 1; a < c.walk.axes; ++a)
+    limit(word_of(c.walk.stride[0][a])), limit(word_of(c.walk.stride[1][a]));
   return word;
 }
 
@@ -82,7 +83,8 @@ __global__ void __launch_bounds__(kCopyThreads) copy_words(const __grid_constant
   if constexpr (kMost > 1)
     while (which + 1 < t.n && blockIdx.x >= t.first_block[which + 1]) ++which;
   const StridedCopy& c = t.copy[which];
-  const int64_t first = (int64_t{blockIdx.x} - t.first_block[which]) * (kCopyThreads * kWordsPerThread) + threadIdx.x;
+  const int64_t first =
+      (int64_t{blockIdx.x} - t.first_block[which]) * (kCopyThreads * kWordsPerThread) + threadIdx.x;
   W words[kWordsPerThread];
   int64_t at[kWordsPerThread][2];
 #pragma unroll
@@ -112,8 +114,10 @@ struct Transposition {
 template <class W, int kTile>
 __global__ void __launch_bounds__(kCopyThreads) transpose_tiles(const __grid_constant__ Transposition t) {
   __shared__ W tile[kTile][kTile + (sizeof(W) < 4 ? 4 / sizeof(W) : 1)];  // columns fall on 32 banks
-  const int64_t tiles = t.row_tiles * t.column_tiles, batch = blockIdx.x / tiles, rest = blockIdx.x - batch * tiles;
-  const int64_t row = rest / t.column_tiles * kTile, column = (rest - rest / t.column_tiles * t.column_tiles) * kTile;
+  const int64_t tiles = t.row_tiles * t.column_tiles, batch = blockIdx.x / tiles,
+                rest = blockIdx.x - batch * tiles;
+  const int64_t row = rest / t.column_tiles * kTile,
+                column = (rest - rest / t.column_tiles * t.column_tiles) * kTile;
   int64_t at[2];
   t.batch.offsets(batch, at);
   const W* from = reinterpret_cast<const W*>(t.from) + at[0] + row * t.row_stride + column;
@@ -125,13 +129,15 @@ __global__ void __launch_bounds__(kCopyThreads) transpose_tiles(const __grid_con
   for (int r = 0; r < kTile; r += kCopyThreads / 32)
 #pragma unroll
     for (int c = 0; c < kTile; c += 32)
-      if (r + warp < rows && c + lane < columns) tile[r + warp][c + lane] = from[(r + warp) * t.row_stride + c + lane];
+      if (r + warp < rows && c + lane < columns)
+        tile[r + warp][c + lane] = from[(r + warp) * t.row_stride + c + lane];
   __syncthreads();
 #pragma unroll
   for (int c = 0; c < kTile; c += kCopyThreads / 32)
 #pragma unroll
     for (int r = 0; r < kTile; r += 32)
-      if (c + warp < columns && r + lane < rows) to[(c + warp) * t.column_stride + r + lane] = tile[r + lane][c + warp];
+      if (c + warp < columns && r + lane < rows)
+        to[(c + warp) * t.column_stride + r + lane] = tile[r + lane][c + warp];
 }
 
 // Whether a copy in words is a transposition worth tiles, and which.
@@ -167,11 +173,13 @@ inline void launch_copy(const KernelArgs& a, int index, StridedCopy c) {
       constexpr int kTile = sizeof(W) < 8 ? 64 : 32;
       Transposition t;
       if (as_transposition(c, kTile, &t)) {
-        launch(a, index, transpose_tiles<W, kTile>, blocks_for(t.batch.count * t.row_tiles * t.column_tiles, 1), kCopyThreads, 0, t);
+        launch(a, index, transpose_tiles<W, kTile>, blocks_for(t.batch.count * t.row_tiles * t.column_tiles, 1),
+               kCopyThreads, 0, t);
         return;
       }
     }
-    launch(a, index, copy_words<W, 1>, blocks_for(c.walk.count, kCopyThreads * kWordsPerThread), kCopyThreads, 0, StridedCopies<1>{1, {c}});
+    launch(a, index, copy_words<W, 1>, blocks_for(c.walk.count, kCopyThreads * kWordsPerThread), kCopyThreads,
+           0, StridedCopies<1>{1, {c}});
   });
 }
 

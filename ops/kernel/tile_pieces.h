@@ -14,11 +14,14 @@ inline constexpr int kWeightTile = 128;   // rows and columns of a weight's grad
 
 // Whether rows of c elements of the weights' type are held by the fused kernels: tiles of more than 512 bytes a row would
 // leave no room for weights. Wider rows go through the library.
-RECKON_INLINE constexpr bool fits_tiles(int64_t c, DType weights) { return c * static_cast<int64_t>(size_of(weights)) <= 512; }
+RECKON_INLINE constexpr bool fits_tiles(int64_t c, DType weights) {
+  return c * static_cast<int64_t>(size_of(weights)) <= 512;
+}
 
 // Consecutive tiles a block goes through, leaving one partial sum.
 struct RowPieces {
-  RECKON_INLINE constexpr explicit RowPieces(int64_t rows) : tiles((rows + kTileRows - 1) / kTileRows), tiles_per_piece((tiles + 2047) / 2048) {
+  RECKON_INLINE constexpr explicit RowPieces(int64_t rows)
+      : tiles((rows + kTileRows - 1) / kTileRows), tiles_per_piece((tiles + 2047) / 2048) {
     if (tiles_per_piece < 1) tiles_per_piece = 1;
     pieces = (tiles + tiles_per_piece - 1) / tiles_per_piece;
     if (pieces < 1) pieces = 1;
@@ -31,7 +34,8 @@ struct RowPieces {
 struct WeightPieces {
   static constexpr int kStep = 64;
   RECKON_INLINE constexpr WeightPieces(int64_t rows, int64_t blocks) {
-    const int64_t wanted = blocks < 264 ? 264 / (blocks < 1 ? 1 : blocks) : 1, per_piece = (rows + wanted - 1) / wanted;
+    const int64_t wanted = blocks < 264 ? 264 / (blocks < 1 ? 1 : blocks) : 1,
+                  per_piece = (rows + wanted - 1) / wanted;
     rows_per_piece = (per_piece + kStep - 1) / kStep * kStep;
     if (rows_per_piece < kStep) rows_per_piece = kStep;
     pieces = (rows + rows_per_piece - 1) / rows_per_piece;

@@ -33,7 +33,8 @@ enum class Along { k, rows };
 // sums += a b over `k` (a multiple of 16). `a` and `b` are where the warp's first row and first column lie, for the first
 // k. With kLimited, only the columns below `columns` need to be right.
 template <Along kA, Along kB, bool kLimited = false, class T, int MT, int NT>
-__device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, int row_of_a, const T* b, int row_of_b, int k, int columns = 8 * NT) {
+__device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, int row_of_a, const T* b,
+                                         int row_of_b, int k, int columns = 8 * NT) {
   const int lane = threadIdx.x % 32;
   if constexpr (sizeof(T) == 2) {
     static_assert(NT % 2 == 0);
@@ -46,15 +47,19 @@ __device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, i
       unsigned x[MT][4];
 #pragma unroll
       for (int m = 0; m < MT; ++m) {
-        if constexpr (kA == Along::k) load_matrices(x[m], at + 16 * m * row_of_a);
-        else load_matrices_transposed(x[m], at + 16 * m);
+        if constexpr (kA == Along::k)
+          load_matrices(x[m], at + 16 * m * row_of_a);
+        else
+          load_matrices_transposed(x[m], at + 16 * m);
       }
 #pragma unroll
       for (int n = 0; n < NT; n += 2) {
         if (kLimited && 8 * n >= columns) break;
         unsigned y[4];
-        if constexpr (kB == Along::k) load_matrices(y, bt + 8 * n * row_of_b);
-        else load_matrices_transposed(y, bt + 8 * n);
+        if constexpr (kB == Along::k)
+          load_matrices(y, bt + 8 * n * row_of_b);
+        else
+          load_matrices_transposed(y, bt + 8 * n);
         const unsigned low[2] = {y[0], y[1]}, high[2] = {y[2], y[3]};
 #pragma unroll
         for (int m = 0; m < MT; ++m) {
@@ -120,13 +125,16 @@ __device__ __forceinline__ void add_along_k(float (&sums)[MT][4], const T* a, in
   const int lane = threadIdx.x % 32;
   if constexpr (sizeof(T) == 2) {
     const unsigned one = pack_pair<T>(1.0f, 1.0f), ones[2] = {one, one};
-    const T* at = kA == Along::k ? a + lane % 16 * row_of_a + lane / 16 * 8 : a + (lane / 16 * 8 + lane % 8) * row_of_a + lane / 8 % 2 * 8;
+    const T* at = kA == Along::k ? a + lane % 16 * row_of_a + lane / 16 * 8
+                                 : a + (lane / 16 * 8 + lane % 8) * row_of_a + lane / 8 % 2 * 8;
     for (int k0 = 0; k0 < k; k0 += 16) {
 #pragma unroll
       for (int m = 0; m < MT; ++m) {
         unsigned x[4];
-        if constexpr (kA == Along::k) load_matrices(x, at + 16 * m * row_of_a);
-        else load_matrices_transposed(x, at + 16 * m);
+        if constexpr (kA == Along::k)
+          load_matrices(x, at + 16 * m * row_of_a);
+        else
+          load_matrices_transposed(x, at + 16 * m);
         mma_m16n8k16<T>(sums[m], x, ones);
       }
       at += kA == Along::k ? 16 : 16 * row_of_a;
@@ -147,23 +155,28 @@ __device__ __forceinline__ void add_along_k(float (&sums)[MT][4], const T* a, in
 // registers: the layouts of a result and of the operand a agree. f32 goes through `own`, [16 MT, tile_row(8 KT)] of
 // shared memory that belongs to this warp.
 template <Along kB, class T, int MT, int KT, int NT>
-__device__ __forceinline__ void multiply_values(float (&sums)[MT][NT][4], const float (&values)[MT][KT][4], const T* b, int row_of_b, T* own) {
+__device__ __forceinline__ void multiply_values(float (&sums)[MT][NT][4], const float (&values)[MT][KT][4],
+                                                const T* b, int row_of_b, T* own) {
   const int lane = threadIdx.x % 32;
   static_assert(KT % 2 == 0);
   if constexpr (sizeof(T) == 2) {
-    const T* bt = kB == Along::k ? b + (lane / 16 * 8 + lane % 8) * row_of_b + lane / 8 % 2 * 8 : b + lane % 16 * row_of_b + lane / 16 * 8;
+    const T* bt = kB == Along::k ? b + (lane / 16 * 8 + lane % 8) * row_of_b + lane / 8 % 2 * 8
+                                 : b + lane % 16 * row_of_b + lane / 16 * 8;
 #pragma unroll
     for (int s = 0; s < KT; s += 2) {
       unsigned x[MT][4];
 #pragma unroll
       for (int m = 0; m < MT; ++m)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) x[m][i] = pack_pair<T>(values[m][s + i / 2][i % 2 * 2], values[m][s + i / 2][i % 2 * 2 + 1]);
+        for (int i = 0; i < 4; ++i)
+          x[m][i] = pack_pair<T>(values[m][s + i / 2][i % 2 * 2], values[m][s + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
       for (int n = 0; n < NT; n += 2) {
         unsigned y[4];
-        if constexpr (kB == Along::k) load_matrices(y, bt + 8 * n * row_of_b + 8 * s);
-        else load_matrices_transposed(y, bt + 8 * s * row_of_b + 8 * n);
+        if constexpr (kB == Along::k)
+          load_matrices(y, bt + 8 * n * row_of_b + 8 * s);
+        else
+          load_matrices_transposed(y, bt + 8 * s * row_of_b + 8 * n);
         const unsigned low[2] = {y[0], y[1]}, high[2] = {y[2], y[3]};
 #pragma unroll
         for (int m = 0; m < MT; ++m) {
@@ -180,7 +193,8 @@ __device__ __forceinline__ void multiply_values(float (&sums)[MT][NT][4], const 
       for (int s = 0; s < KT; ++s)
 #pragma unroll
         for (int h = 0; h < 2; ++h)
-          *reinterpret_cast<float2*>(own + (16 * m + 8 * h + lane / 4) * kRow + 8 * s + lane % 4 * 2) = make_float2(values[m][s][2 * h], values[m][s][2 * h + 1]);
+          *reinterpret_cast<float2*>(own + (16 * m + 8 * h + lane / 4) * kRow + 8 * s + lane % 4 * 2) =
+              make_float2(values[m][s][2 * h], values[m][s][2 * h + 1]);
     __syncwarp();
     multiply<Along::k, kB>(sums, own, kRow, b, row_of_b, 8 * KT);
     __syncwarp();
@@ -230,15 +244,18 @@ __device__ __forceinline__ void add_bias(float (&sums)[MT][NT][4], const T* bias
 
 template <class T>
 __device__ __forceinline__ float rounded(float v) {
-  if constexpr (sizeof(T) == 2) return to_float(from_float<T>(v));
-  else return v;
+  if constexpr (sizeof(T) == 2)
+    return to_float(from_float<T>(v));
+  else
+    return v;
 }
 
 // Sums [n0, n0 + kCount) of every m into a matrix whose row r, column 0 of them lies at to + r ld; only `rows` and `columns`
 // of it exist. With `vectors` (whole groups of four columns, aligned to them) neighbouring lanes trade their halves of
 // two 16 x 8 tiles, so that a row is written in pieces of 32 bytes. All lanes of the warp take part.
 template <int n0, int kCount, class T, int MT, int NT>
-__device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to, int64_t ld, int rows, int columns, bool vectors) {
+__device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to, int64_t ld, int rows,
+                                           int columns, bool vectors) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int m = 0; m < MT; ++m)
@@ -254,7 +271,8 @@ __device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to
             const unsigned odd = pack_pair<T>(sums[m][n0 + n + 1][2 * h], sums[m][n0 + n + 1][2 * h + 1]);
             const unsigned got = __shfl_xor_sync(0xffffffffu, t % 2 ? even : odd, 1);
             const int column = 8 * (n + t % 2) + t / 2 * 4;
-            if (row < rows && column < columns) *reinterpret_cast<uint2*>(out + column) = t % 2 ? make_uint2(got, odd) : make_uint2(even, got);
+            if (row < rows && column < columns)
+              *reinterpret_cast<uint2*>(out + column) = t % 2 ? make_uint2(got, odd) : make_uint2(even, got);
           }
           continue;
         }
@@ -275,7 +293,8 @@ __device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to
 }
 
 template <class T, int MT, int NT>
-__device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to, int64_t ld, int rows, int columns, bool vectors) {
+__device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to, int64_t ld, int rows,
+                                           int columns, bool vectors) {
   store_sums<0, NT>(sums, to, ld, rows, columns, vectors);
 }
 
@@ -284,7 +303,8 @@ __device__ __forceinline__ float2 load_pair(const Elements& e, int64_t i, bool p
   if (!pairs) return make_float2(load(e, i), second ? load(e, i + 1) : 0.0f);
   if (e.dtype == DType::f32) return *reinterpret_cast<const float2*>(static_cast<const float*>(e.data) + i);
   const unsigned bits = *reinterpret_cast<const unsigned*>(static_cast<const unsigned short*>(e.data) + i);
-  if (e.dtype == DType::bf16) return make_float2(__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u));
+  if (e.dtype == DType::bf16)
+    return make_float2(__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u));
   __half2 both;
   memcpy(static_cast<void*>(&both), &bits, 4);
   return __half22float2(both);
@@ -322,8 +342,8 @@ __device__ __forceinline__ float2 pair_of(const typename PairBits<T>::Type& bits
 // A tile of tile_rows by tile_columns (whole steps) from a matrix in memory of which `rows` and `columns` exist; zeros
 // beyond. With `vectors` (16-byte addresses, whole vectors of columns) the copies are asynchronous: the caller waits.
 template <int kThreads, class T>
-__device__ __forceinline__ void copy_tile(T* to, int row_of_tile, int tile_rows, int tile_columns, const T* from, int64_t ld, int rows, int columns,
-                                          bool vectors) {
+__device__ __forceinline__ void copy_tile(T* to, int row_of_tile, int tile_rows, int tile_columns,
+                                          const T* from, int64_t ld, int rows, int columns, bool vectors) {
   const int per_row = tile_columns / kVector<T>;
   int row = threadIdx.x / per_row, v = threadIdx.x % per_row;
   while (row < tile_rows) {
@@ -335,7 +355,8 @@ __device__ __forceinline__ void copy_tile(T* to, int row_of_tile, int tile_rows,
       copy_async16(at, inside ? source : from, inside);
     } else {
 #pragma unroll
-      for (int i = 0; i < kVector<T>; ++i) at[i] = row < rows && column + i < columns ? source[i] : from_float<T>(0.0f);
+      for (int i = 0; i < kVector<T>; ++i)
+        at[i] = row < rows && column + i < columns ? source[i] : from_float<T>(0.0f);
     }
     row += kThreads / per_row;
     v += kThreads % per_row;

@@ -47,13 +47,15 @@ __device__ __forceinline__ void load_matrices_transposed(unsigned (&r)[4], const
 
 // Sixteen (four) bytes, or zeros unless `inside`; then `from` is not read. Both addresses are multiples of the size.
 __device__ __forceinline__ void copy_async16(void* shared, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(shared))), "l"(from),
-               "r"(inside ? 16 : 0)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+               "l"(from), "r"(inside ? 16 : 0)
                : "memory");
 }
 __device__ __forceinline__ void copy_async4(void* shared, const void* from, bool inside) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(shared))), "l"(from),
-               "r"(inside ? 4 : 0)
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+               "l"(from), "r"(inside ? 4 : 0)
                : "memory");
 }
 // Until this thread's copies have landed; other threads see them after a barrier.
@@ -91,7 +93,8 @@ inline std::vector<Copy>& pending_of_this_thread() {
 }
 
 inline void check_aligned(const void* p, size_t bytes) {
-  if (reinterpret_cast<uintptr_t>(p) % bytes != 0) throw ::simt::Failure("an address of a tile is not a multiple of its access");
+  if (reinterpret_cast<uintptr_t>(p) % bytes != 0)
+    throw ::simt::Failure("an address of a tile is not a multiple of its access");
 }
 
 inline void copy_async(void* shared, const void* from, size_t bytes, bool inside) {
@@ -125,12 +128,18 @@ inline void load_matrices(unsigned (&r)[4], const void* row, bool transposed, in
 
 }  // namespace emulated
 
-inline void load_matrices(unsigned (&r)[4], const void* row, int line = __builtin_LINE()) { emulated::load_matrices(r, row, false, line); }
+inline void load_matrices(unsigned (&r)[4], const void* row, int line = __builtin_LINE()) {
+  emulated::load_matrices(r, row, false, line);
+}
 inline void load_matrices_transposed(unsigned (&r)[4], const void* row, int line = __builtin_LINE()) {
   emulated::load_matrices(r, row, true, line);
 }
-inline void copy_async16(void* shared, const void* from, bool inside) { emulated::copy_async(shared, from, 16, inside); }
-inline void copy_async4(void* shared, const void* from, bool inside) { emulated::copy_async(shared, from, 4, inside); }
+inline void copy_async16(void* shared, const void* from, bool inside) {
+  emulated::copy_async(shared, from, 16, inside);
+}
+inline void copy_async4(void* shared, const void* from, bool inside) {
+  emulated::copy_async(shared, from, 4, inside);
+}
 inline void copy_async_wait() {
   std::vector<emulated::Copy> landing;
   {
@@ -138,8 +147,10 @@ inline void copy_async_wait() {
     landing.swap(emulated::pending_of_this_thread());
   }
   for (const emulated::Copy& c : landing) {
-    if (c.inside) std::memcpy(c.to, c.from, c.bytes);
-    else std::memset(c.to, 0, c.bytes);
+    if (c.inside)
+      std::memcpy(c.to, c.from, c.bytes);
+    else
+      std::memset(c.to, 0, c.bytes);
   }
 }
 

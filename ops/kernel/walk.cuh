@@ -22,7 +22,9 @@ struct Divisor {
   __device__ __forceinline__ uint32_t divide_narrow(uint32_t n) const {
     return (__umulhi(n, static_cast<uint32_t>(factor)) + n) >> shift;
   }
-  __device__ __forceinline__ uint64_t divide_wide(uint64_t n) const { return (__umul64hi(n, factor) + n) >> shift; }
+  __device__ __forceinline__ uint64_t divide_wide(uint64_t n) const {
+    return (__umul64hi(n, factor) + n) >> shift;
+  }
 };
 
 // A number below `limit` as `quotient * by + rest`.
@@ -32,7 +34,8 @@ struct Split {
   bool narrow = true;
 
   Split() = default;
-  Split(int64_t by_, int64_t limit) : by(by_ > 0 ? by_ : 1), narrow(limit <= int64_t{1} << 31 && by_ < int64_t{1} << 31) {
+  Split(int64_t by_, int64_t limit)
+      : by(by_ > 0 ? by_ : 1), narrow(limit <= int64_t{1} << 31 && by_ < int64_t{1} << 31) {
     divisor = Divisor(by, narrow);
   }
   __device__ __forceinline__ int64_t operator()(int64_t i, int64_t* rest) const {
@@ -50,7 +53,7 @@ template <int N>
 struct Walk {
   int64_t count = 0;
   int axes = 1;
-  bool narrow = true;  // count < 2^31
+  bool narrow = true;            // count < 2^31
   int64_t outer_stride[N] = {};  // of the outermost axis, whose digit needs no division
   int64_t extent[kMostAxes] = {1};
   int64_t stride[N][kMostAxes] = {};
@@ -72,7 +75,8 @@ struct Walk {
       uint32_t rest = static_cast<uint32_t>(i);
 #pragma unroll 1
       for (int a = 0; a < axes - 1; ++a) {
-        const uint32_t quotient = divisor[a].divide_narrow(rest), digit = rest - quotient * static_cast<uint32_t>(extent[a]);
+        const uint32_t quotient = divisor[a].divide_narrow(rest),
+                       digit = rest - quotient * static_cast<uint32_t>(extent[a]);
 #pragma unroll
         for (int k = 0; k < N; ++k) at[k] += int64_t{digit} * stride[k][a];
         rest = quotient;
@@ -104,7 +108,8 @@ Walk<N> merged_walk(int rank, const int64_t* shape, const int64_t (&strides)[N][
   for (int a = rank - 1; a >= 0; --a) {
     if (shape[a] == 1) continue;
     bool merges = w.axes > 0;
-    for (int k = 0; merges && k < N; ++k) merges = strides[k][a] == w.stride[k][w.axes - 1] * w.extent[w.axes - 1];
+    for (int k = 0; merges && k < N; ++k)
+      merges = strides[k][a] == w.stride[k][w.axes - 1] * w.extent[w.axes - 1];
     if (merges) {
       w.extent[w.axes - 1] *= shape[a];
       continue;

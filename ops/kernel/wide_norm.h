@@ -18,8 +18,8 @@ struct WideNorm {
 
   // From dn, the gradient of those rows: their dx where it is there, and the sums of norm_gpu_pieces pieces for the weight and the
   // bias as wanted, [pieces, sums, c].
-  void gradient(const KernelArgs& a, int index, int64_t row0, int64_t rows, RowMatrix dn, RowMatrix dx, float* partial, bool wants_weight,
-                bool wants_bias) const;
+  void gradient(const KernelArgs& a, int index, int64_t row0, int64_t rows, RowMatrix dn, RowMatrix dx,
+                float* partial, bool wants_weight, bool wants_bias) const;
 };
 
 }  // namespace reckon::ops::gpu

@@ -74,7 +74,8 @@ void plan_layer_norm_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<LayerNormBackwardAttrs>();
   const Tensor& x = c.in[1];
   const int64_t n_sums = a.dweight + a.dbias, pieces = norm_gpu_pieces(rows_of(x), x.size(-1));
-  if (n_sums > 0) p.workspaces = {{"sums of row pieces", static_cast<size_t>(pieces * n_sums * x.size(-1)) * sizeof(float)}};
+  if (n_sums > 0)
+    p.workspaces = {{"sums of row pieces", static_cast<size_t>(pieces * n_sums * x.size(-1)) * sizeof(float)}};
 }
 
 const OpDef layer_norm_backward_op{
@@ -85,30 +86,31 @@ const OpDef layer_norm_backward_op{
     .counted = RECKON_ISA::layer_norm_backward_kernel<Counted>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      const auto inputs = [](int64_t rows, int64_t width, bool weighted) {
-        InputSpec mean = normal({rows}), rstd = positive({rows});
-        mean.fixed_f32 = rstd.fixed_f32 = true;
-        return std::vector<InputSpec>{normal({rows, width}), normal({rows, width}),
-                                      weighted ? normal({width}) : absent(), mean, rstd};
-      };
-      const auto asked = [](bool x, bool w, bool b) {
-        return std::make_shared<LayerNormBackwardAttrs>(x, w, b);
-      };
-      return std::vector<OpCase>{
-          {.name = "all", .inputs = inputs(5, 70, true), .attrs = asked(true, true, true)},
-          {.name = "several tiles and pieces",
-           .inputs = inputs(70, 521, true),
-           .attrs = asked(true, true, true)},
-          {.name = "no weight", .inputs = inputs(3, 33, false), .attrs = asked(true, false, false)},
-          {.name = "narrow rows", .inputs = inputs(77, 20, true), .attrs = asked(true, true, true)},
-          {.name = "rows of 64", .inputs = inputs(35, 64, true), .attrs = asked(true, true, true)},
-          {.name = "rows of 128", .inputs = inputs(37, 128, true), .attrs = asked(true, true, true)},
-          {.name = "rows of 200", .inputs = inputs(19, 200, true), .attrs = asked(true, true, true)},
-          {.name = "wide rows", .inputs = inputs(18, 1028, true), .attrs = asked(true, true, true)},
-          {.name = "parameters only", .inputs = inputs(40, 9, true), .attrs = asked(false, true, true)},
-          {.name = "input and bias", .inputs = inputs(4, 6, true), .attrs = asked(true, false, true)}};
-    },
+    .cases =
+        [] {
+          const auto inputs = [](int64_t rows, int64_t width, bool weighted) {
+            InputSpec mean = normal({rows}), rstd = positive({rows});
+            mean.fixed_f32 = rstd.fixed_f32 = true;
+            return std::vector<InputSpec>{normal({rows, width}), normal({rows, width}),
+                                          weighted ? normal({width}) : absent(), mean, rstd};
+          };
+          const auto asked = [](bool x, bool w, bool b) {
+            return std::make_shared<LayerNormBackwardAttrs>(x, w, b);
+          };
+          return std::vector<OpCase>{
+              {.name = "all", .inputs = inputs(5, 70, true), .attrs = asked(true, true, true)},
+              {.name = "several tiles and pieces",
+               .inputs = inputs(70, 521, true),
+               .attrs = asked(true, true, true)},
+              {.name = "no weight", .inputs = inputs(3, 33, false), .attrs = asked(true, false, false)},
+              {.name = "narrow rows", .inputs = inputs(77, 20, true), .attrs = asked(true, true, true)},
+              {.name = "rows of 64", .inputs = inputs(35, 64, true), .attrs = asked(true, true, true)},
+              {.name = "rows of 128", .inputs = inputs(37, 128, true), .attrs = asked(true, true, true)},
+              {.name = "rows of 200", .inputs = inputs(19, 200, true), .attrs = asked(true, true, true)},
+              {.name = "wide rows", .inputs = inputs(18, 1028, true), .attrs = asked(true, true, true)},
+              {.name = "parameters only", .inputs = inputs(40, 9, true), .attrs = asked(false, true, true)},
+              {.name = "input and bias", .inputs = inputs(4, 6, true), .attrs = asked(true, false, true)}};
+        },
     .gpu_plan = plan_layer_norm_backward_gpu};
 
 TensorList layer_norm_backward(BackwardContext& c) {
@@ -130,7 +132,8 @@ TensorList layer_norm_backward(BackwardContext& c) {
 }
 
 const OpDef layer_norm_op{
-    .name = "layer_norm", .fingerprint = fingerprint_by<&LayerNormAttrs::eps>,
+    .name = "layer_norm",
+    .fingerprint = fingerprint_by<&LayerNormAttrs::eps>,
     .plan = plan_layer_norm,
     .cpu = RECKON_CPU_KERNEL(layer_norm_cpu),
     .reference = RECKON_ISA::layer_norm_kernel<double>,

@@ -8,11 +8,18 @@ namespace {
 void layer_norm_gpu(KernelArgs& a) {
   const TensorArg &x = a.in[0], &weight = a.in[1], &bias = a.in[2], &y = a.out[0];
   const int64_t c = x.last();
-  launch_norm_forward<NormKind::layer>(a, 0,
-                                       {.x = elements(x), .weight = elements(weight), .bias = elements(bias), .y = elements(y),
-                                        .mean = a.out[1].as<float>(), .rstd = a.out[2].as<float>(), .rows = x.rows(), .c = c,
-                                        .eps = static_cast<float>(a.as<LayerNormAttrs>().eps),
-                                        .fours = takes_fours(x, c) && takes_fours(y, c) && takes_fours(weight, c) && takes_fours(bias, c)});
+  launch_norm_forward<NormKind::layer>(
+      a, 0,
+      {.x = elements(x),
+       .weight = elements(weight),
+       .bias = elements(bias),
+       .y = elements(y),
+       .mean = a.out[1].as<float>(),
+       .rstd = a.out[2].as<float>(),
+       .rows = x.rows(),
+       .c = c,
+       .eps = static_cast<float>(a.as<LayerNormAttrs>().eps),
+       .fours = takes_fours(x, c) && takes_fours(y, c) && takes_fours(weight, c) && takes_fours(bias, c)});
 }
 
 void layer_norm_backward_gpu(KernelArgs& a) {
@@ -20,13 +27,23 @@ void layer_norm_backward_gpu(KernelArgs& a) {
   const TensorArg &g = a.in[0], &x = a.in[1], &weight = a.in[2];
   const int64_t c = x.last();
   const int n_sums = t.dweight + t.dbias;
-  const NormBackward p{.g = elements(g), .x = elements(x), .weight = elements(weight), .dx = t.dx ? elements(a.out[0]) : Elements{},
-                       .mean = a.in[3].as<float>(), .rstd = a.in[4].as<float>(),
-                       .partial = n_sums > 0 ? reinterpret_cast<float*>(a.workspace[0]) : nullptr, .rows = x.rows(), .c = c,
-                       .wants_weight = t.dweight, .wants_bias = t.dbias,
-                       .fours = takes_fours(g, c) && takes_fours(x, c) && takes_fours(weight, c) && (!t.dx || takes_fours(a.out[0], c))};
+  const NormBackward p{.g = elements(g),
+                       .x = elements(x),
+                       .weight = elements(weight),
+                       .dx = t.dx ? elements(a.out[0]) : Elements{},
+                       .mean = a.in[3].as<float>(),
+                       .rstd = a.in[4].as<float>(),
+                       .partial = n_sums > 0 ? reinterpret_cast<float*>(a.workspace[0]) : nullptr,
+                       .rows = x.rows(),
+                       .c = c,
+                       .wants_weight = t.dweight,
+                       .wants_bias = t.dbias,
+                       .fours = takes_fours(g, c) && takes_fours(x, c) && takes_fours(weight, c) &&
+                                (!t.dx || takes_fours(a.out[0], c))};
   launch_norm_backward<NormKind::layer>(a, 0, p);
-  if (n_sums > 0) launch_norm_parameters(a, 1, p, elements(a.out[t.dx]), n_sums == 2 ? elements(a.out[t.dx + 1]) : Elements{});
+  if (n_sums > 0)
+    launch_norm_parameters(a, 1, p, elements(a.out[t.dx]),
+                           n_sums == 2 ? elements(a.out[t.dx + 1]) : Elements{});
 }
 
 }  // namespace

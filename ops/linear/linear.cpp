@@ -15,11 +15,13 @@ namespace {
 Plan plan_linear(const PlanContext& c) {
   const Tensor &x = c.in[0], &w = c.in[1], &b = c.in[2];
   check_rank_at_least(x, 1, "linear's input");
-  RECKON_CHECK(w.rank() == 2 && w.size(1) == x.size(-1), "linear of {} with weight {}: expected a weight [out, {}]", describe(x),
-               describe(w), x.size(-1));
+  RECKON_CHECK(w.rank() == 2 && w.size(1) == x.size(-1),
+               "linear of {} with weight {}: expected a weight [out, {}]", describe(x), describe(w),
+               x.size(-1));
   if (b.defined()) check_shape(b, {w.size(0)}, "linear's bias");
-  RECKON_CHECK(x.contiguous() && w.contiguous() && (!b.defined() || b.contiguous()), "linear needs contiguous operands, got strides {} and {}{}",
-               to_string(x.strides()), to_string(w.strides()), b.defined() ? fmt::format(", bias {}", to_string(b.strides())) : "");
+  RECKON_CHECK(x.contiguous() && w.contiguous() && (!b.defined() || b.contiguous()),
+               "linear needs contiguous operands, got strides {} and {}{}", to_string(x.strides()),
+               to_string(w.strides()), b.defined() ? fmt::format(", bias {}", to_string(b.strides())) : "");
   const int64_t k = w.size(1), n = w.size(0), m = k > 0 ? x.numel() / k : 0;
   const DType t = promote(x.dtype(), w.dtype());
   Shape out = x.shape();
@@ -27,7 +29,8 @@ Plan plan_linear(const PlanContext& c) {
   Plan p;
   p.outputs = {{.shape = out, .dtype = t}};
   p.launches = {{"gemm"}};
-  const size_t bytes = gemm_workspace_bytes(m, n, k, x.dtype(), w.dtype(), t, c.spec.threads, static_cast<IsaLevel>(c.spec.isa_level));
+  const size_t bytes = gemm_workspace_bytes(m, n, k, x.dtype(), w.dtype(), t, c.spec.threads,
+                                            static_cast<IsaLevel>(c.spec.isa_level));
   if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
   if (c.needs(1)) p.saves.push_back({false, 0});
   if (c.needs(0)) p.saves.push_back({false, 1});
@@ -41,7 +44,9 @@ void plan_linear_gpu(const PlanContext& c, Plan& p) {
   const auto arg = [&](size_t i) { return shape_of_argument(c.in[i]); };
   p.launches = {};
   p.workspaces = {};
-  append_product(p, c.spec, gpu::product_steps(linear_problem(arg(0), arg(1), arg(2), shape_of_argument(p.outputs[0])), {}));
+  append_product(
+      p, c.spec,
+      gpu::product_steps(linear_problem(arg(0), arg(1), arg(2), shape_of_argument(p.outputs[0])), {}));
 }
 
 void linear_run(KernelArgs& args) {
@@ -73,20 +78,27 @@ TensorList linear_backward(BackwardContext& c) {
   const int64_t n = g.size(-1), m = g.numel() / n;
   const Tensor g2 = g.reshaped({m, n});
   if (c.needs(2)) out[2] = sum_wide(g2, {0});
-  if (c.needs(1)) out[1] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}), accumulation_dtype(g.dtype()));
+  if (c.needs(1))
+    out[1] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}), accumulation_dtype(g.dtype()));
   if (c.needs(0)) out[0] = matmul(g2, w).reshaped(c.input_shapes[0]);
   return out;
 }
 
-const OpDef linear_op{.name = "linear", .plan = plan_linear, .cpu = {{linear_run, linear_run, linear_run}}, .reference = linear_run,
-                      .counted = linear_counted, .gradient = Gradient::differentiable, .backward = linear_backward,
+const OpDef linear_op{.name = "linear",
+                      .plan = plan_linear,
+                      .cpu = {{linear_run, linear_run, linear_run}},
+                      .reference = linear_run,
+                      .counted = linear_counted,
+                      .gradient = Gradient::differentiable,
+                      .backward = linear_backward,
                       .precision = Precision::low,
-                      .cases = [] {
-                        return std::vector<OpCase>{
-                            {.name = "bias", .inputs = {normal({2, 3, 7}), normal({5, 7}), normal({5})}},
-                            {.name = "no bias", .inputs = {normal({9, 33}), normal({40, 33}), absent()}},
-                            {.name = "one row", .inputs = {normal({31}), normal({65, 31}), normal({65})}}};
-                      },
+                      .cases =
+                          [] {
+                            return std::vector<OpCase>{
+                                {.name = "bias", .inputs = {normal({2, 3, 7}), normal({5, 7}), normal({5})}},
+                                {.name = "no bias", .inputs = {normal({9, 33}), normal({40, 33}), absent()}},
+                                {.name = "one row", .inputs = {normal({31}), normal({65, 31}), normal({65})}}};
+                          },
                       .gpu_plan = plan_linear_gpu};
 
 }  // namespace

@@ -7,12 +7,22 @@
 namespace reckon::ops {
 
 // x [.., k], w [n, k], bias [n] or absent, out [.., n].
-inline GemmProblem linear_problem(const TensorArg& x, const TensorArg& w, const TensorArg& bias, const TensorArg& out) {
+inline GemmProblem linear_problem(const TensorArg& x, const TensorArg& w, const TensorArg& bias,
+                                  const TensorArg& out) {
   const int64_t n = w.shape[0], k = w.shape[1];
   int64_t m = 1;
   for (int i = 0; i < x.rank - 1; ++i) m *= x.shape[i];
-  return {.m = m, .n = n, .k = k, .a = {x.data, x.dtype, k, 1}, .b = {w.data, w.dtype, 1, k},
-          .c = out.data, .c_dtype = out.dtype, .c_row_stride = n, .c_col_stride = 1, .bias = bias.data, .bias_dtype = bias.dtype};
+  return {.m = m,
+          .n = n,
+          .k = k,
+          .a = {x.data, x.dtype, k, 1},
+          .b = {w.data, w.dtype, 1, k},
+          .c = out.data,
+          .c_dtype = out.dtype,
+          .c_row_stride = n,
+          .c_col_stride = 1,
+          .bias = bias.data,
+          .bias_dtype = bias.dtype};
 }
 
 }  // namespace reckon::ops

@@ -120,7 +120,8 @@ Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
   RECKON_CHECK(a.wants_x || a.wants_weight, "linear_cross_entropy_backward is asked for no gradient");
   Plan p;
   if (a.wants_x) p.outputs.push_back({.shape = x.shape(), .dtype = x.dtype(), .label = "dx"});
-  if (a.wants_weight) p.outputs.push_back({.shape = w.shape(), .dtype = accumulation_dtype(w.dtype()), .label = "dweight"});
+  if (a.wants_weight)
+    p.outputs.push_back({.shape = w.shape(), .dtype = accumulation_dtype(w.dtype()), .label = "dweight"});
   if (x.dtype() == DType::f64) {
     p.workspaces = {{"logits of one row", static_cast<size_t>(t.V) * sizeof(double)}};
   } else {
@@ -152,19 +153,23 @@ void follow_steps(const LossSteps& s, Plan& p) {
     if (s.bytes(buffer) > 0) p.workspaces.push_back({LossSteps::label(buffer), s.bytes(buffer)});
   }
   s.for_each([&](LossSteps::Step step, int64_t, int64_t) {
-    p.launches.push_back({LossSteps::name(step), LossSteps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
+    p.launches.push_back(
+        {LossSteps::name(step), LossSteps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
   });
 }
 
 void plan_linear_cross_entropy_gpu(const PlanContext& c, Plan& p) {
   const Tensor &x = c.in[0], &w = c.in[1];
-  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, false}, p);
+  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, false},
+               p);
 }
 
 void plan_linear_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
   const Tensor &x = c.in[1], &w = c.in[2];
-  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, true, a.wants_x, a.wants_weight}, p);
+  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, true,
+                a.wants_x, a.wants_weight},
+               p);
 }
 
 const OpDef linear_cross_entropy_backward_op{
@@ -177,20 +182,21 @@ const OpDef linear_cross_entropy_backward_op{
     .counted = checked<RECKON_ISA::linear_cross_entropy_backward_kernel<Counted>, 2>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      // The statistic stands for logsumexp: near the log of the number of classes, so that no probability
-      // explodes.
-      std::vector<OpCase> cases;
-      for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
-        InputSpec lse = positive({7});
-        lse.fixed_f32 = true;
-        cases.push_back({.name = "gradients",
-                         .inputs = {normal(Shape{}), normal({7, 5}), normal({37, 5}), index({7}, 37), lse},
-                         .attrs = std::make_shared<LinearCrossEntropyAttrs>(
-                             w ? Reduction::mean : Reduction::sum, -100, x, w)});
-      }
-      return cases;
-    },
+    .cases =
+        [] {
+          // The statistic stands for logsumexp: near the log of the number of classes, so that no probability
+          // explodes.
+          std::vector<OpCase> cases;
+          for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
+            InputSpec lse = positive({7});
+            lse.fixed_f32 = true;
+            cases.push_back({.name = "gradients",
+                             .inputs = {normal(Shape{}), normal({7, 5}), normal({37, 5}), index({7}, 37), lse},
+                             .attrs = std::make_shared<LinearCrossEntropyAttrs>(
+                                 w ? Reduction::mean : Reduction::sum, -100, x, w)});
+          }
+          return cases;
+        },
     .gpu_plan = plan_linear_cross_entropy_backward_gpu};
 
 TensorList linear_cross_entropy_backward(BackwardContext& c) {
@@ -207,7 +213,8 @@ TensorList linear_cross_entropy_backward(BackwardContext& c) {
 }
 
 const OpDef linear_cross_entropy_op{
-    .name = "linear_cross_entropy", .fingerprint = fingerprint_by<&LinearCrossEntropyAttrs::reduction, &LinearCrossEntropyAttrs::ignore_index>,
+    .name = "linear_cross_entropy",
+    .fingerprint = fingerprint_by<&LinearCrossEntropyAttrs::reduction, &LinearCrossEntropyAttrs::ignore_index>,
     .plan = plan_linear_cross_entropy,
     .cpu = {{checked<isa_v1::linear_cross_entropy_cpu, 1>, checked<isa_v3::linear_cross_entropy_cpu, 1>,
              checked<isa_v4::linear_cross_entropy_cpu, 1>}},
@@ -218,20 +225,21 @@ const OpDef linear_cross_entropy_op{
     .precision = Precision::low,
     .low_inputs = 0b011,
     .recompute = Recompute::dear,
-    .cases = [] {
-      std::vector<OpCase> cases;
-      for (Reduction r : {Reduction::sum, Reduction::mean}) {
-        const auto attrs = std::make_shared<LinearCrossEntropyAttrs>(r, -100);
-        cases.push_back({.name = "one tile",
-                         .inputs = {normal({9, 12}), normal({33, 12}), index({9}, 33)},
-                         .attrs = attrs});
-        if (r == Reduction::mean)
-          cases.push_back({.name = "several tiles",
-                           .inputs = {normal({515, 2}), normal({2053, 2}), index({515}, 2053)},
-                           .attrs = attrs});
-      }
-      return cases;
-    },
+    .cases =
+        [] {
+          std::vector<OpCase> cases;
+          for (Reduction r : {Reduction::sum, Reduction::mean}) {
+            const auto attrs = std::make_shared<LinearCrossEntropyAttrs>(r, -100);
+            cases.push_back({.name = "one tile",
+                             .inputs = {normal({9, 12}), normal({33, 12}), index({9}, 33)},
+                             .attrs = attrs});
+            if (r == Reduction::mean)
+              cases.push_back({.name = "several tiles",
+                               .inputs = {normal({515, 2}), normal({2053, 2}), index({515}, 2053)},
+                               .attrs = attrs});
+          }
+          return cases;
+        },
     .gpu_plan = plan_linear_cross_entropy_gpu};
 
 }  // namespace

@@ -28,8 +28,9 @@ struct RowState {
 
 // A block per row: one pass over its logits of this tile with a maximum and a sum per thread, merged with what earlier
 // tiles left. The last tile finishes the row.
-__global__ void __launch_bounds__(kThreads) running_logsumexp(Tile tile, const int64_t* targets, RowState state, float* lse, int64_t first_row,
-                                                              int64_t ignored, bool is_first, bool is_last) {
+__global__ void __launch_bounds__(kThreads)
+    running_logsumexp(Tile tile, const int64_t* targets, RowState state, float* lse, int64_t first_row,
+                      int64_t ignored, bool is_first, bool is_last) {
   __shared__ float cells[32];
   const float* logits = tile.logits + int64_t{blockIdx.x} * tile.pitch;
   const int64_t row = first_row + blockIdx.x;
@@ -44,8 +45,10 @@ __global__ void __launch_bounds__(kThreads) running_logsumexp(Tile tile, const i
       for (int k = 0; k < 3; ++k)
         if (j + k < tile.classes) v[k] = logits[j + k];
     }
-    const float now = fmaxf(fmaxf(fmaxf(v[0], v[1]), fmaxf(v[2], v[3])), top), safe = now > -INFINITY ? now : 0.0f;
-    sum = sum * expf(top - safe) + ((expf(v[0] - safe) + expf(v[1] - safe)) + (expf(v[2] - safe) + expf(v[3] - safe)));
+    const float now = fmaxf(fmaxf(fmaxf(v[0], v[1]), fmaxf(v[2], v[3])), top),
+                safe = now > -INFINITY ? now : 0.0f;
+    sum = sum * expf(top - safe) +
+          ((expf(v[0] - safe) + expf(v[1] - safe)) + (expf(v[2] - safe) + expf(v[3] - safe)));
     top = now;
   }
   const float before = is_first ? -INFINITY : state.top[row];
@@ -68,14 +71,16 @@ __global__ void __launch_bounds__(kThreads) running_logsumexp(Tile tile, const i
   }
 }
 
-__device__ __forceinline__ float counted_rows(const int64_t* targets, int64_t rows, int64_t ignored, float* cells) {
+__device__ __forceinline__ float counted_rows(const int64_t* targets, int64_t rows, int64_t ignored,
+                                              float* cells) {
   float n = 0;
   for (int64_t i = threadIdx.x; i < rows; i += kReduceThreads) n += targets[i] != ignored ? 1.0f : 0.0f;
   return block_sum(n, cells);
 }
 
 __global__ void __launch_bounds__(kReduceThreads)
-    cross_entropy_reduce(const float* losses, const int64_t* targets, float* loss, int64_t rows, int64_t ignored, bool mean) {
+    cross_entropy_reduce(const float* losses, const int64_t* targets, float* loss, int64_t rows,
+                         int64_t ignored, bool mean) {
   __shared__ float cells[32];
   float sum = 0;
   for (int64_t i = threadIdx.x; i < rows; i += kReduceThreads) sum += losses[i];
@@ -92,8 +97,9 @@ __global__ void __launch_bounds__(kReduceThreads)
 }
 
 // A row per block in y: (exp(logit - lse) - [class is the target]) scale, into `to`, which may be the logits themselves.
-__global__ void __launch_bounds__(kThreads) logit_gradients(Tile tile, Elements to, const int64_t* targets, const float* lse, const float* scale,
-                                                            int64_t first_row, int64_t ignored) {
+__global__ void __launch_bounds__(kThreads)
+    logit_gradients(Tile tile, Elements to, const int64_t* targets, const float* lse, const float* scale,
+                    int64_t first_row, int64_t ignored) {
   const int64_t j = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 4, row = first_row + blockIdx.y;
   if (j >= tile.classes) return;
   const int64_t base = int64_t{blockIdx.y} * tile.pitch + j, target = targets[row];
@@ -106,17 +112,20 @@ __global__ void __launch_bounds__(kThreads) logit_gradients(Tile tile, Elements 
   };
   if (j + 4 <= tile.classes) {
     const float4 four = *reinterpret_cast<const float4*>(tile.logits + base);
-    const float v[4] = {gradient(four.x, j), gradient(four.y, j + 1), gradient(four.z, j + 2), gradient(four.w, j + 3)};
+    const float v[4] = {gradient(four.x, j), gradient(four.y, j + 1), gradient(four.z, j + 2),
+                        gradient(four.w, j + 3)};
     store4(to, base, v);
     return;
   }
-  for (int64_t k = j; k < tile.classes; ++k) store(to, base + (k - j), gradient(tile.logits[base + (k - j)], k));
+  for (int64_t k = j; k < tile.classes; ++k)
+    store(to, base + (k - j), gradient(tile.logits[base + (k - j)], k));
 }
 
 // What the steps of one call work on.
 class Loss {
  public:
-  Loss(const KernelArgs& args, const LossSteps& steps, int first_input) : a_(args), s_(steps), x_(args.in[first_input]), w_(args.in[first_input + 1]) {
+  Loss(const KernelArgs& args, const LossSteps& steps, int first_input)
+      : a_(args), s_(steps), x_(args.in[first_input]), w_(args.in[first_input + 1]) {
     const TensorArg& targets = args.in[first_input + 2];
     targets_ = targets.as<int64_t>();
     for (int b = 0, next = 0; b < LossSteps::kBuffers; ++b)
@@ -131,13 +140,17 @@ class Loss {
       const int i = launch_index++;
       const int64_t H = s_.tiles.H, class0 = v * s_.tiles.tile_classes, n = s_.tiles.classes(v) * H;
       switch (step) {
-        case LossSteps::Step::convert_x: return convert(i, x_.data, x_.dtype, buffers_[LossSteps::converted_x], DType::f32, s_.tiles.T * H);
+        case LossSteps::Step::convert_x:
+          return convert(i, x_.data, x_.dtype, buffers_[LossSteps::converted_x], DType::f32, s_.tiles.T * H);
         case LossSteps::Step::convert_weight:
-          return convert(i, at(w_.data, w_.dtype, class0 * H), w_.dtype, buffers_[LossSteps::converted_weight], DType::f32, n);
+          return convert(i, at(w_.data, w_.dtype, class0 * H), w_.dtype, buffers_[LossSteps::converted_weight],
+                         DType::f32, n);
         case LossSteps::Step::logits:
-          return product(i, s_.tiles.rows(r), s_.tiles.classes(v), H, x_rows(s_.logit_operand(), r), transposed(weight_rows(s_.logit_operand(), v)),
-                         logits(), DType::f32, s_.pitch(), false);
-        default: own(step, i, r, v);
+          return product(i, s_.tiles.rows(r), s_.tiles.classes(v), H, x_rows(s_.logit_operand(), r),
+                         transposed(weight_rows(s_.logit_operand(), v)), logits(), DType::f32, s_.pitch(),
+                         false);
+        default:
+          own(step, i, r, v);
       }
     });
   }
@@ -147,10 +160,18 @@ class Loss {
     axes.add(n, 1);
     pack(a_, launch_index, from, from_type, to, to_type, axes);
   }
-  void product(int launch_index, int64_t m, int64_t n, int64_t k, const GemmOperand& left, const GemmOperand& right, void* c, DType c_type,
-               int64_t c_pitch, bool accumulate) const {
-    const GemmCall call{.problem = {.m = m, .n = n, .k = k, .a = left, .b = right, .c = c, .c_dtype = c_type, .c_row_stride = c_pitch,
-                                    .c_col_stride = 1, .accumulate = accumulate}};
+  void product(int launch_index, int64_t m, int64_t n, int64_t k, const GemmOperand& left,
+               const GemmOperand& right, void* c, DType c_type, int64_t c_pitch, bool accumulate) const {
+    const GemmCall call{.problem = {.m = m,
+                                    .n = n,
+                                    .k = k,
+                                    .a = left,
+                                    .b = right,
+                                    .c = c,
+                                    .c_dtype = c_type,
+                                    .c_row_stride = c_pitch,
+                                    .c_col_stride = 1,
+                                    .accumulate = accumulate}};
     library_gemm(a_, launch_index, call, buffers_[LossSteps::library], s_.library_bytes);
   }
 
@@ -192,39 +213,49 @@ void linear_cross_entropy_gpu(KernelArgs& a) {
   const RowState state{rows, rows + T, rows + 2 * T, rows + 3 * T};
   loss.run([&](LossSteps::Step step, int i, int64_t r, int64_t v) {
     if (step == LossSteps::Step::statistics)
-      launch(a, i, running_logsumexp, blocks_for(s.tiles.rows(r), 1), kThreads, 0, loss.tile(v), loss.targets(), state, a.out[1].as<float>(),
-             r * s.tiles.tile_rows, t.ignore_index, v == 0, v == s.tiles.class_tiles() - 1);
+      launch(a, i, running_logsumexp, blocks_for(s.tiles.rows(r), 1), kThreads, 0, loss.tile(v), loss.targets(),
+             state, a.out[1].as<float>(), r * s.tiles.tile_rows, t.ignore_index, v == 0,
+             v == s.tiles.class_tiles() - 1);
     else
-      launch(a, i, cross_entropy_reduce, 1, kReduceThreads, 0, state.loss, loss.targets(), a.out[0].as<float>(), T, t.ignore_index,
-             t.reduction == Reduction::mean);
+      launch(a, i, cross_entropy_reduce, 1, kReduceThreads, 0, state.loss, loss.targets(), a.out[0].as<float>(),
+             T, t.ignore_index, t.reduction == Reduction::mean);
   });
 }
 
 void linear_cross_entropy_backward_gpu(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
   const TensorArg &g = a.in[0], &x = a.in[1], &w = a.in[2];
-  const LossSteps s(x.shape[0], w.shape[0], x.shape[1], x.dtype, w.dtype, a.library_workspace_bytes, true, t.wants_x, t.wants_weight);
+  const LossSteps s(x.shape[0], w.shape[0], x.shape[1], x.dtype, w.dtype, a.library_workspace_bytes, true,
+                    t.wants_x, t.wants_weight);
   Loss loss(a, s, 1);
   const TensorArg dx = t.wants_x ? a.out[0] : TensorArg{}, dw = t.wants_weight ? a.out[t.wants_x] : TensorArg{};
   const DType type = s.gradient();
-  std::byte* gradients = type == DType::f32 ? loss.buffer(LossSteps::logits) : loss.buffer(LossSteps::gradients);
+  std::byte* gradients =
+      type == DType::f32 ? loss.buffer(LossSteps::logits) : loss.buffer(LossSteps::gradients);
   const int64_t H = s.tiles.H, pitch = s.pitch();
   loss.run([&](LossSteps::Step step, int i, int64_t r, int64_t v) {
-    const int64_t rows = s.tiles.rows(r), classes = s.tiles.classes(v), row0 = r * s.tiles.tile_rows, class0 = v * s.tiles.tile_classes;
+    const int64_t rows = s.tiles.rows(r), classes = s.tiles.classes(v), row0 = r * s.tiles.tile_rows,
+                  class0 = v * s.tiles.tile_classes;
     switch (step) {
       case LossSteps::Step::scale:
-        return launch(a, i, loss_scale, 1, kReduceThreads, 0, elements(g), loss.targets(), loss.floats(LossSteps::rows), s.tiles.T, t.ignore_index,
-                      t.reduction == Reduction::mean);
+        return launch(a, i, loss_scale, 1, kReduceThreads, 0, elements(g), loss.targets(),
+                      loss.floats(LossSteps::rows), s.tiles.T, t.ignore_index, t.reduction == Reduction::mean);
       case LossSteps::Step::logit_gradients:
-        return launch(a, i, logit_gradients, dim3(blocks_for(classes, kThreads * 4), static_cast<unsigned>(rows)), kThreads, 0, loss.tile(v),
-                      Elements{gradients, type}, loss.targets(), a.in[4].as<float>(), loss.floats(LossSteps::rows), row0, t.ignore_index);
+        return launch(a, i, logit_gradients,
+                      dim3(blocks_for(classes, kThreads * 4), static_cast<unsigned>(rows)), kThreads, 0,
+                      loss.tile(v), Elements{gradients, type}, loss.targets(), a.in[4].as<float>(),
+                      loss.floats(LossSteps::rows), row0, t.ignore_index);
       case LossSteps::Step::x_gradient: {
-        void* to = s.sums_x() ? Loss::at(loss.buffer(LossSteps::x_sums), DType::f32, row0 * H) : Loss::at(dx.data, dx.dtype, row0 * H);
-        return loss.product(i, rows, H, classes, {gradients, type, pitch, 1}, loss.weight_rows(type, v), to, s.sums_x() ? DType::f32 : dx.dtype, H, v > 0);
+        void* to = s.sums_x() ? Loss::at(loss.buffer(LossSteps::x_sums), DType::f32, row0 * H)
+                              : Loss::at(dx.data, dx.dtype, row0 * H);
+        return loss.product(i, rows, H, classes, {gradients, type, pitch, 1}, loss.weight_rows(type, v), to,
+                            s.sums_x() ? DType::f32 : dx.dtype, H, v > 0);
       }
       case LossSteps::Step::weight_gradient:
-        return loss.product(i, classes, H, rows, {gradients, type, 1, pitch}, loss.x_rows(type, r), Loss::at(dw.data, dw.dtype, class0 * H), dw.dtype, H, r > 0);
-      default: return loss.convert(i, loss.buffer(LossSteps::x_sums), DType::f32, dx.data, dx.dtype, s.tiles.T * H);
+        return loss.product(i, classes, H, rows, {gradients, type, 1, pitch}, loss.x_rows(type, r),
+                            Loss::at(dw.data, dw.dtype, class0 * H), dw.dtype, H, r > 0);
+      default:
+        return loss.convert(i, loss.buffer(LossSteps::x_sums), DType::f32, dx.data, dx.dtype, s.tiles.T * H);
     }
   });
 }
@@ -233,5 +264,6 @@ void linear_cross_entropy_backward_gpu(KernelArgs& a) {
 }  // namespace reckon::ops::gpu
 
 RECKON_GPU_KERNELS(linear_cross_entropy) {
-  return {{"linear_cross_entropy", linear_cross_entropy_gpu}, {"linear_cross_entropy_backward", linear_cross_entropy_backward_gpu}};
+  return {{"linear_cross_entropy", linear_cross_entropy_gpu},
+          {"linear_cross_entropy_backward", linear_cross_entropy_backward_gpu}};
 }

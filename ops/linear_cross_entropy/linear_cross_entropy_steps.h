@@ -32,15 +32,21 @@ struct LossSteps {
   size_t library_bytes = 0;
   LogitTiles tiles{};
 
-  LossSteps(int64_t T, int64_t V, int64_t H, DType x_, DType weight_, size_t library_workspace_bytes, bool backward_, bool wants_x_ = false,
-            bool wants_weight_ = false)
-      : x(x_), weight(weight_), backward(backward_), wants_x(wants_x_), wants_weight(wants_weight_), library_bytes(library_workspace_bytes) {
+  LossSteps(int64_t T, int64_t V, int64_t H, DType x_, DType weight_, size_t library_workspace_bytes,
+            bool backward_, bool wants_x_ = false, bool wants_weight_ = false)
+      : x(x_),
+        weight(weight_),
+        backward(backward_),
+        wants_x(wants_x_),
+        wants_weight(wants_weight_),
+        library_bytes(library_workspace_bytes) {
     // A tile takes up to eight times a library workspace, 256 MiB by default. Square tiles read both operands equally
     // often; few rows leave room for more classes.
     const int64_t budget = static_cast<int64_t>(8 * library_workspace_bytes / sizeof(float));
     int64_t side = kUnit;
     while (4 * side * side <= budget && side < kMostRows) side *= 2;
-    const int64_t tile_rows = side < T ? side : T, fits = budget / tile_rows / kUnit * kUnit, most = fits > kUnit ? fits : kUnit;
+    const int64_t tile_rows = side < T ? side : T, fits = budget / tile_rows / kUnit * kUnit,
+                  most = fits > kUnit ? fits : kUnit;
     const int64_t n = (V + most - 1) / most;
     tiles = {T, V, H, tile_rows, rounded((V + n - 1) / n, kUnit)};
   }
@@ -56,20 +62,34 @@ struct LossSteps {
   size_t bytes(Buffer b) const {
     const auto of = [](int64_t n, DType t) { return static_cast<size_t>(n) * size_of(t); };
     switch (b) {
-      case library: return library_bytes;
-      case logits: return of(tiles.most_rows() * pitch(), DType::f32);
-      case gradients: return backward && gradient() != DType::f32 ? of(tiles.most_rows() * pitch(), gradient()) : 0;
-      case converted_x: return converts_x() ? of(tiles.T * tiles.H, DType::f32) : 0;
-      case converted_weight: return converts_weight() ? of(tiles.most_classes() * tiles.H, DType::f32) : 0;
-      case x_sums: return sums_x() ? of(tiles.T * tiles.H, DType::f32) : 0;
-      case rows: return backward ? sizeof(float) : of(kRowFields * tiles.T, DType::f32);  // the scale, or the running logsumexp
-      case kBuffers: break;
+      case library:
+        return library_bytes;
+      case logits:
+        return of(tiles.most_rows() * pitch(), DType::f32);
+      case gradients:
+        return backward && gradient() != DType::f32 ? of(tiles.most_rows() * pitch(), gradient()) : 0;
+      case converted_x:
+        return converts_x() ? of(tiles.T * tiles.H, DType::f32) : 0;
+      case converted_weight:
+        return converts_weight() ? of(tiles.most_classes() * tiles.H, DType::f32) : 0;
+      case x_sums:
+        return sums_x() ? of(tiles.T * tiles.H, DType::f32) : 0;
+      case rows:
+        return backward ? sizeof(float)
+                        : of(kRowFields * tiles.T, DType::f32);  // the scale, or the running logsumexp
+      case kBuffers:
+        break;
     }
     return 0;
   }
   static const char* label(Buffer b) {
-    constexpr const char* names[kBuffers] = {"library workspace", "tile of logits", "tile of logit gradients", "x in f32",
-                                             "tile of weight in f32", "dx in f32", "rows"};
+    constexpr const char* names[kBuffers] = {"library workspace",
+                                             "tile of logits",
+                                             "tile of logit gradients",
+                                             "x in f32",
+                                             "tile of weight in f32",
+                                             "dx in f32",
+                                             "rows"};
     return names[b];
   }
   static constexpr int kRowFields = 4;  // maximum, sum, logit of the target, loss
@@ -95,18 +115,26 @@ struct LossSteps {
     switch (s) {
       case Step::convert_x:
       case Step::convert_weight:
-      case Step::round_x_gradient: return "pack";
-      case Step::scale: return "loss_scale";
+      case Step::round_x_gradient:
+        return "pack";
+      case Step::scale:
+        return "loss_scale";
       case Step::logits:
       case Step::x_gradient:
-      case Step::weight_gradient: return "gemm";
-      case Step::statistics: return "running_logsumexp";
-      case Step::logit_gradients: return "logit_gradients";
-      case Step::reduce: return "cross_entropy_reduce";
+      case Step::weight_gradient:
+        return "gemm";
+      case Step::statistics:
+        return "running_logsumexp";
+      case Step::logit_gradients:
+        return "logit_gradients";
+      case Step::reduce:
+        return "cross_entropy_reduce";
     }
     return "";
   }
-  static bool is_product(Step s) { return s == Step::logits || s == Step::x_gradient || s == Step::weight_gradient; }
+  static bool is_product(Step s) {
+    return s == Step::logits || s == Step::x_gradient || s == Step::weight_gradient;
+  }
 
  private:
   static constexpr int64_t kUnit = 128, kMostRows = 32768;  // a grid's y extent ends at 65535

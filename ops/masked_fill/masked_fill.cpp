@@ -22,7 +22,8 @@ Plan plan_masked_fill(const PlanContext& c) {
 }
 
 const OpDef masked_fill_op{
-    .name = "masked_fill", .fingerprint = fingerprint_by<&MaskedFillAttrs::value>,
+    .name = "masked_fill",
+    .fingerprint = fingerprint_by<&MaskedFillAttrs::value>,
     .plan = plan_masked_fill,
     .cpu = RECKON_CPU_KERNEL(masked_fill_cpu),
     .reference = RECKON_ISA::masked_fill_kernel<double>,

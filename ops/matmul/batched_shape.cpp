@@ -20,14 +20,16 @@ BatchedShape batched_shape(const TensorArg& a, const TensorArg& b, const TensorA
     const int64_t sb = ib < 0 || b.shape[ib] == 1 ? 0 : b.strides[ib];
     if (e == 1) continue;
     const int last = batch.rank - 1;
-    if (batch.rank > 0 && batch.a_stride[last] == sa * e && batch.b_stride[last] == sb * e && batch.c_stride[last] == c_stride * e) {
+    if (batch.rank > 0 && batch.a_stride[last] == sa * e && batch.b_stride[last] == sb * e &&
+        batch.c_stride[last] == c_stride * e) {
       batch.size[last] *= e;
       batch.a_stride[last] = sa;
       batch.b_stride[last] = sb;
       batch.c_stride[last] = c_stride;
       continue;
     }
-    RECKON_CHECK(batch.rank < GemmBatch::kMaxRank, "a matrix product over more than {} independent batch axes: make an operand contiguous first",
+    RECKON_CHECK(batch.rank < GemmBatch::kMaxRank,
+                 "a matrix product over more than {} independent batch axes: make an operand contiguous first",
                  GemmBatch::kMaxRank);
     batch.size[batch.rank] = e;
     batch.a_stride[batch.rank] = sa;
@@ -37,11 +39,17 @@ BatchedShape batched_shape(const TensorArg& a, const TensorArg& b, const TensorA
   return s;
 }
 
-GemmProblem matmul_problem(const BatchedShape& s, const TensorArg& a, const TensorArg& b, const TensorArg& out) {
-  return {.m = s.m, .n = s.n, .k = s.k,
+GemmProblem matmul_problem(const BatchedShape& s, const TensorArg& a, const TensorArg& b,
+                           const TensorArg& out) {
+  return {.m = s.m,
+          .n = s.n,
+          .k = s.k,
           .a = {a.data, a.dtype, a.strides[a.rank - 2], a.strides[a.rank - 1]},
           .b = {b.data, b.dtype, b.strides[b.rank - 2], b.strides[b.rank - 1]},
-          .c = out.data, .c_dtype = out.dtype, .c_row_stride = s.n > 0 ? s.n : 1, .c_col_stride = 1};
+          .c = out.data,
+          .c_dtype = out.dtype,
+          .c_row_stride = s.n > 0 ? s.n : 1,
+          .c_col_stride = 1};
 }
 
 }  // namespace reckon::ops

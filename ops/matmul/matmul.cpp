@@ -21,7 +21,9 @@ Plan plan_matmul(const PlanContext& c) {
   check_rank_at_least(a, 2, "matmul's first operand");
   check_rank_at_least(b, 2, "matmul's second operand");
   const int64_t m = a.size(-2), k = a.size(-1), n = b.size(-1);
-  RECKON_CHECK(b.size(-2) == k, "matmul of {} and {}: the inner extents {} and {} differ (a transpose missing?)", describe(a), describe(b), k, b.size(-2));
+  RECKON_CHECK(b.size(-2) == k,
+               "matmul of {} and {}: the inner extents {} and {} differ (a transpose missing?)", describe(a),
+               describe(b), k, b.size(-2));
   Shape out = broadcast_shapes(a.shape().slice(0, a.rank() - 2), b.shape().slice(0, b.rank() - 2));
   out.push_back(m);
   out.push_back(n);
@@ -31,18 +33,21 @@ Plan plan_matmul(const PlanContext& c) {
   p.outputs = {{.shape = out, .dtype = t, .label = "product"}};
   p.launches = {{batch == 1 ? "gemm" : "batched_gemm"}};
   const auto level = static_cast<IsaLevel>(c.spec.isa_level);
-  const size_t bytes = batch == 1 ? gemm_workspace_bytes(m, n, k, a.dtype(), b.dtype(), t, c.spec.threads, level)
-                                  : batched_gemm_workspace_bytes(m, n, k, batch, a.dtype(), b.dtype(), t, c.spec.threads, level);
+  const size_t bytes =
+      batch == 1 ? gemm_workspace_bytes(m, n, k, a.dtype(), b.dtype(), t, c.spec.threads, level)
+                 : batched_gemm_workspace_bytes(m, n, k, batch, a.dtype(), b.dtype(), t, c.spec.threads, level);
   if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
   if (c.needs(1)) p.saves.push_back({false, 0});
   if (c.needs(0)) p.saves.push_back({false, 1});
-  p.cost.matmul_flops = checked_multiply(checked_multiply(2 * batch, m, "FLOPs"), checked_multiply(n, k, "FLOPs"), "FLOPs");
+  p.cost.matmul_flops =
+      checked_multiply(checked_multiply(2 * batch, m, "FLOPs"), checked_multiply(n, k, "FLOPs"), "FLOPs");
   set_traffic(p, c);
   return p;
 }
 
 void plan_matmul_gpu(const PlanContext& c, Plan& p) {
-  const TensorArg a = shape_of_argument(c.in[0]), b = shape_of_argument(c.in[1]), out = shape_of_argument(p.outputs[0]);
+  const TensorArg a = shape_of_argument(c.in[0]), b = shape_of_argument(c.in[1]),
+                  out = shape_of_argument(p.outputs[0]);
   const BatchedShape s = batched_shape(a, b, out);
   p.launches = {};
   p.workspaces = {};
@@ -56,13 +61,16 @@ void matmul_run(KernelArgs& args) {
   const GemmProblem p = matmul_problem(s, a, b, out);
   std::byte* workspace = args.workspace ? args.workspace[0] : nullptr;
   const auto level = static_cast<IsaLevel>(args.isa_level);
-  if (s.batch.rank == 0) gemm(p, workspace, args.threads, level);
-  else batched_gemm(p, s.batch, workspace, args.threads, level);
+  if (s.batch.rank == 0)
+    gemm(p, workspace, args.threads, level);
+  else
+    batched_gemm(p, s.batch, workspace, args.threads, level);
 }
 
 void matmul_counted(KernelArgs& args) {
   args.launch(0);
-  RECKON_ISA::naive_product<Counted>(batched_shape(args.in[0], args.in[1], args.out[0]), args.in[0], args.in[1], args.out[0]);
+  RECKON_ISA::naive_product<Counted>(batched_shape(args.in[0], args.in[1], args.out[0]), args.in[0], args.in[1],
+                                     args.out[0]);
 }
 
 TensorList matmul_backward(BackwardContext& c) {
@@ -75,26 +83,38 @@ TensorList matmul_backward(BackwardContext& c) {
   return out;
 }
 
-const OpDef matmul_op{.name = "matmul", .fingerprint = fingerprint_by<&MatmulAttrs::product>, .plan = plan_matmul, .cpu = {{matmul_run, matmul_run, matmul_run}},
-                      .reference = matmul_run, .counted = matmul_counted, .gradient = Gradient::differentiable,
-                      .backward = matmul_backward, .precision = Precision::low,
-                      .cases = [] {
-                        return std::vector<OpCase>{
-                            {.name = "plain", .inputs = {normal({5, 7}), normal({7, 3})}},
-                            {.name = "batch broadcasts", .inputs = {normal({2, 1, 4, 6}), normal({3, 6, 5})}},
-                            {.name = "transposed operand", .inputs = {{.shape = {9, 8}, .transposed = true}, normal({8, 33})}},
-                            {.name = "transposed operands", .inputs = {{.shape = {2, 9, 8}, .transposed = true}, {.shape = {2, 8, 5}, .transposed = true}}},
-                            {.name = "shared second operand", .inputs = {normal({3, 2, 4, 6}), normal({6, 5})}},
-                            {.name = "wide", .inputs = {normal({33, 70}), normal({70, 65})}}};
-                      },
-                      .gpu_plan = plan_matmul_gpu};
+const OpDef matmul_op{
+    .name = "matmul",
+    .fingerprint = fingerprint_by<&MatmulAttrs::product>,
+    .plan = plan_matmul,
+    .cpu = {{matmul_run, matmul_run, matmul_run}},
+    .reference = matmul_run,
+    .counted = matmul_counted,
+    .gradient = Gradient::differentiable,
+    .backward = matmul_backward,
+    .precision = Precision::low,
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "plain", .inputs = {normal({5, 7}), normal({7, 3})}},
+              {.name = "batch broadcasts", .inputs = {normal({2, 1, 4, 6}), normal({3, 6, 5})}},
+              {.name = "transposed operand",
+               .inputs = {{.shape = {9, 8}, .transposed = true}, normal({8, 33})}},
+              {.name = "transposed operands",
+               .inputs = {{.shape = {2, 9, 8}, .transposed = true}, {.shape = {2, 8, 5}, .transposed = true}}},
+              {.name = "shared second operand", .inputs = {normal({3, 2, 4, 6}), normal({6, 5})}},
+              {.name = "wide", .inputs = {normal({33, 70}), normal({70, 65})}}};
+        },
+    .gpu_plan = plan_matmul_gpu};
 
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, {a, b})[0]; }
 
 Tensor matmul(const Tensor& a, const Tensor& b, DType product) {
-  return product == promote(a.dtype(), b.dtype()) ? matmul(a, b) : call(matmul_op, {a, b}, std::make_shared<MatmulAttrs>(product))[0];
+  return product == promote(a.dtype(), b.dtype())
+             ? matmul(a, b)
+             : call(matmul_op, {a, b}, std::make_shared<MatmulAttrs>(product))[0];
 }
 
 std::vector<const OpDef*> matmul_ops() { return {&matmul_op}; }

@@ -28,7 +28,8 @@ inline void naive_product(const BatchedShape& s, const TensorArg& a, const Tenso
       for (int64_t n = 0; n < s.n; ++n) {
         C acc = C(0);
         for (int64_t k = 0; k < s.k; ++k)
-          acc += pa[m * a.strides[ra - 2] + k * a.strides[ra - 1]] * pb[k * b.strides[rb - 2] + n * b.strides[rb - 1]];
+          acc += pa[m * a.strides[ra - 2] + k * a.strides[ra - 1]] *
+                 pb[k * b.strides[rb - 2] + n * b.strides[rb - 1]];
         pc[m * s.n + n] = acc;
       }
   }

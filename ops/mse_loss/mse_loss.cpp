@@ -85,7 +85,8 @@ TensorList mse_loss_backward(BackwardContext& c) {
 }
 
 const OpDef mse_loss_op{
-    .name = "mse_loss", .fingerprint = fingerprint_by<&MseAttrs::reduction>,
+    .name = "mse_loss",
+    .fingerprint = fingerprint_by<&MseAttrs::reduction>,
     .plan = plan_mse_loss,
     .cpu = RECKON_CPU_KERNEL(mse_loss_cpu),
     .reference = RECKON_ISA::mse_loss_kernel<double>,

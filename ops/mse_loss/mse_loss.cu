@@ -46,11 +46,15 @@ struct Operands {
   }
 };
 
-__device__ __forceinline__ int64_t end_of_piece(int64_t first, int64_t n) { return first + kMsePiece < n ? first + kMsePiece : n; }
+__device__ __forceinline__ int64_t end_of_piece(int64_t first, int64_t n) {
+  return first + kMsePiece < n ? first + kMsePiece : n;
+}
 
 __device__ __forceinline__ void store_some(const Elements& e, int64_t i, int count, const float (&v)[4]) {
-  if (count == 4) store4(e, i, v);
-  else store(e, i, v[0]);
+  if (count == 4)
+    store4(e, i, v);
+  else
+    store(e, i, v[0]);
 }
 
 // The piece's sum into sums, or its squares into loss when there is one.
@@ -58,18 +62,22 @@ __global__ void __launch_bounds__(kThreads) squared_differences(Operands p, Elem
   __shared__ float cells[32];
   const int64_t first = int64_t{blockIdx.x} * kMsePiece;
   float sum = 0;
-  p.each(first, end_of_piece(first, p.n), [&](const float (&x)[4], const float (&target)[4], int count, int64_t i) {
-    float squares[4] = {};
-    for (int k = 0; k < count; ++k) squares[k] = (x[k] - target[k]) * (x[k] - target[k]);
-    if (loss) store_some(loss, i, count, squares);
-    else sum += (squares[0] + squares[1]) + (squares[2] + squares[3]);
-  });
+  p.each(first, end_of_piece(first, p.n),
+         [&](const float(&x)[4], const float(&target)[4], int count, int64_t i) {
+           float squares[4] = {};
+           for (int k = 0; k < count; ++k) squares[k] = (x[k] - target[k]) * (x[k] - target[k]);
+           if (loss)
+             store_some(loss, i, count, squares);
+           else
+             sum += (squares[0] + squares[1]) + (squares[2] + squares[3]);
+         });
   if (loss) return;
   sum = block_sum(sum, cells);
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(kReduceThreads) reduce_pieces(const float* sums, int64_t pieces, float divisor, float* loss) {
+__global__ void __launch_bounds__(kReduceThreads)
+    reduce_pieces(const float* sums, int64_t pieces, float divisor, float* loss) {
   __shared__ float cells[32];
   float sum = 0;
 #pragma unroll 4
@@ -83,19 +91,23 @@ template <bool kReduced>
 __global__ void __launch_bounds__(kThreads) mse_backward(Operands p, Elements g, float divisor, Elements dx) {
   const int64_t first = int64_t{blockIdx.x} * kMsePiece;
   const float scale = kReduced ? 2.0f * load(g, 0) / divisor : 2.0f;
-  p.each(first, end_of_piece(first, p.n), [&](const float (&x)[4], const float (&target)[4], int count, int64_t i) {
-    float gv[4] = {1, 1, 1, 1}, v[4] = {};
-    if (!kReduced && count == 4) load4(g, i, gv);
-    else if (!kReduced) gv[0] = load(g, i);
-    for (int k = 0; k < count; ++k) v[k] = (x[k] - target[k]) * scale * gv[k];
-    store_some(dx, i, count, v);
-  });
+  p.each(first, end_of_piece(first, p.n),
+         [&](const float(&x)[4], const float(&target)[4], int count, int64_t i) {
+           float gv[4] = {1, 1, 1, 1}, v[4] = {};
+           if (!kReduced && count == 4)
+             load4(g, i, gv);
+           else if (!kReduced)
+             gv[0] = load(g, i);
+           for (int k = 0; k < count; ++k) v[k] = (x[k] - target[k]) * scale * gv[k];
+           store_some(dx, i, count, v);
+         });
 }
 
 unsigned pieces_of(const Operands& p) { return blocks_for(p.n, kMsePiece); }
 
 Operands operands(const TensorArg& x, const TensorArg& target, const TensorArg& to) {
-  return {elements(x), elements(target), x.numel(), takes_fours(x, 4) && takes_fours(target, 4) && takes_fours(to, 4)};
+  return {elements(x), elements(target), x.numel(),
+          takes_fours(x, 4) && takes_fours(target, 4) && takes_fours(to, 4)};
 }
 
 void mse_loss_gpu(KernelArgs& a) {
@@ -103,9 +115,11 @@ void mse_loss_gpu(KernelArgs& a) {
   const Operands p = operands(a.in[0], a.in[1], a.out[0]);
   const bool reduced = r != Reduction::none;
   auto* sums = reduced ? reinterpret_cast<float*>(a.workspace[0]) : nullptr;
-  launch(a, 0, squared_differences, pieces_of(p), kThreads, 0, p, reduced ? Elements{} : elements(a.out[0]), sums);
+  launch(a, 0, squared_differences, pieces_of(p), kThreads, 0, p, reduced ? Elements{} : elements(a.out[0]),
+         sums);
   if (reduced)
-    launch(a, 1, reduce_pieces, 1, kReduceThreads, 0, sums, pieces_of(p), r == Reduction::mean ? static_cast<float>(p.n) : 1.0f, a.out[0].as<float>());
+    launch(a, 1, reduce_pieces, 1, kReduceThreads, 0, sums, pieces_of(p),
+           r == Reduction::mean ? static_cast<float>(p.n) : 1.0f, a.out[0].as<float>());
 }
 
 void mse_loss_backward_gpu(KernelArgs& a) {
@@ -113,8 +127,12 @@ void mse_loss_backward_gpu(KernelArgs& a) {
   Operands p = operands(a.in[1], a.in[2], a.out[0]);
   if (r == Reduction::none) p.fours = p.fours && takes_fours(a.in[0], 4);
   const float divisor = r == Reduction::mean ? static_cast<float>(p.n) : 1.0f;
-  if (r == Reduction::none) launch(a, 0, mse_backward<false>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor, elements(a.out[0]));
-  else launch(a, 0, mse_backward<true>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor, elements(a.out[0]));
+  if (r == Reduction::none)
+    launch(a, 0, mse_backward<false>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor,
+           elements(a.out[0]));
+  else
+    launch(a, 0, mse_backward<true>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor,
+           elements(a.out[0]));
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ Plan plan_norm_linear(const PlanContext& c) {
   const NormCost norm{attrs.kind, width, c.in[2].defined()};
   p.cost.vector_flops = rows * (norm.statistics() + norm.rows());
   p.cost.special = rows;
-  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[3 + 2 * i]; }), width);
+  const int64_t tile =
+      rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[3 + 2 * i]; }), width);
   const TileHeights heights(rows, tile);
   GemmScratch scratch(c.spec);
   for (int i = 0; i < n_linears; ++i) {
@@ -85,7 +86,8 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   const NormCost norm{attrs.kind, width, c.in[2].defined()};
   check_fused_types(c.in, 0, "norm_linear_backward");
   Plan p;
-  const int64_t tile = rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }), width);
+  const int64_t tile =
+      rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }), width);
   const TileHeights heights(rows, tile);
   const GradientPlan grads{p, attrs.needs};
   grads.add(0, x.shape(), x.dtype(), "dx");
@@ -130,7 +132,8 @@ void plan_norm_linear_gpu(const PlanContext& c, Plan& p) {
   const Tensor &x = c.in[0], &w = c.in[3];
   p.workspaces = {};
   if (fits_tiles(x.size(-1), w.dtype())) return;
-  p.workspaces = {{"library workspace", c.spec.library_workspace_bytes}, {"normalised rows", bytes_of(x.numel(), w.dtype())}};
+  p.workspaces = {{"library workspace", c.spec.library_workspace_bytes},
+                  {"normalised rows", bytes_of(x.numel(), w.dtype())}};
   p.launches = {{"norm_rows"}};
   for (size_t i = 3; i < c.in.size(); i += 2) p.launches.push_back({"gemm", LaunchKind::library});
 }
@@ -146,8 +149,9 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
     const Tensor& dy = c.in[6 + 2 * i];
     if (!dy.defined()) continue;
     used |= 1u << i;
-    RECKON_CHECK(dy.dtype() == weights, "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}", describe(dy),
-                 describe(c.in[5 + 2 * i]));
+    RECKON_CHECK(dy.dtype() == weights,
+                 "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}",
+                 describe(dy), describe(c.in[5 + 2 * i]));
   }
   p.workspaces = {};
   p.launches = {};
@@ -156,16 +160,22 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
     const Steps steps(needs, used, n_linears, rows, width, weights, out);
     for (int b = 0; b < Steps::kBuffers; ++b) {
       const auto buffer = static_cast<Steps::Buffer>(b);
-      if (const size_t bytes = steps.bytes(buffer, c.spec.library_workspace_bytes); bytes > 0) p.workspaces.push_back({Steps::label(buffer), bytes});
+      if (const size_t bytes = steps.bytes(buffer, c.spec.library_workspace_bytes); bytes > 0)
+        p.workspaces.push_back({Steps::label(buffer), bytes});
     }
     steps.for_each([&](Steps::Step step, int) {
-      p.launches.push_back({Steps::name(step), Steps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
+      p.launches.push_back(
+          {Steps::name(step), Steps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
     });
     return;
   }
   const NormLinearSums sums(needs, n_linears, width, out);
-  if (needs & 6u) p.workspaces.push_back({"norm sums of row pieces", bytes_of(RowPieces(rows).pieces * 2 * width, DType::f32)});
-  if (sums.floats > 0) p.workspaces.push_back({"weight sums of row pieces", bytes_of(sums.pieces(rows).pieces * sums.floats, DType::f32)});
+  if (needs & 6u)
+    p.workspaces.push_back(
+        {"norm sums of row pieces", bytes_of(RowPieces(rows).pieces * 2 * width, DType::f32)});
+  if (sums.floats > 0)
+    p.workspaces.push_back(
+        {"weight sums of row pieces", bytes_of(sums.pieces(rows).pieces * sums.floats, DType::f32)});
   if (needs & 7u) p.launches.push_back({"norm_linear_rows"});
   if (sums.floats > 0) p.launches.push_back({"norm_linear_weights"});
   if (needs & ~1u) p.launches.push_back({"sum_gradients"});
@@ -189,28 +199,30 @@ const OpDef norm_linear_backward_op{
     .counted = RECKON_ISA::norm_linear_backward_kernel<Counted>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      return std::vector<OpCase>{
-          {.name = "layer norm, two linears",
-           .inputs = {normal({5, 9}), normal({9}), normal({9}), statistic({5}), statistic({5}), normal({7, 9}),
-                      normal({5, 7}), normal({4, 9}), normal({5, 4})},
-           .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)},
-          {.name = "an unused output, no norm gradients",
-           .inputs = {normal({5, 9}), normal({9}), absent(), statistic({5}), statistic({5}), normal({7, 9}),
-                      absent(), normal({4, 9}), normal({5, 4})},
-           .attrs = make_attrs(NormKind::layer, 1e-5, 0x20)},
-          {.name = "rms norm, several tiles",
-           .inputs = {normal({1100, 6}), normal({6}), absent(), absent(), statistic({1100}), normal({3, 6}),
-                      normal({1100, 3})},
-           .attrs = make_attrs(NormKind::rms, 1e-6, 0x1b)},
-          {.name = "rows of 200",
-           .inputs = {normal({19, 200}), normal({200}), normal({200}), statistic({19}), statistic({19}), normal({5, 200}), normal({19, 5})},
-           .attrs = make_attrs(NormKind::layer, 1e-5, 0x1f)},
-          {.name = "wider than a norm tile",
-           .inputs = {normal({3, 530}), normal({530}), normal({530}), statistic({3}), statistic({3}), normal({7, 530}), normal({3, 7}),
-                      normal({4, 530}), normal({3, 4})},
-           .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "layer norm, two linears",
+               .inputs = {normal({5, 9}), normal({9}), normal({9}), statistic({5}), statistic({5}),
+                          normal({7, 9}), normal({5, 7}), normal({4, 9}), normal({5, 4})},
+               .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)},
+              {.name = "an unused output, no norm gradients",
+               .inputs = {normal({5, 9}), normal({9}), absent(), statistic({5}), statistic({5}), normal({7, 9}),
+                          absent(), normal({4, 9}), normal({5, 4})},
+               .attrs = make_attrs(NormKind::layer, 1e-5, 0x20)},
+              {.name = "rms norm, several tiles",
+               .inputs = {normal({1100, 6}), normal({6}), absent(), absent(), statistic({1100}), normal({3, 6}),
+                          normal({1100, 3})},
+               .attrs = make_attrs(NormKind::rms, 1e-6, 0x1b)},
+              {.name = "rows of 200",
+               .inputs = {normal({19, 200}), normal({200}), normal({200}), statistic({19}), statistic({19}),
+                          normal({5, 200}), normal({19, 5})},
+               .attrs = make_attrs(NormKind::layer, 1e-5, 0x1f)},
+              {.name = "wider than a norm tile",
+               .inputs = {normal({3, 530}), normal({530}), normal({530}), statistic({3}), statistic({3}),
+                          normal({7, 530}), normal({3, 7}), normal({4, 530}), normal({3, 4})},
+               .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)}};
+        },
     .gpu_plan = plan_norm_linear_backward_gpu};
 
 TensorList norm_linear_backward(BackwardContext& c) {
@@ -235,7 +247,8 @@ TensorList norm_linear_backward(BackwardContext& c) {
 }
 
 const OpDef norm_linear_op{
-    .name = "norm_linear", .fingerprint = fingerprint_by<&NormLinearAttrs::kind, &NormLinearAttrs::eps>,
+    .name = "norm_linear",
+    .fingerprint = fingerprint_by<&NormLinearAttrs::kind, &NormLinearAttrs::eps>,
     .plan = plan_norm_linear,
     .cpu = RECKON_CPU_KERNEL(norm_linear_cpu),
     .reference = RECKON_ISA::norm_linear_kernel<double>,
@@ -245,25 +258,26 @@ const OpDef norm_linear_op{
     .precision = Precision::low,
     .low_inputs = ~7u,
     .recompute = Recompute::dear,
-    .cases = [] {
-      return std::vector<OpCase>{
-          {.name = "layer norm, three linears",
-           .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({5, 8}), normal({5}), normal({8, 8}),
-                      absent(), normal({1, 8}), normal({1})},
-           .attrs = make_attrs(NormKind::layer, 1e-5)},
-          {.name = "rms norm, odd width",
-           .inputs = {normal({7, 33}), normal({33}), absent(), normal({40, 33}), normal({40})},
-           .attrs = make_attrs(NormKind::rms, 1e-6)},
-          {.name = "layer norm without bias, wider than a norm tile",
-           .inputs = {normal({3, 530}), normal({530}), absent(), normal({4, 530}), absent()},
-           .attrs = make_attrs(NormKind::layer, 1e-5)},
-          {.name = "rms norm, rows of 200",
-           .inputs = {normal({19, 200}), normal({200}), absent(), normal({5, 200}), absent()},
-           .attrs = make_attrs(NormKind::rms, 1e-6)},
-          {.name = "several row tiles",
-           .inputs = {normal({2, 550, 4}), normal({4}), normal({4}), normal({3, 4}), normal({3})},
-           .attrs = make_attrs(NormKind::layer, 1e-5)}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "layer norm, three linears",
+               .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({5, 8}), normal({5}),
+                          normal({8, 8}), absent(), normal({1, 8}), normal({1})},
+               .attrs = make_attrs(NormKind::layer, 1e-5)},
+              {.name = "rms norm, odd width",
+               .inputs = {normal({7, 33}), normal({33}), absent(), normal({40, 33}), normal({40})},
+               .attrs = make_attrs(NormKind::rms, 1e-6)},
+              {.name = "layer norm without bias, wider than a norm tile",
+               .inputs = {normal({3, 530}), normal({530}), absent(), normal({4, 530}), absent()},
+               .attrs = make_attrs(NormKind::layer, 1e-5)},
+              {.name = "rms norm, rows of 200",
+               .inputs = {normal({19, 200}), normal({200}), absent(), normal({5, 200}), absent()},
+               .attrs = make_attrs(NormKind::rms, 1e-6)},
+              {.name = "several row tiles",
+               .inputs = {normal({2, 550, 4}), normal({4}), normal({4}), normal({3, 4}), normal({3})},
+               .attrs = make_attrs(NormKind::layer, 1e-5)}};
+        },
     .gpu_plan = plan_norm_linear_gpu};
 
 }  // namespace

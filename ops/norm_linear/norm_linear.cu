@@ -37,13 +37,16 @@ size_t forward_bytes(int c) {
 // Blocks: tiles of rows by groups of column tiles, the latter more than one only where rows are few. Shared memory:
 // normalised rows [128, c], two stages of a weight's [64, kChunk].
 template <class T>
-__global__ void __launch_bounds__(kThreads, 3) norm_linear_forward(NormInput n, ForwardLinears linears, int tiles_per_group) {
+__global__ void __launch_bounds__(kThreads, 3)
+    norm_linear_forward(NormInput n, ForwardLinears linears, int tiles_per_group) {
   RECKON_DYNAMIC_SHARED(T, rows);
   constexpr int kRowOfStage = tile_row<T>(kChunk<T>);
-  const int columns = whole_steps(n.c), row_of_tile = tile_row<T>(columns), steps = (columns + kChunk<T> - 1) / kChunk<T>;
+  const int columns = whole_steps(n.c), row_of_tile = tile_row<T>(columns),
+            steps = (columns + kChunk<T> - 1) / kChunk<T>;
   T* const stages = rows + kTileRows * row_of_tile;
   const int64_t row0 = int64_t{blockIdx.x} * kTileRows;
-  const int first = blockIdx.y * tiles_per_group, last = first + tiles_per_group < linears.tiles ? first + tiles_per_group : linears.tiles;
+  const int first = blockIdx.y * tiles_per_group,
+            last = first + tiles_per_group < linears.tiles ? first + tiles_per_group : linears.tiles;
   const int warp = threadIdx.x / 32;
 
   int stage = 0;
@@ -51,7 +54,8 @@ __global__ void __launch_bounds__(kThreads, 3) norm_linear_forward(NormInput n, 
     const ForwardLinear& l = linears.of_tile(tile);
     const int out0 = (tile - l.first_tile) * kColumns, k0 = step * kChunk<T>;
     copy_tile<kThreads>(stages + stage * kColumns * kRowOfStage, kRowOfStage, kColumns, kChunk<T>,
-                        static_cast<const T*>(l.weight) + int64_t{out0} * n.c + k0, n.c, l.out - out0, n.c - k0, l.vectors);
+                        static_cast<const T*>(l.weight) + int64_t{out0} * n.c + k0, n.c, l.out - out0, n.c - k0,
+                        l.vectors);
   };
   if (first < last) issue(first, 0);
   norm_tile<true, kThreads>(n, row0, rows, row_of_tile, blockIdx.y == 0);
@@ -61,19 +65,24 @@ __global__ void __launch_bounds__(kThreads, 3) norm_linear_forward(NormInput n, 
   float sums[2][8][4];
   for (int tile = first; tile < last; ++tile) {
     const ForwardLinear& l = linears.of_tile(tile);
-    const int out0 = (tile - l.first_tile) * kColumns, width = l.out - out0 < kColumns ? l.out - out0 : kColumns;
+    const int out0 = (tile - l.first_tile) * kColumns,
+              width = l.out - out0 < kColumns ? l.out - out0 : kColumns;
     clear(sums);
     for (int step = 0; step < steps; ++step) {
       copy_async_wait();
       __syncthreads();
       const T* weight = stages + stage * kColumns * kRowOfStage;
       stage ^= 1;
-      if (step + 1 < steps) issue(tile, step + 1);
-      else if (tile + 1 < last) issue(tile + 1, 0);
+      if (step + 1 < steps)
+        issue(tile, step + 1);
+      else if (tile + 1 < last)
+        issue(tile + 1, 0);
       const int k0 = step * kChunk<T>, k = columns - k0 < kChunk<T> ? columns - k0 : kChunk<T>;
       const T* a = rows + 32 * warp * row_of_tile + k0;
-      if (width > 32) multiply<Along::k, Along::k>(sums, a, row_of_tile, weight, kRowOfStage, k);
-      else multiply<Along::k, Along::k, true>(sums, a, row_of_tile, weight, kRowOfStage, k, width);
+      if (width > 32)
+        multiply<Along::k, Along::k>(sums, a, row_of_tile, weight, kRowOfStage, k);
+      else
+        multiply<Along::k, Along::k, true>(sums, a, row_of_tile, weight, kRowOfStage, k, width);
     }
     if (l.bias) add_bias(sums, static_cast<const T*>(l.bias) + out0, width);
     store_sums(sums, static_cast<T*>(l.y) + warp_row * l.out + out0, l.out, rows_left, width, l.fours);
@@ -87,7 +96,8 @@ void forward(KernelArgs& a, const NormInput& n) {
     const TensorArg &w = a.in[3 + 2 * i], &y = a.out[i];
     const int out = static_cast<int>(w.shape[0]);
     if (out == 0) continue;
-    linears.of[linears.count++] = {w.data, a.in[4 + 2 * i].data, y.data, out, linears.tiles, takes_vectors(w), takes_fours(y, out)};
+    linears.of[linears.count++] = {w.data,           a.in[4 + 2 * i].data, y.data, out, linears.tiles,
+                                   takes_vectors(w), takes_fours(y, out)};
     linears.tiles += (out + kColumns - 1) / kColumns;
   }
   const unsigned row_tiles = blocks_for(n.rows, kTileRows);
@@ -102,8 +112,9 @@ void norm_linear_gpu(KernelArgs& a) {
   const auto& attrs = a.as<NormLinearAttrs>();
   const int n_linears = (a.n_in - 3) / 2;
   const bool layer = attrs.kind == NormKind::layer;
-  const NormInput n = norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps, layer ? a.out[n_linears].as<float>() : nullptr,
-                                 a.out[a.n_out - 1].as<float>());
+  const NormInput n =
+      norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps,
+                 layer ? a.out[n_linears].as<float>() : nullptr, a.out[a.n_out - 1].as<float>());
   with_type(a.in[3].dtype, [&](auto t) { forward<decltype(t)>(a, n); });
 }
 

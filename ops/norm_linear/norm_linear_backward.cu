@@ -25,7 +25,8 @@ struct RowsSpace {
   static constexpr int kRowOfG = tile_row<T>(kChunk<T>);
   int row_of_w, stage;  // elements
 
-  RECKON_INLINE constexpr explicit RowsSpace(int c) : row_of_w(tile_row<T>(whole_steps(c))), stage(kTileRows * kRowOfG + kChunk<T> * row_of_w) {}
+  RECKON_INLINE constexpr explicit RowsSpace(int c)
+      : row_of_w(tile_row<T>(whole_steps(c))), stage(kTileRows * kRowOfG + kChunk<T> * row_of_w) {}
   RECKON_INLINE constexpr int floats_over() const {
     const int stages = 2 * stage * static_cast<int>(sizeof(T)) / 4;
     return stages > Norm::kNormalised ? stages : Norm::kNormalised;
@@ -37,7 +38,8 @@ struct RowsSpace {
 // Shared memory: two stages of dy's [128, kChunk] and W's [kChunk, c], overlaid by the normalised rows; what NormGradient keeps.
 template <class T, int MT, int NT>
 __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
-    norm_linear_rows(NormInput n, GradientLinears linears, Elements dx, float* partial, int64_t tiles_per_piece, bool fours) {
+    norm_linear_rows(NormInput n, GradientLinears linears, Elements dx, float* partial, int64_t tiles_per_piece,
+                     bool fours) {
   constexpr int kThreads = NormGradient<MT, NT>::kThreads, kRowOfG = RowsSpace<T, MT, NT>::kRowOfG;
   RECKON_DYNAMIC_SHARED(T, stages);
   const RowsSpace<T, MT, NT> space(n.c);
@@ -53,10 +55,12 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     const auto issue = [&](int linear, int k0) {
       const GradientLinear& l = linears.of[linear];
       T* const to = stages + stage * space.stage;
-      copy_tile<kThreads>(to, kRowOfG, kTileRows, kChunk<T>, static_cast<const T*>(l.gradient) + row0 * l.out + k0, l.out, rows_left, l.out - k0,
+      copy_tile<kThreads>(to, kRowOfG, kTileRows, kChunk<T>,
+                          static_cast<const T*>(l.gradient) + row0 * l.out + k0, l.out, rows_left, l.out - k0,
                           l.gradient_vectors);
-      copy_tile<kThreads>(to + kTileRows * kRowOfG, space.row_of_w, kChunk<T>, columns, static_cast<const T*>(l.weight) + int64_t{k0} * n.c, n.c,
-                          l.out - k0, n.c, l.weight_vectors);
+      copy_tile<kThreads>(to + kTileRows * kRowOfG, space.row_of_w, kChunk<T>, columns,
+                          static_cast<const T*>(l.weight) + int64_t{k0} * n.c, n.c, l.out - k0, n.c,
+                          l.weight_vectors);
     };
     if (linears.count > 0) issue(0, 0);
     float dn[MT][NT][4];
@@ -69,11 +73,15 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
         const T* g = stages + stage * space.stage + 16 * MT * warp * kRowOfG;
         const T* w = stages + stage * space.stage + kTileRows * kRowOfG;
         stage ^= 1;
-        if (k0 + kChunk<T> < out) issue(linear, k0 + kChunk<T>);
-        else if (linear + 1 < linears.count) issue(linear + 1, 0);
+        if (k0 + kChunk<T> < out)
+          issue(linear, k0 + kChunk<T>);
+        else if (linear + 1 < linears.count)
+          issue(linear + 1, 0);
         const int k = out - k0 < kChunk<T> ? whole_steps(out - k0) : kChunk<T>;
-        if (columns == 8 * NT) multiply<Along::k, Along::rows>(dn, g, kRowOfG, w, space.row_of_w, k);
-        else multiply<Along::k, Along::rows, true>(dn, g, kRowOfG, w, space.row_of_w, k, columns);
+        if (columns == 8 * NT)
+          multiply<Along::k, Along::rows>(dn, g, kRowOfG, w, space.row_of_w, k);
+        else
+          multiply<Along::k, Along::rows, true>(dn, g, kRowOfG, w, space.row_of_w, k, columns);
       }
     }
     norm.finish(dn, n, row0);
@@ -93,22 +101,28 @@ size_t weights_bytes() {
 // dW_i = dy_i^T n and db_i: a block sums [128 rows of W, 128 columns] over one piece of the rows. Blocks: tiles of the
 // weights' rows, of their columns, pieces. Shared memory: two stages of dy's and n's [kDepth, 128].
 template <class T>
-__global__ void __launch_bounds__(256) norm_linear_weights(NormInput n, GradientLinears linears, float* partial, int64_t floats, int64_t rows_per_piece) {
+__global__ void __launch_bounds__(256) norm_linear_weights(NormInput n, GradientLinears linears, float* partial,
+                                                           int64_t floats, int64_t rows_per_piece) {
   constexpr int kThreads = 256, kRow = tile_row<T>(kWeightTile), kStage = kDepth<T> * kRow;
   RECKON_DYNAMIC_SHARED(T, stages);
   int linear = 0;
-  while (linear + 1 < linears.count && static_cast<int>(blockIdx.x) >= linears.of[linear + 1].first_tile) ++linear;
+  while (linear + 1 < linears.count && static_cast<int>(blockIdx.x) >= linears.of[linear + 1].first_tile)
+    ++linear;
   const GradientLinear& l = linears.of[linear];
-  const int out0 = (static_cast<int>(blockIdx.x) - l.first_tile) * kWeightTile, column0 = blockIdx.y * kWeightTile;
+  const int out0 = (static_cast<int>(blockIdx.x) - l.first_tile) * kWeightTile,
+            column0 = blockIdx.y * kWeightTile;
   const bool wants_weight = l.weight_sum >= 0, wants_bias = l.bias_sum >= 0 && blockIdx.y == 0;
   if (linears.count == 0 || (!wants_weight && !wants_bias)) return;
-  const int64_t first = blockIdx.z * rows_per_piece, last = first + rows_per_piece < n.rows ? first + rows_per_piece : n.rows;
+  const int64_t first = blockIdx.z * rows_per_piece,
+                last = first + rows_per_piece < n.rows ? first + rows_per_piece : n.rows;
   const int warp = threadIdx.x / 32, warp_out = warp / 2 * 32, warp_column = warp % 2 * 64;
 
   NormColumns<T, kThreads, kDepth<T>> norm(n, column0);
   const auto issue = [&](int64_t row0, int stage) {
-    copy_tile<kThreads>(stages + stage * 2 * kStage, kRow, kDepth<T>, kWeightTile, static_cast<const T*>(l.gradient) + row0 * l.out + out0, l.out,
-                        last - row0 < kDepth<T> ? static_cast<int>(last - row0) : kDepth<T>, l.out - out0, l.gradient_vectors);
+    copy_tile<kThreads>(stages + stage * 2 * kStage, kRow, kDepth<T>, kWeightTile,
+                        static_cast<const T*>(l.gradient) + row0 * l.out + out0, l.out,
+                        last - row0 < kDepth<T> ? static_cast<int>(last - row0) : kDepth<T>, l.out - out0,
+                        l.gradient_vectors);
     if (wants_weight) norm.issue(n, row0, last);
   };
   float sums[2][8][4], bias_sums[2][4] = {};
@@ -125,15 +139,16 @@ __global__ void __launch_bounds__(256) norm_linear_weights(NormInput n, Gradient
     if (more) issue(row0 + kDepth<T>, stage ^ 1);
     const T* g = stages + stage * 2 * kStage + warp_out;
     if (wants_weight && out0 + warp_out < l.out && column0 + warp_column < n.c)
-      multiply<Along::rows, Along::rows>(sums, g, kRow, stages + stage * 2 * kStage + kStage + warp_column, kRow, kDepth<T>);
+      multiply<Along::rows, Along::rows>(sums, g, kRow, stages + stage * 2 * kStage + kStage + warp_column,
+                                         kRow, kDepth<T>);
     if (wants_bias && warp_column == 0) add_along_k<Along::rows>(bias_sums, g, kRow, kDepth<T>);
     stage ^= 1;
     if (more && wants_weight) norm.store(n, stages + stage * 2 * kStage + kStage, kRow);
   }
   float* const piece = partial + blockIdx.z * floats;
   if (wants_weight)
-    store_sums(sums, piece + l.weight_sum + int64_t{out0 + warp_out} * n.c + column0 + warp_column, n.c, l.out - out0 - warp_out,
-               n.c - column0 - warp_column, n.c % 2 == 0);
+    store_sums(sums, piece + l.weight_sum + int64_t{out0 + warp_out} * n.c + column0 + warp_column, n.c,
+               l.out - out0 - warp_out, n.c - column0 - warp_column, n.c % 2 == 0);
   if (wants_bias && warp_column == 0 && threadIdx.x % 4 == 0) {
 #pragma unroll
     for (int m = 0; m < 2; ++m)
@@ -155,7 +170,9 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
   for (int i = 0; i < n_linears; ++i) {
     const TensorArg &w = a.in[5 + 2 * i], &dy = a.in[6 + 2 * i];
     if (!dy.defined() || w.shape[0] == 0) continue;
-    const GradientLinear l{w.data, dy.data, static_cast<int>(w.shape[0]), tiles, takes_vectors(w), takes_vectors(dy), where.weight[i], where.bias[i]};
+    const GradientLinear l{w.data,          dy.data,          static_cast<int>(w.shape[0]),
+                           tiles,           takes_vectors(w), takes_vectors(dy),
+                           where.weight[i], where.bias[i]};
     all.of[all.count++] = l;
     if (l.weight_sum < 0 && l.bias_sum < 0) continue;
     summed.of[summed.count++] = l;
@@ -172,19 +189,25 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
     if (needs >> i & 1u) sums.add(a.out[outputs++], row_sums + (i - 1) * n.c, tall.pieces, 2 * n.c);
   if (needs & 7u) {
     const auto run = [&](auto kernel, int threads, size_t bytes) {
-      launch(a, launches++, kernel, blocks_for(tall.pieces, 1), threads, bytes, n, all, dx ? elements(*dx) : Elements{}, row_sums, tall.tiles_per_piece,
-             dx && takes_fours(*dx, n.c));
+      launch(a, launches++, kernel, blocks_for(tall.pieces, 1), threads, bytes, n, all,
+             dx ? elements(*dx) : Elements{}, row_sums, tall.tiles_per_piece, dx && takes_fours(*dx, n.c));
     };
-    if (n.c <= 128) run(norm_linear_rows<T, 2, 16>, 128, RowsSpace<T, 2, 16>(n.c).bytes());
-    else if constexpr (sizeof(T) == 2) run(norm_linear_rows<T, 1, 32>, 256, RowsSpace<T, 1, 32>(n.c).bytes());
+    if (n.c <= 128)
+      run(norm_linear_rows<T, 2, 16>, 128, RowsSpace<T, 2, 16>(n.c).bytes());
+    else if constexpr (sizeof(T) == 2)
+      run(norm_linear_rows<T, 1, 32>, 256, RowsSpace<T, 1, 32>(n.c).bytes());
   }
   if (where.floats > 0) {
     const WeightPieces pieces = where.pieces(n.rows);
-    const dim3 grid(blocks_for(tiles, 1), static_cast<unsigned>(where.column_tiles), static_cast<unsigned>(pieces.pieces));
-    launch(a, launches++, norm_linear_weights<T>, grid, 256, weights_bytes<T>(), n, summed, weight_sums, where.floats, pieces.rows_per_piece);
+    const dim3 grid(blocks_for(tiles, 1), static_cast<unsigned>(where.column_tiles),
+                    static_cast<unsigned>(pieces.pieces));
+    launch(a, launches++, norm_linear_weights<T>, grid, 256, weights_bytes<T>(), n, summed, weight_sums,
+           where.floats, pieces.rows_per_piece);
     for (int i = 0; i < n_linears; ++i) {
-      if (where.weight[i] >= 0) sums.add(a.out[outputs++], weight_sums + where.weight[i], pieces.pieces, where.floats);
-      if (where.bias[i] >= 0) sums.add(a.out[outputs++], weight_sums + where.bias[i], pieces.pieces, where.floats);
+      if (where.weight[i] >= 0)
+        sums.add(a.out[outputs++], weight_sums + where.weight[i], pieces.pieces, where.floats);
+      if (where.bias[i] >= 0)
+        sums.add(a.out[outputs++], weight_sums + where.bias[i], pieces.pieces, where.floats);
     }
   }
   if (needs & ~1u) launch_sum_gradients(a, launches++, sums);
@@ -195,7 +218,8 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
 void norm_linear_backward_gpu(KernelArgs& a) {
   if (!fits_tiles(a.in[0].last(), a.in[5].dtype)) return norm_linear_backward_wide_gpu(a);
   const auto& attrs = a.as<NormLinearAttrs>();
-  const NormInput n = norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps, a.in[3].as<float>(), a.in[4].as<float>());
+  const NormInput n =
+      norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps, a.in[3].as<float>(), a.in[4].as<float>());
   with_type(a.in[5].dtype, [&](auto t) { backward<decltype(t)>(a, n, attrs.needs, (a.n_in - 5) / 2); });
 }
 

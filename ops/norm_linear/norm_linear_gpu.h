@@ -38,7 +38,14 @@ struct NormLinearSums {
 // Backward of rows wider than tiles: the steps, one launch each, and the workspaces. The normalised rows and, once the
 // weights have their gradients, the f32 gradient of these rows take the same workspace.
 struct WideNormLinearSteps {
-  enum class Step : uint8_t { normalise, weight_gradient, sum_columns, rows_gradient, norm_backward, sum_gradients };
+  enum class Step : uint8_t {
+    normalise,
+    weight_gradient,
+    sum_columns,
+    rows_gradient,
+    norm_backward,
+    sum_gradients
+  };
   enum Buffer : uint8_t { library, rows_of_norm, norm_sums, bias_sums, kBuffers };
 
   uint32_t needs, used;  // bit i of `used`: output i has a gradient
@@ -67,16 +74,22 @@ struct WideNormLinearSteps {
   size_t bytes(Buffer b, size_t library_bytes) const {
     const auto of = [](int64_t n, DType t) { return static_cast<size_t>(n > 16 ? n : 16) * size_of(t); };
     switch (b) {
-      case library: return wants_weights() || through_norm() ? library_bytes : 0;
-      case rows_of_norm: return through_norm() ? of(rows * c, DType::f32) : wants_weights() ? of(rows * c, weights) : 0;
-      case norm_sums: return n_norm_sums() > 0 ? of(norm_gpu_pieces(rows, c) * n_norm_sums() * c, DType::f32) : 0;
-      case bias_sums: return wants_biases() ? of(ColumnPieces(rows).pieces * bias_floats, DType::f32) : 0;
-      case kBuffers: break;
+      case library:
+        return wants_weights() || through_norm() ? library_bytes : 0;
+      case rows_of_norm:
+        return through_norm() ? of(rows * c, DType::f32) : wants_weights() ? of(rows * c, weights) : 0;
+      case norm_sums:
+        return n_norm_sums() > 0 ? of(norm_gpu_pieces(rows, c) * n_norm_sums() * c, DType::f32) : 0;
+      case bias_sums:
+        return wants_biases() ? of(ColumnPieces(rows).pieces * bias_floats, DType::f32) : 0;
+      case kBuffers:
+        break;
     }
     return 0;
   }
   static const char* label(Buffer b) {
-    constexpr const char* names[kBuffers] = {"library workspace", "normalised rows", "norm sums of row pieces", "bias sums of row pieces"};
+    constexpr const char* names[kBuffers] = {"library workspace", "normalised rows", "norm sums of row pieces",
+                                             "bias sums of row pieces"};
     return names[b];
   }
 
@@ -93,7 +106,8 @@ struct WideNormLinearSteps {
     if (n_norm_sums() > 0 || wants_biases()) f(Step::sum_gradients, 0);
   }
   static const char* name(Step s) {
-    constexpr const char* names[] = {"norm_rows", "gemm", "column_sums", "gemm", "norm_backward", "sum_gradients"};
+    constexpr const char* names[] = {"norm_rows", "gemm",          "column_sums",
+                                     "gemm",      "norm_backward", "sum_gradients"};
     return names[static_cast<int>(s)];
   }
   static bool is_product(Step s) { return s == Step::weight_gradient || s == Step::rows_gradient; }

@@ -49,7 +49,8 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
       attrs.kind,  x, a.in[1], a.in[2], reinterpret_cast<C*>(a.in[3].data), reinterpret_cast<C*>(a.in[4].data),
       C(attrs.eps)};
   int64_t widest = x.last();
-  for (int i = 0; i < n_linears; ++i) widest = a.in[5 + 2 * i].shape[0] > widest ? a.in[5 + 2 * i].shape[0] : widest;
+  for (int i = 0; i < n_linears; ++i)
+    widest = a.in[5 + 2 * i].shape[0] > widest ? a.in[5 + 2 * i].shape[0] : widest;
   const int64_t c = x.last(), rows = x.rows(), tile = rows_per_tile(widest, c);
   GradientOutputs<C> outputs(a, attrs.needs);
   const TensorArg dx = outputs.take(0);

@@ -12,8 +12,13 @@ void norm_linear_wide_gpu(KernelArgs& a) {
   const int n_linears = (a.n_in - 3) / 2;
   const TensorArg& x = a.in[0];
   const int64_t rows = x.rows();
-  const WideNorm norm{attrs.kind, x, a.in[1], a.in[2], attrs.kind == NormKind::layer ? a.out[n_linears].as<float>() : nullptr,
-                      a.out[a.n_out - 1].as<float>(), attrs.eps};
+  const WideNorm norm{attrs.kind,
+                      x,
+                      a.in[1],
+                      a.in[2],
+                      attrs.kind == NormKind::layer ? a.out[n_linears].as<float>() : nullptr,
+                      a.out[a.n_out - 1].as<float>(),
+                      attrs.eps};
   const RowMatrix normed{a.workspace[1], a.in[3].dtype, x.last()};
   const LibraryRows products{a, a.workspace[0]};
   norm.normalise(a, 0, 0, rows, normed, true);
@@ -31,7 +36,8 @@ void norm_linear_backward_wide_gpu(KernelArgs& a) {
   const auto dy = [&](int i) -> const TensorArg& { return a.in[6 + 2 * i]; };
   uint32_t used = 0;
   for (int i = 0; i < n_linears; ++i) used |= uint32_t{dy(i).defined()} << i;
-  const Steps s(attrs.needs, used, n_linears, x.rows(), x.last(), weight(0).dtype, [&](int i) { return weight(i).shape[0]; });
+  const Steps s(attrs.needs, used, n_linears, x.rows(), x.last(), weight(0).dtype,
+                [&](int i) { return weight(i).shape[0]; });
 
   std::byte* buffers[Steps::kBuffers] = {};
   for (int b = 0, next = 0; b < Steps::kBuffers; ++b)
@@ -42,7 +48,8 @@ void norm_linear_backward_wide_gpu(KernelArgs& a) {
 
   const WideNorm norm{attrs.kind, x, a.in[1], a.in[2], a.in[3].as<float>(), a.in[4].as<float>(), attrs.eps};
   const LibraryRows products{a, buffers[Steps::library]};
-  const RowMatrix normed{buffers[Steps::rows_of_norm], weight(0).dtype, s.c}, dn{buffers[Steps::rows_of_norm], DType::f32, s.c};
+  const RowMatrix normed{buffers[Steps::rows_of_norm], weight(0).dtype, s.c},
+      dn{buffers[Steps::rows_of_norm], DType::f32, s.c};
   auto* const norm_sums = reinterpret_cast<float*>(buffers[Steps::norm_sums]);
   auto* const bias_sums = reinterpret_cast<float*>(buffers[Steps::bias_sums]);
   int launches = 0;
@@ -50,8 +57,11 @@ void norm_linear_backward_wide_gpu(KernelArgs& a) {
   s.for_each([&](Steps::Step step, int i) {
     const int index = launches++;
     switch (step) {
-      case Steps::Step::normalise: return norm.normalise(a, index, 0, s.rows, normed, false);
-      case Steps::Step::weight_gradient: return products.weight_gradient(index, s.rows, rows_of(dy(i)), normed, rows_of(gradients[3 + 2 * i]), false);
+      case Steps::Step::normalise:
+        return norm.normalise(a, index, 0, s.rows, normed, false);
+      case Steps::Step::weight_gradient:
+        return products.weight_gradient(index, s.rows, rows_of(dy(i)), normed, rows_of(gradients[3 + 2 * i]),
+                                        false);
       case Steps::Step::sum_columns: {
         ColumnSums sums;
         for (int l = 0; l < n_linears; ++l)
@@ -67,9 +77,11 @@ void norm_linear_backward_wide_gpu(KernelArgs& a) {
       case Steps::Step::sum_gradients: {
         GradientSums sums;
         for (int k = 1, at = 0; k < 3; ++k)
-          if (s.wants(k)) sums.add(gradients[k], norm_sums + at++ * s.c, norm_gpu_pieces(s.rows, s.c), s.n_norm_sums() * s.c);
+          if (s.wants(k))
+            sums.add(gradients[k], norm_sums + at++ * s.c, norm_gpu_pieces(s.rows, s.c), s.n_norm_sums() * s.c);
         for (int l = 0; l < n_linears; ++l)
-          if (s.bias[l] >= 0) sums.add(gradients[4 + 2 * l], bias_sums + s.bias[l], ColumnPieces(s.rows).pieces, s.bias_floats);
+          if (s.bias[l] >= 0)
+            sums.add(gradients[4 + 2 * l], bias_sums + s.bias[l], ColumnPieces(s.rows).pieces, s.bias_floats);
         return launch_sum_gradients(a, index, sums);
       }
     }

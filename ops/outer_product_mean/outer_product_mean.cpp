@@ -128,9 +128,13 @@ Plan plan_backward(const PlanContext& c) {
   return p;
 }
 
-OuterSizes sizes_of(const Tensor& a, const Tensor& weight) { return {a.size(0), a.size(1), a.size(2), a.size(3), weight.size(0)}; }
+OuterSizes sizes_of(const Tensor& a, const Tensor& weight) {
+  return {a.size(0), a.size(1), a.size(2), a.size(3), weight.size(0)};
+}
 
-bool counts_pairs(const OuterProductMeanAttrs& attrs, const Tensor& mask) { return attrs.normalize != OuterNormalize::none && mask.defined(); }
+bool counts_pairs(const OuterProductMeanAttrs& attrs, const Tensor& mask) {
+  return attrs.normalize != OuterNormalize::none && mask.defined();
+}
 
 void plan_forward_gpu(const PlanContext& c, Plan& p) {
   const Tensor& weight = c.in[2];
@@ -157,7 +161,8 @@ void plan_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& attrs = c.as<OuterProductMeanAttrs>();
   const Tensor& weight = c.in[3];
   const DType low = weight.dtype();
-  const OuterBackwardPlan b(sizes_of(c.in[1], weight), attrs.needs, counts_pairs(attrs, c.in[4]), low, c.spec.library_workspace_bytes);
+  const OuterBackwardPlan b(sizes_of(c.in[1], weight), attrs.needs, counts_pairs(attrs, c.in[4]), low,
+                            c.spec.library_workspace_bytes);
   p.workspaces = {};
   p.launches = {};
   const auto space = [&](const char* label, int64_t elements, DType t) {
@@ -197,25 +202,26 @@ const OpDef backward_op{.name = "outer_product_mean_backward",
                         .counted = RECKON_ISA::outer_product_mean_backward_kernel<Counted>,
                         .gradient = Gradient::none,
                         .gradient_note = "second derivatives are not offered",
-                        .cases = [] {
-                          return std::vector<OpCase>{
-                              {.name = "outer product first, masked",
-                               .inputs = {normal({2, 4, 4, 8}), normal({2, 40, 4, 2}), normal({2, 40, 4, 2}),
-                                          normal({8, 4}), mask01({2, 40, 4})},
-                               .attrs = make_attrs(OuterNormalize::divide_after, 0xf)},
-                              {.name = "projection first",
-                               .inputs = {normal({2, 7, 7, 4}), normal({2, 2, 7, 3}), normal({2, 2, 7, 3}),
-                                          normal({4, 9}), absent()},
-                               .attrs = make_attrs(OuterNormalize::divide_before, 0xf)},
-                              {.name = "only b",
-                               .inputs = {normal({1, 7, 7, 4}), normal({1, 1, 7, 3}), normal({1, 1, 7, 3}),
-                                          normal({4, 9}), absent()},
-                               .attrs = make_attrs(OuterNormalize::none, 0x2)},
-                              {.name = "several tiles",
-                               .inputs = {normal({1, 13, 13, 3}), normal({1, 2, 13, 16}),
-                                          normal({1, 2, 13, 16}), normal({3, 256}), absent()},
-                               .attrs = make_attrs(OuterNormalize::none, 0x7)}};
-                        },
+                        .cases =
+                            [] {
+                              return std::vector<OpCase>{
+                                  {.name = "outer product first, masked",
+                                   .inputs = {normal({2, 4, 4, 8}), normal({2, 40, 4, 2}),
+                                              normal({2, 40, 4, 2}), normal({8, 4}), mask01({2, 40, 4})},
+                                   .attrs = make_attrs(OuterNormalize::divide_after, 0xf)},
+                                  {.name = "projection first",
+                                   .inputs = {normal({2, 7, 7, 4}), normal({2, 2, 7, 3}), normal({2, 2, 7, 3}),
+                                              normal({4, 9}), absent()},
+                                   .attrs = make_attrs(OuterNormalize::divide_before, 0xf)},
+                                  {.name = "only b",
+                                   .inputs = {normal({1, 7, 7, 4}), normal({1, 1, 7, 3}), normal({1, 1, 7, 3}),
+                                              normal({4, 9}), absent()},
+                                   .attrs = make_attrs(OuterNormalize::none, 0x2)},
+                                  {.name = "several tiles",
+                                   .inputs = {normal({1, 13, 13, 3}), normal({1, 2, 13, 16}),
+                                              normal({1, 2, 13, 16}), normal({3, 256}), absent()},
+                                   .attrs = make_attrs(OuterNormalize::none, 0x7)}};
+                            },
                         .gpu_plan = plan_backward_gpu};
 
 TensorList backward(BackwardContext& c) {
@@ -230,7 +236,8 @@ TensorList backward(BackwardContext& c) {
 }
 
 const OpDef forward_op{
-    .name = "outer_product_mean", .fingerprint = fingerprint_by<&OuterProductMeanAttrs::normalize, &OuterProductMeanAttrs::eps>,
+    .name = "outer_product_mean",
+    .fingerprint = fingerprint_by<&OuterProductMeanAttrs::normalize, &OuterProductMeanAttrs::eps>,
     .plan = plan_forward,
     .cpu = RECKON_CPU_KERNEL(outer_product_mean_cpu),
     .reference = RECKON_ISA::outer_product_mean_kernel<double>,
@@ -240,28 +247,29 @@ const OpDef forward_op{
     .precision = Precision::low,
     .low_inputs = 0xf,
     .recompute = Recompute::dear,
-    .cases = [] {
-      const OuterNormalize after = OuterNormalize::divide_after, before = OuterNormalize::divide_before;
-      return std::vector<OpCase>{
-          {.name = "outer product first, masked, divided after",
-           .inputs = {normal({2, 40, 4, 2}), normal({2, 40, 4, 2}), normal({8, 4}), normal({8}),
-                      mask01({2, 40, 4})},
-           .attrs = make_attrs(after)},
-          {.name = "outer product first, no mask, divided before",
-           .inputs = {normal({1, 33, 5, 3}), normal({1, 33, 5, 3}), normal({9, 9}), absent(), absent()},
-           .attrs = make_attrs(before)},
-          {.name = "projection first, masked, divided before",
-           .inputs = {normal({2, 3, 7, 3}), normal({2, 3, 7, 3}), normal({4, 9}), normal({4}),
-                      mask01({2, 3, 7})},
-           .attrs = make_attrs(before)},
-          {.name = "projection first, one row, not divided",
-           .inputs = {normal({2, 1, 9, 5}), normal({2, 1, 9, 5}), normal({6, 25}), normal({6}), absent()},
-           .attrs = make_attrs(OuterNormalize::none)},
-          {.name = "several tiles",
-           .inputs = {normal({1, 40, 11, 16}), normal({1, 40, 11, 16}), normal({3, 256}), normal({3}),
-                      mask01({1, 40, 11})},
-           .attrs = make_attrs(after)}};
-    },
+    .cases =
+        [] {
+          const OuterNormalize after = OuterNormalize::divide_after, before = OuterNormalize::divide_before;
+          return std::vector<OpCase>{
+              {.name = "outer product first, masked, divided after",
+               .inputs = {normal({2, 40, 4, 2}), normal({2, 40, 4, 2}), normal({8, 4}), normal({8}),
+                          mask01({2, 40, 4})},
+               .attrs = make_attrs(after)},
+              {.name = "outer product first, no mask, divided before",
+               .inputs = {normal({1, 33, 5, 3}), normal({1, 33, 5, 3}), normal({9, 9}), absent(), absent()},
+               .attrs = make_attrs(before)},
+              {.name = "projection first, masked, divided before",
+               .inputs = {normal({2, 3, 7, 3}), normal({2, 3, 7, 3}), normal({4, 9}), normal({4}),
+                          mask01({2, 3, 7})},
+               .attrs = make_attrs(before)},
+              {.name = "projection first, one row, not divided",
+               .inputs = {normal({2, 1, 9, 5}), normal({2, 1, 9, 5}), normal({6, 25}), normal({6}), absent()},
+               .attrs = make_attrs(OuterNormalize::none)},
+              {.name = "several tiles",
+               .inputs = {normal({1, 40, 11, 16}), normal({1, 40, 11, 16}), normal({3, 256}), normal({3}),
+                          mask01({1, 40, 11})},
+               .attrs = make_attrs(after)}};
+        },
     .gpu_plan = plan_forward_gpu};
 
 }  // namespace

@@ -8,7 +8,8 @@ namespace reckon::ops::gpu {
 namespace {
 
 // A block counts 16 x 16 pairs.
-__global__ void __launch_bounds__(256) pair_scales(Elements mask, float* to, OuterDims d, int tiles, bool after, float eps) {
+__global__ void __launch_bounds__(256)
+    pair_scales(Elements mask, float* to, OuterDims d, int tiles, bool after, float eps) {
   constexpr int kSide = 16, kDepth = 64;
   __shared__ float rows[kDepth][kSide], columns[kDepth][kSide];
   const int64_t batch = blockIdx.x / (int64_t{tiles} * tiles);
@@ -27,13 +28,15 @@ __global__ void __launch_bounds__(256) pair_scales(Elements mask, float* to, Out
     for (int s = 0; s < kDepth; ++s) count += rows[s][i] * columns[s][j];
     __syncthreads();
   }
-  if (i0 + i < d.r && j0 + j < d.r) to[(batch * d.r + i0 + i) * d.r + j0 + j] = 1.0f / (after ? eps + count : fmaxf(count, 1.0f));
+  if (i0 + i < d.r && j0 + j < d.r)
+    to[(batch * d.r + i0 + i) * d.r + j0 + j] = 1.0f / (after ? eps + count : fmaxf(count, 1.0f));
 }
 
 template <class T>
 struct ForwardSpace {
   using Tile = OuterTile<T>;
-  static constexpr int kOutputs = 128, kWeightStep = kChunk<T>, kChannels = kWeightStep / kPairChannels;  // channels p of a step of weights
+  static constexpr int kOutputs = 128, kWeightStep = kChunk<T>,
+                       kChannels = kWeightStep / kPairChannels;  // channels p of a step of weights
   static constexpr int kRowOfWeight = tile_row<T>(kWeightStep), kWeight = kOutputs * kRowOfWeight;
   static constexpr size_t kBytes = sizeof(T) * (2 * Tile::kStage + Tile::kTile + 2 * kWeight);
 };
@@ -42,25 +45,30 @@ struct ForwardSpace {
 // [64 pairs, 16 p, 16 q], two stages of weights [128, kWeightStep].
 template <class T>
 __global__ void __launch_bounds__(256, 1)
-    outer_forward(Source a, Source b, Source weight, Elements bias, PairScales scales, T* out, OuterDims d, int tiles, bool before, bool fours) {
+    outer_forward(Source a, Source b, Source weight, Elements bias, PairScales scales, T* out, OuterDims d,
+                  int tiles, bool before, bool fours) {
   using Space = ForwardSpace<T>;
   using Tile = OuterTile<T>;
   RECKON_DYNAMIC_SHARED(T, stages);
   T* const pairs = stages + 2 * Tile::kStage;
   T* const weights = pairs + Tile::kTile;
-  const int batch = blockIdx.x / (tiles * tiles), tile_of_batch = blockIdx.x % (tiles * tiles), i0 = tile_of_batch / tiles * kPairRows, j0 = tile_of_batch % tiles * kPairRows;
-  const int z0 = blockIdx.y * Space::kOutputs, warp = threadIdx.x / 32, t = threadIdx.x % 4, g = threadIdx.x % 32 / 4;
+  const int batch = blockIdx.x / (tiles * tiles), tile_of_batch = blockIdx.x % (tiles * tiles),
+            i0 = tile_of_batch / tiles * kPairRows, j0 = tile_of_batch % tiles * kPairRows;
+  const int z0 = blockIdx.y * Space::kOutputs, warp = threadIdx.x / 32, t = threadIdx.x % 4,
+            g = threadIdx.x % 32 / 4;
   const int warp_pair = warp / 4 * 32, warp_z = warp % 4 * 32;
   const Tile tile{a, b, d, batch};
   const int steps = tile.steps(), across = (d.c + kPairChannels - 1) / kPairChannels;
 
   int stage = 0, weight_stage = 0;
   const auto issue = [&](int chunk, int step) {
-    tile.issue(stages + stage * Tile::kStage, step, i0, j0, chunk / across * kPairChannels, chunk % across * kPairChannels);
+    tile.issue(stages + stage * Tile::kStage, step, i0, j0, chunk / across * kPairChannels,
+               chunk % across * kPairChannels);
   };
   const auto issue_weight = [&](int chunk, int step) {
-    load_weight<256, Space::kOutputs, Space::kChannels>(weights + weight_stage * Space::kWeight, Space::kRowOfWeight, weight, d, z0,
-                                                        chunk / across * kPairChannels + step * Space::kChannels, chunk % across * kPairChannels);
+    load_weight<256, Space::kOutputs, Space::kChannels>(
+        weights + weight_stage * Space::kWeight, Space::kRowOfWeight, weight, d, z0,
+        chunk / across * kPairChannels + step * Space::kChannels, chunk % across * kPairChannels);
   };
   float y[2][4][4];
   clear(y);
@@ -73,22 +81,29 @@ __global__ void __launch_bounds__(256, 1)
       __syncthreads();
       const T* at = stages + stage * Tile::kStage;
       stage ^= 1;
-      if (step + 1 < steps) issue(chunk, step + 1);
-      else issue_weight(chunk, 0);
+      if (step + 1 < steps)
+        issue(chunk, step + 1);
+      else
+        issue_weight(chunk, 0);
       tile.add(sums, at);
     }
     tile.store(sums, pairs, [](int, int) { return 1.0f; });
-    const int channels = d.c - chunk / across * kPairChannels < kPairChannels ? d.c - chunk / across * kPairChannels : kPairChannels;
+    const int channels = d.c - chunk / across * kPairChannels < kPairChannels
+                             ? d.c - chunk / across * kPairChannels
+                             : kPairChannels;
     for (int p = 0; p < channels; p += Space::kChannels) {
       copy_async_wait();
       __syncthreads();
       const T* at = weights + weight_stage * Space::kWeight;
       weight_stage ^= 1;
-      if (p + Space::kChannels < channels) issue_weight(chunk, p / Space::kChannels + 1);
-      else if (chunk + 1 < across * across) issue(chunk + 1, 0);
+      if (p + Space::kChannels < channels)
+        issue_weight(chunk, p / Space::kChannels + 1);
+      else if (chunk + 1 < across * across)
+        issue(chunk + 1, 0);
       if (z0 + warp_z < d.cz)
-        multiply<Along::k, Along::k>(y, pairs + warp_pair * Tile::kRowOfPairs + p * kPairChannels, Tile::kRowOfPairs, at + warp_z * Space::kRowOfWeight,
-                                     Space::kRowOfWeight, Space::kWeightStep);
+        multiply<Along::k, Along::k>(y, pairs + warp_pair * Tile::kRowOfPairs + p * kPairChannels,
+                                     Tile::kRowOfPairs, at + warp_z * Space::kRowOfWeight, Space::kRowOfWeight,
+                                     Space::kWeightStep);
     }
   }
   const int columns = d.cz - z0 - warp_z, rows = d.r - j0 < kPairRows ? d.r - j0 : kPairRows;
@@ -105,7 +120,8 @@ __global__ void __launch_bounds__(256, 1)
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           const int column = 8 * n + 2 * t + e;
-          const float plus = bias && column < columns ? load(bias, z0 + warp_z + column) : 0.0f, v = y[m][n][2 * h + e];
+          const float plus = bias && column < columns ? load(bias, z0 + warp_z + column) : 0.0f,
+                      v = y[m][n][2 * h + e];
           row[0][n][e] = before ? v * f + plus : (v + plus) * f;
           row[0][n][2 + e] = 0;
         }
@@ -119,34 +135,41 @@ void outer_product_mean_gpu(KernelArgs& a) {
   const TensorArg &left = a.in[0], &weight = a.in[2], &mask = a.in[4], &out = a.out[0];
   const OuterSizes n{left.shape[0], left.shape[1], left.shape[2], left.shape[3], weight.shape[0]};
   const bool counts = attrs.normalize != OuterNormalize::none && mask.defined();
-  const PairScales scales = counts ? launch_pair_scales(a, 0, mask, n, reinterpret_cast<float*>(a.workspace[0])) : scale_of_all(attrs, n);
-  if (outer_tiles(n, false).project_first) return launch_projected_forward(a, counts, n, scales, a.workspace[counts]);
+  const PairScales scales = counts ? launch_pair_scales(a, 0, mask, n, reinterpret_cast<float*>(a.workspace[0]))
+                                   : scale_of_all(attrs, n);
+  if (outer_tiles(n, false).project_first)
+    return launch_projected_forward(a, counts, n, scales, a.workspace[counts]);
   const int64_t tiles = ceil_div(n.r, kPairRows);
   with_type(weight.dtype, [&](auto type) {
     using T = decltype(type);
     const dim3 grid(blocks_for(n.batch * tiles * tiles, 1), blocks_for(n.cz, ForwardSpace<T>::kOutputs));
-    launch(a, counts, outer_forward<T>, grid, 256, ForwardSpace<T>::kBytes, source_of(left, weight.dtype, n.c), source_of(a.in[1], weight.dtype, n.c),
-           source_of(weight, weight.dtype, n.c), elements(a.in[3]), scales, out.as<T>(), dims_of(n), tiles,
-           attrs.normalize == OuterNormalize::divide_before, takes_fours(out, n.cz));
+    launch(a, counts, outer_forward<T>, grid, 256, ForwardSpace<T>::kBytes, source_of(left, weight.dtype, n.c),
+           source_of(a.in[1], weight.dtype, n.c), source_of(weight, weight.dtype, n.c), elements(a.in[3]),
+           scales, out.as<T>(), dims_of(n), tiles, attrs.normalize == OuterNormalize::divide_before,
+           takes_fours(out, n.cz));
   });
 }
 
 }  // namespace
 
-PairScales launch_pair_scales(const KernelArgs& a, int index, const TensorArg& mask, const OuterSizes& n, float* to) {
+PairScales launch_pair_scales(const KernelArgs& a, int index, const TensorArg& mask, const OuterSizes& n,
+                              float* to) {
   const auto& attrs = a.as<OuterProductMeanAttrs>();
   const int64_t tiles = ceil_div(n.r, 16);
-  launch(a, index, pair_scales, blocks_for(n.batch * tiles * tiles, 1), 256, 0, elements(mask), to, dims_of(n), tiles,
-         attrs.normalize == OuterNormalize::divide_after, attrs.eps);
+  launch(a, index, pair_scales, blocks_for(n.batch * tiles * tiles, 1), 256, 0, elements(mask), to, dims_of(n),
+         tiles, attrs.normalize == OuterNormalize::divide_after, attrs.eps);
   return {to, 1.0f};
 }
 
 PairScales scale_of_all(const OuterProductMeanAttrs& attrs, const OuterSizes& n) {
   const float all = static_cast<float>(n.s);
   switch (attrs.normalize) {
-    case OuterNormalize::none: return {};
-    case OuterNormalize::divide_after: return {nullptr, 1.0f / (static_cast<float>(attrs.eps) + all)};
-    case OuterNormalize::divide_before: return {nullptr, 1.0f / (all < 1 ? 1.0f : all)};
+    case OuterNormalize::none:
+      return {};
+    case OuterNormalize::divide_after:
+      return {nullptr, 1.0f / (static_cast<float>(attrs.eps) + all)};
+    case OuterNormalize::divide_before:
+      return {nullptr, 1.0f / (all < 1 ? 1.0f : all)};
   }
   return {};
 }
@@ -154,5 +177,6 @@ PairScales scale_of_all(const OuterProductMeanAttrs& attrs, const OuterSizes& n)
 }  // namespace reckon::ops::gpu
 
 RECKON_GPU_KERNELS(outer_product_mean) {
-  return {{"outer_product_mean", outer_product_mean_gpu}, {"outer_product_mean_backward", outer_product_mean_backward_gpu}};
+  return {{"outer_product_mean", outer_product_mean_gpu},
+          {"outer_product_mean_backward", outer_product_mean_backward_gpu}};
 }

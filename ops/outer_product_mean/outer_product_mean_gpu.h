@@ -50,40 +50,56 @@ RECKON_INLINE constexpr OuterPieces outer_bias_pieces(const OuterSizes& n) {
 struct ProjectedChunks {
   int64_t r, rows, per_chunk, per_batch;  // per_batch: chunks of a batch element; 0: a chunk holds whole ones
 
-  RECKON_INLINE constexpr ProjectedChunks(const OuterSizes& n, DType low, size_t library_workspace_bytes) : r(n.r), rows(n.batch * n.r) {
+  RECKON_INLINE constexpr ProjectedChunks(const OuterSizes& n, DType low, size_t library_workspace_bytes)
+      : r(n.r), rows(n.batch * n.r) {
     const int64_t row = n.s * n.cz * n.c * static_cast<int64_t>(size_of(low));
-    const int64_t most = 2 * static_cast<int64_t>(library_workspace_bytes) / (row < 1 ? 1 : row), fitting = most < 1 ? 1 : most;
+    const int64_t most = 2 * static_cast<int64_t>(library_workspace_bytes) / (row < 1 ? 1 : row),
+                  fitting = most < 1 ? 1 : most;
     const int64_t parts = ceil_div(r, fitting);
     per_batch = fitting >= r ? 0 : parts;
     per_chunk = fitting >= r ? (fitting / r < n.batch ? fitting / r : n.batch) * r : ceil_div(r, parts);
     if (per_batch) per_batch = ceil_div(r, per_chunk);
   }
-  RECKON_INLINE constexpr int64_t count() const { return per_batch ? rows / r * per_batch : ceil_div(rows, per_chunk); }
-  RECKON_INLINE constexpr int64_t first(int64_t k) const { return per_batch ? k / per_batch * r + k % per_batch * per_chunk : k * per_chunk; }
+  RECKON_INLINE constexpr int64_t count() const {
+    return per_batch ? rows / r * per_batch : ceil_div(rows, per_chunk);
+  }
+  RECKON_INLINE constexpr int64_t first(int64_t k) const {
+    return per_batch ? k / per_batch * r + k % per_batch * per_chunk : k * per_chunk;
+  }
   RECKON_INLINE constexpr int64_t size(int64_t k) const {
     const int64_t end = per_batch ? (k / per_batch + 1) * r : rows, left = end - first(k);
     return left < per_chunk ? left : per_chunk;
   }
 };
 
-inline constexpr int kProjectedRows = 128, kProjectedColumns = 64;  // of a block's tile in the products of a projection
+inline constexpr int kProjectedRows = 128,
+                     kProjectedColumns = 64;  // of a block's tile in the products of a projection
 
 // The products with long sums and few results: da sums over the outputs z in pieces, db over the rows i of a chunk.
 RECKON_INLINE constexpr OuterPieces projected_da_pieces(const OuterSizes& n, const ProjectedChunks& chunks) {
-  return {n.cz < 1 ? 1 : n.cz, ceil_div(chunks.per_chunk * n.s, kProjectedRows) * ceil_div(n.c, kProjectedColumns), 264};
+  return {n.cz < 1 ? 1 : n.cz,
+          ceil_div(chunks.per_chunk * n.s, kProjectedRows) * ceil_div(n.c, kProjectedColumns), 264};
 }
 RECKON_INLINE constexpr OuterPieces projected_db_pieces(const OuterSizes& n, const ProjectedChunks& chunks) {
-  const int64_t rows = chunks.per_batch ? chunks.per_chunk : n.r, batches = chunks.per_batch ? 1 : chunks.per_chunk / n.r;
+  const int64_t rows = chunks.per_batch ? chunks.per_chunk : n.r,
+                batches = chunks.per_batch ? 1 : chunks.per_chunk / n.r;
   return {rows, batches * n.s * ceil_div(n.r, kProjectedRows) * ceil_div(n.c, kProjectedColumns), 264};
 }
 
 // What a backward call launches and keeps, in order; a workspace of 0 bytes is not there.
 struct OuterBackwardPlan {
   bool project, scales, da, db, weight, bias;
-  int64_t chunks = 0, scale_floats = 0, projected = 0, weight_floats = 0, bias_floats = 0, da_floats = 0, db_floats = 0;
+  int64_t chunks = 0, scale_floats = 0, projected = 0, weight_floats = 0, bias_floats = 0, da_floats = 0,
+          db_floats = 0;
 
-  RECKON_INLINE constexpr OuterBackwardPlan(const OuterSizes& n, uint32_t needs, bool masked, DType low, size_t library_workspace_bytes)
-      : project(outer_tiles(n, true).project_first), scales(masked), da(needs & 1u), db(needs >> 1 & 1u), weight(needs >> 2 & 1u), bias(needs >> 3 & 1u) {
+  RECKON_INLINE constexpr OuterBackwardPlan(const OuterSizes& n, uint32_t needs, bool masked, DType low,
+                                            size_t library_workspace_bytes)
+      : project(outer_tiles(n, true).project_first),
+        scales(masked),
+        da(needs & 1u),
+        db(needs >> 1 & 1u),
+        weight(needs >> 2 & 1u),
+        bias(needs >> 3 & 1u) {
     if (scales) scale_floats = n.batch * n.r * n.r;
     if (bias) bias_floats = outer_bias_pieces(n).pieces * n.cz;
     const int64_t weights = n.cz * n.c * n.c, elements = n.batch * n.s * n.r * n.c;
@@ -97,10 +113,13 @@ struct OuterBackwardPlan {
     projected = c.per_chunk * n.s * n.cz * n.c;
     if (weight && chunks > 1) weight_floats = weights;
     if (da && projected_da_pieces(n, c).pieces > 1) da_floats = projected_da_pieces(n, c).pieces * elements;
-    if (db && (projected_db_pieces(n, c).pieces > 1 || c.per_batch > 1)) db_floats = projected_db_pieces(n, c).pieces * elements;
+    if (db && (projected_db_pieces(n, c).pieces > 1 || c.per_batch > 1))
+      db_floats = projected_db_pieces(n, c).pieces * elements;
   }
   // Whether pieces are left to add up at the end.
-  RECKON_INLINE constexpr bool sums() const { return bias || (!project && weight) || da_floats > 0 || db_floats > 0; }
+  RECKON_INLINE constexpr bool sums() const {
+    return bias || (!project && weight) || da_floats > 0 || db_floats > 0;
+  }
 };
 
 }  // namespace reckon::ops

@@ -244,7 +244,8 @@ struct OuterBackward {
         gradient_tile(batch, i0, mi, j0, mj, n.cz, mi * n.cz);
         if (dw) {
           outer_tile<C>(args, n, a, b, i0, mi, j0, mj, tile);
-          weight_gradient<C>(args, mj * mi, n.cz, cc, g, tile, reinterpret_cast<std::byte*>(dw), kNative<C>, true);
+          weight_gradient<C>(args, mj * mi, n.cz, cc, g, tile, reinterpret_cast<std::byte*>(dw), kNative<C>,
+                             true);
         }
         if (!needs(0) && !needs(1)) continue;
         multiply_back<C>(args, mj * mi, g, weight, tile, false);  // d outer product, [j][i][p][q]
@@ -346,7 +347,8 @@ struct OuterBackward {
       if (needs(2))
         for (int64_t s = 0; s < n.s; ++s)
           weight_gradient<C>(args, mi, c, width, {element_at(a.data, a.dtype, (s * n.r + i0) * c), a.dtype, c},
-                             {element_at(du.data, low, s * mi * width), low, width}, reinterpret_cast<std::byte*>(sums(5)), kNative<C>, true);
+                             {element_at(du.data, low, s * mi * width), low, width},
+                             reinterpret_cast<std::byte*>(sums(5)), kNative<C>, true);
     }
   }
 };

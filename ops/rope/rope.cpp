@@ -52,7 +52,8 @@ TensorList rope_backward(BackwardContext& c) {
 }
 
 const OpDef rope_op{
-    .name = "rope", .fingerprint = fingerprint_by<&RopeAttrs::log_theta, &RopeAttrs::inverse>,
+    .name = "rope",
+    .fingerprint = fingerprint_by<&RopeAttrs::log_theta, &RopeAttrs::inverse>,
     .plan = plan_rope,
     .cpu = RECKON_CPU_KERNEL(rope_cpu),
     .reference = RECKON_ISA::rope_kernel<double>,
@@ -60,21 +61,26 @@ const OpDef rope_op{
     .gradient = Gradient::differentiable,
     .backward = rope_backward,
     .recompute = Recompute::cheap,
-    .cases = [] {
-      const auto attrs = [](double theta, bool inverse) {
-        return std::make_shared<RopeAttrs>(std::log(theta), inverse);
-      };
-      return std::vector<OpCase>{
-          {.name = "positions of the batch",
-           .inputs = {normal({2, 9, 3, 8}), index({2, 9}, 40)},
-           .attrs = attrs(1e4, false)},
-          {.name = "shared positions",
-           .inputs = {normal({3, 5, 2, 6}), index({5}, 100000)},
-           .attrs = attrs(1e6, false)},
-          {.name = "inverse", .inputs = {normal({1, 7, 1, 66}), index({7}, 3000)}, .attrs = attrs(1e6, true)},
-          {.name = "one pair", .inputs = {normal({2, 3, 4, 2}), index({3}, 9)}, .attrs = attrs(1e4, false)},
-          {.name = "many pairs", .inputs = {normal({1, 3, 2, 600}), index({3}, 9)}, .attrs = attrs(1e4, false)}};
-    },
+    .cases =
+        [] {
+          const auto attrs = [](double theta, bool inverse) {
+            return std::make_shared<RopeAttrs>(std::log(theta), inverse);
+          };
+          return std::vector<OpCase>{
+              {.name = "positions of the batch",
+               .inputs = {normal({2, 9, 3, 8}), index({2, 9}, 40)},
+               .attrs = attrs(1e4, false)},
+              {.name = "shared positions",
+               .inputs = {normal({3, 5, 2, 6}), index({5}, 100000)},
+               .attrs = attrs(1e6, false)},
+              {.name = "inverse",
+               .inputs = {normal({1, 7, 1, 66}), index({7}, 3000)},
+               .attrs = attrs(1e6, true)},
+              {.name = "one pair", .inputs = {normal({2, 3, 4, 2}), index({3}, 9)}, .attrs = attrs(1e4, false)},
+              {.name = "many pairs",
+               .inputs = {normal({1, 3, 2, 600}), index({3}, 9)},
+               .attrs = attrs(1e4, false)}};
+        },
     .gpu_plan = plan_rope_gpu};
 
 }  // namespace

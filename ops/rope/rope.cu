@@ -20,20 +20,24 @@ struct Rope {
   int tokens_per_block;
   double step;  // -2 ln(theta) / D
   float sign;   // -1: turns back
-  int pairs;   // of a whole tile
-  int groups;  // of N pairs in a whole tile
+  int pairs;    // of a whole tile
+  int groups;   // of N pairs in a whole tile
   Divisor by_heads, by_groups, by_pairs;
 };
 
 template <int N>
 __device__ __forceinline__ void read(const Elements& e, int64_t i, float (&v)[N]) {
-  if constexpr (N == 4) load4(e, i, v);
-  else v[0] = load(e, i);
+  if constexpr (N == 4)
+    load4(e, i, v);
+  else
+    v[0] = load(e, i);
 }
 template <int N>
 __device__ __forceinline__ void write(const Elements& e, int64_t i, const float (&v)[N]) {
-  if constexpr (N == 4) store4(e, i, v);
-  else store(e, i, v[0]);
+  if constexpr (N == 4)
+    store4(e, i, v);
+  else
+    store(e, i, v[0]);
 }
 
 // Threads take N pairs, N = 4 where D / 2 is a multiple of 4.
@@ -44,8 +48,10 @@ __global__ void __launch_bounds__(kThreads) rope_turn(const __grid_constant__ Ro
   const int64_t block = blockIdx.x / t.pair_tiles, first_token = block * t.tokens_per_block;
   const int64_t first_pair = (blockIdx.x - block * t.pair_tiles) * t.pairs;
   const int pairs = t.half - first_pair < t.pairs ? static_cast<int>(t.half - first_pair) : t.pairs;
-  const int tokens = t.tokens - first_token < t.tokens_per_block ? static_cast<int>(t.tokens - first_token) : t.tokens_per_block;
-  for (int i = threadIdx.x; i < pairs; i += kThreads) frequency[i] = exp(t.step * static_cast<double>(first_pair + i));
+  const int tokens = t.tokens - first_token < t.tokens_per_block ? static_cast<int>(t.tokens - first_token)
+                                                                 : t.tokens_per_block;
+  for (int i = threadIdx.x; i < pairs; i += kThreads)
+    frequency[i] = exp(t.step * static_cast<double>(first_pair + i));
   __syncthreads();
   for (uint32_t e = threadIdx.x; e < static_cast<uint32_t>(tokens * t.pairs); e += kThreads) {
     const uint32_t token = t.by_pairs.divide_narrow(e), i = e - token * t.pairs;
@@ -58,7 +64,8 @@ __global__ void __launch_bounds__(kThreads) rope_turn(const __grid_constant__ Ro
   __syncthreads();
   const uint32_t items = static_cast<uint32_t>(tokens * t.heads * t.groups);
   for (uint32_t item = threadIdx.x; item < items; item += kThreads) {
-    const uint32_t row = t.by_groups.divide_narrow(item), i = (item - row * t.groups) * N, token = t.by_heads.divide_narrow(row);
+    const uint32_t row = t.by_groups.divide_narrow(item), i = (item - row * t.groups) * N,
+                   token = t.by_heads.divide_narrow(row);
     if (i >= pairs) continue;
     const int64_t low = ((first_token * t.heads + row) * 2) * t.half + first_pair + i, high = low + t.half;
     float u[N], v[N];
@@ -80,7 +87,8 @@ void rope_gpu(KernelArgs& a) {
   const TensorArg &x = a.in[0], &positions = a.in[1], &y = a.out[0];
   const int64_t heads = x.shape[2], half = x.shape[3] / 2;
   const bool fours = takes_fours(x, half) && takes_fours(y, half);
-  Rope t{elements(x), elements(y), positions.as<int64_t>(), x.shape[0] * x.shape[1], positions.numel(), heads, half};
+  Rope t{elements(x), elements(y), positions.as<int64_t>(), x.shape[0] * x.shape[1], positions.numel(),
+         heads,       half};
   t.pairs = static_cast<int>(half < kMostPairs ? half : kMostPairs);
   t.pair_tiles = (half + t.pairs - 1) / t.pairs;
   t.step = -2.0 * attrs.log_theta / static_cast<double>(x.shape[3]);
@@ -94,7 +102,9 @@ void rope_gpu(KernelArgs& a) {
   t.by_pairs = Divisor(t.pairs, true);
   const int64_t blocks = (t.tokens + t.tokens_per_block - 1) / t.tokens_per_block * t.pair_tiles;
   launch(a, 0, fours ? rope_turn<4> : rope_turn<1>, blocks_for(blocks, 1), kThreads,
-         static_cast<size_t>(t.pairs) * (sizeof(double) + static_cast<size_t>(t.tokens_per_block) * sizeof(float2)), t);
+         static_cast<size_t>(t.pairs) *
+             (sizeof(double) + static_cast<size_t>(t.tokens_per_block) * sizeof(float2)),
+         t);
 }
 
 }  // namespace

@@ -17,8 +17,12 @@ struct Plain {
     if (grad_scale) scale = load(grad_scale, 0);
     return true;
   }
-  __device__ __forceinline__ float whole_gradient(float p, float g) const { return decays ? g * scale + decay * p : g * scale; }
-  __device__ __forceinline__ float operator()(float p, float g) const { return p + minus_rate * whole_gradient(p, g); }
+  __device__ __forceinline__ float whole_gradient(float p, float g) const {
+    return decays ? g * scale + decay * p : g * scale;
+  }
+  __device__ __forceinline__ float operator()(float p, float g) const {
+    return p + minus_rate * whole_gradient(p, g);
+  }
 };
 
 // The first step reads nothing of the buffer that it writes.
@@ -40,11 +44,16 @@ void sgd_gpu(KernelArgs& a) {
                 static_cast<float>(1 - s.dampening),
                 static_cast<float>(-s.lr),
                 s.weight_decay != 0};
-  if (s.momentum == 0) elementwise<2, 1>(a, f);
-  else if (s.step == 1 && s.nesterov) elementwise<3, 2>(a, WithMomentum<true, true>{f});
-  else if (s.step == 1) elementwise<3, 2>(a, WithMomentum<true, false>{f});
-  else if (s.nesterov) elementwise<3, 2>(a, WithMomentum<false, true>{f});
-  else elementwise<3, 2>(a, WithMomentum<false, false>{f});
+  if (s.momentum == 0)
+    elementwise<2, 1>(a, f);
+  else if (s.step == 1 && s.nesterov)
+    elementwise<3, 2>(a, WithMomentum<true, true>{f});
+  else if (s.step == 1)
+    elementwise<3, 2>(a, WithMomentum<true, false>{f});
+  else if (s.nesterov)
+    elementwise<3, 2>(a, WithMomentum<false, true>{f});
+  else
+    elementwise<3, 2>(a, WithMomentum<false, false>{f});
 }
 
 }  // namespace

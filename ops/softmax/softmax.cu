@@ -7,11 +7,16 @@
 namespace reckon::ops::gpu {
 namespace {
 
-enum class Kind { softmax, log_softmax, logsumexp };  // known at run time: the branches are uniform, and kernels a third as many
+enum class Kind {
+  softmax,
+  log_softmax,
+  logsumexp
+};  // known at run time: the branches are uniform, and kernels a third as many
 
 // y from x and the sums of its rows, in place; logsumexp gives one number per row.
 template <class Tile>
-__device__ __forceinline__ void finish(Kind kind, const Tile& t, const Elements& y, const ExpSum (&sums)[Tile::kRows], typename Tile::Values& v) {
+__device__ __forceinline__ void finish(Kind kind, const Tile& t, const Elements& y,
+                                       const ExpSum (&sums)[Tile::kRows], typename Tile::Values& v) {
 #pragma unroll
   for (int r = 0; r < Tile::kRows; ++r) {
     const float shift = exp_shift(sums[r].top);
@@ -29,7 +34,8 @@ __device__ __forceinline__ void finish(Kind kind, const Tile& t, const Elements&
 }
 
 template <class Tile>
-__global__ void __launch_bounds__(kRowThreads) softmax_registers(Kind kind, Elements x, Elements y, int64_t rows, int64_t c, bool fours) {
+__global__ void __launch_bounds__(kRowThreads)
+    softmax_registers(Kind kind, Elements x, Elements y, int64_t rows, int64_t c, bool fours) {
   __shared__ float cells[32];
   const Tile t = Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, rows, c, fours);
   typename Tile::Values v;
@@ -39,7 +45,8 @@ __global__ void __launch_bounds__(kRowThreads) softmax_registers(Kind kind, Elem
   finish(kind, t, y, sums, v);
 }
 
-__global__ void __launch_bounds__(kWideRowThreads) softmax_wide(Kind kind, Elements x, Elements y, int64_t rows, int64_t c, bool fours) {
+__global__ void __launch_bounds__(kWideRowThreads)
+    softmax_wide(Kind kind, Elements x, Elements y, int64_t rows, int64_t c, bool fours) {
   __shared__ float cells[32];
   const int64_t row = blockIdx.x;
   if (row >= rows) return;
@@ -53,15 +60,15 @@ __global__ void __launch_bounds__(kWideRowThreads) softmax_wide(Kind kind, Eleme
 }
 
 // The term of a row's sum that one element brings, and dx from that sum. Not for logsumexp.
-__device__ __forceinline__ float term(Kind kind, float g, float y) {
-  return kind == Kind::softmax ? g * y : g;
-}
+__device__ __forceinline__ float term(Kind kind, float g, float y) { return kind == Kind::softmax ? g * y : g; }
 __device__ __forceinline__ float input_gradient(Kind kind, float g, float y, float sum) {
   return kind == Kind::softmax ? y * (g - sum) : g - expf(y) * sum;
 }
 
 template <class Tile>
-__global__ void __launch_bounds__(kRowThreads) softmax_backward_registers(Kind kind, Elements g, Elements y, Elements dx, int64_t rows, int64_t c, bool fours) {
+__global__ void __launch_bounds__(kRowThreads)
+    softmax_backward_registers(Kind kind, Elements g, Elements y, Elements dx, int64_t rows, int64_t c,
+                               bool fours) {
   __shared__ float cells[32];
   const Tile t = Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, rows, c, fours);
   typename Tile::Raw raw_g, raw_y;
@@ -80,7 +87,8 @@ __global__ void __launch_bounds__(kRowThreads) softmax_backward_registers(Kind k
   t.store(dx, gv);
 }
 
-__global__ void __launch_bounds__(kWideRowThreads) softmax_backward_wide(Kind kind, Elements g, Elements y, Elements dx, int64_t rows, int64_t c, bool fours) {
+__global__ void __launch_bounds__(kWideRowThreads)
+    softmax_backward_wide(Kind kind, Elements g, Elements y, Elements dx, int64_t rows, int64_t c, bool fours) {
   __shared__ float cells[32];
   const int64_t row = blockIdx.x;
   if (row >= rows) return;
@@ -110,7 +118,8 @@ __global__ void __launch_bounds__(kWideRowThreads) softmax_backward_wide(Kind ki
 // dx = g exp(x - y), with one g and one y per row: no sum, so wide rows need not be a block's.
 template <class Tile>
 __global__ void __launch_bounds__(kRowThreads)
-    logsumexp_backward_tiles(Elements g, Elements x, Elements y, Elements dx, int64_t rows, int64_t c, bool fours) {
+    logsumexp_backward_tiles(Elements g, Elements x, Elements y, Elements dx, int64_t rows, int64_t c,
+                             bool fours) {
   const int64_t tiles = (c + Tile::kWidth - 1) / Tile::kWidth, first = blockIdx.x / tiles * Tile::kRowsPerBlock;
   Tile t = Tile::of_block(first, rows, c, fours);
   if (tiles > 1) t = t.from_column(blockIdx.x % tiles * Tile::kWidth);
@@ -130,10 +139,13 @@ void forward(KernelArgs& a) {
   const TensorArg &x = a.in[0], &y = a.out[0];
   const int64_t rows = x.rows(), c = x.last();
   const bool fours = takes_fours(x, c) && (kKind == Kind::logsumexp || takes_fours(y, c));
-  if (c > kRegisterColumns) return launch(a, 0, softmax_wide, blocks_for(rows, 1), kWideRowThreads, 0, kKind, elements(x), elements(y), rows, c, fours);
+  if (c > kRegisterColumns)
+    return launch(a, 0, softmax_wide, blocks_for(rows, 1), kWideRowThreads, 0, kKind, elements(x), elements(y),
+                  rows, c, fours);
   with_row_tile(c, [&](auto tile) {
     using Tile = decltype(tile);
-    launch(a, 0, softmax_registers<Tile>, blocks_for(rows, Tile::kRowsPerBlock), kRowThreads, 0, kKind, elements(x), elements(y), rows, c, fours);
+    launch(a, 0, softmax_registers<Tile>, blocks_for(rows, Tile::kRowsPerBlock), kRowThreads, 0, kKind,
+           elements(x), elements(y), rows, c, fours);
   });
 }
 
@@ -143,11 +155,12 @@ void backward(KernelArgs& a) {
   const int64_t rows = y.rows(), c = y.last();
   const bool fours = takes_fours(g, c) && takes_fours(y, c) && takes_fours(dx, c);
   if (c > kRegisterColumns)
-    return launch(a, 0, softmax_backward_wide, blocks_for(rows, 1), kWideRowThreads, 0, kKind, elements(g), elements(y), elements(dx), rows, c, fours);
+    return launch(a, 0, softmax_backward_wide, blocks_for(rows, 1), kWideRowThreads, 0, kKind, elements(g),
+                  elements(y), elements(dx), rows, c, fours);
   with_row_tile(c, [&](auto tile) {
     using Tile = decltype(tile);
-    launch(a, 0, softmax_backward_registers<Tile>, blocks_for(rows, Tile::kRowsPerBlock), kRowThreads, 0, kKind, elements(g), elements(y), elements(dx),
-           rows, c, fours);
+    launch(a, 0, softmax_backward_registers<Tile>, blocks_for(rows, Tile::kRowsPerBlock), kRowThreads, 0, kKind,
+           elements(g), elements(y), elements(dx), rows, c, fours);
   });
 }
 
@@ -157,12 +170,15 @@ void logsumexp_backward_gpu(KernelArgs& a) {
   const bool fours = takes_fours(x, c) && takes_fours(dx, c);
   const auto run = [&](auto tile) {
     using Tile = decltype(tile);
-    const int64_t groups = (rows + Tile::kRowsPerBlock - 1) / Tile::kRowsPerBlock, tiles = (c + Tile::kWidth - 1) / Tile::kWidth;
-    launch(a, 0, logsumexp_backward_tiles<Tile>, blocks_for(groups * tiles, 1), kRowThreads, 0, elements(g), elements(x), elements(y), elements(dx), rows,
-           c, fours);
+    const int64_t groups = (rows + Tile::kRowsPerBlock - 1) / Tile::kRowsPerBlock,
+                  tiles = (c + Tile::kWidth - 1) / Tile::kWidth;
+    launch(a, 0, logsumexp_backward_tiles<Tile>, blocks_for(groups * tiles, 1), kRowThreads, 0, elements(g),
+           elements(x), elements(y), elements(dx), rows, c, fours);
   };
-  if (c <= 32) run(RowTile<8, 1, 4>{});
-  else run(RowTile<32, 1, 4>{});
+  if (c <= 32)
+    run(RowTile<8, 1, 4>{});
+  else
+    run(RowTile<32, 1, 4>{});
 }
 
 }  // namespace
@@ -170,7 +186,7 @@ void logsumexp_backward_gpu(KernelArgs& a) {
 
 RECKON_GPU_KERNELS(softmax) {
   using K = Kind;
-  return {{"softmax", forward<K::softmax>},           {"softmax_backward", backward<K::softmax>},
-          {"log_softmax", forward<K::log_softmax>},   {"log_softmax_backward", backward<K::log_softmax>},
-          {"logsumexp", forward<K::logsumexp>},       {"logsumexp_backward", logsumexp_backward_gpu}};
+  return {{"softmax", forward<K::softmax>},         {"softmax_backward", backward<K::softmax>},
+          {"log_softmax", forward<K::log_softmax>}, {"log_softmax_backward", backward<K::log_softmax>},
+          {"logsumexp", forward<K::logsumexp>},     {"logsumexp_backward", logsumexp_backward_gpu}};
 }

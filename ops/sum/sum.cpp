@@ -16,8 +16,10 @@ Plan plan_sum(const PlanContext& c) {
   check_floating(x, "sum's input");
   Shape shape;
   for (int i = 0; i < x.rank(); ++i) {
-    if (!((a.axes >> i) & 1u)) shape.push_back(x.shape()[i]);
-    else if (a.keep_axes) shape.push_back(1);
+    if (!((a.axes >> i) & 1u))
+      shape.push_back(x.shape()[i]);
+    else if (a.keep_axes)
+      shape.push_back(1);
   }
   Plan p;
   p.outputs = {{.shape = shape, .dtype = a.wide ? accumulation_dtype(x.dtype()) : x.dtype(), .label = "sum"}};
@@ -49,31 +51,45 @@ uint32_t mask_of(const Dims& axes, int rank) {
   return mask;
 }
 
-const OpDef sum_op{.name = "sum", .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes, &SumAttrs::wide>, .plan = plan_sum, .cpu = RECKON_CPU_KERNEL(sum_cpu), .reference = RECKON_ISA::sum_kernel<double>,
-                   .counted = RECKON_ISA::sum_kernel<Counted>, .gradient = Gradient::differentiable, .backward = sum_backward,
-                   .precision = Precision::fp32,
-                   .cases = [] {
-                     const auto attrs = [](uint32_t m, bool keep) { return std::make_shared<SumAttrs>(m, keep); };
-                     return std::vector<OpCase>{
-                         {.name = "last axis", .inputs = {normal({4, 700})}, .attrs = attrs(0b10, false)},
-                         {.name = "first axis", .inputs = {normal({300, 70})}, .attrs = attrs(0b01, true)},
-                         {.name = "outer and inner", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0b101, false)},
-                         {.name = "middle", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0b010, false)},
-                         {.name = "few long rows", .inputs = {normal({2, 9000})}, .attrs = attrs(0b10, false)},
-                         {.name = "few long rows, odd", .inputs = {normal({2, 8195})}, .attrs = attrs(0b10, false)},
-                         {.name = "first axis, wide", .inputs = {normal({30, 7})}, .attrs = std::make_shared<SumAttrs>(0b01u, false, true)},
-                         {.name = "many rows", .inputs = {normal({260, 72})}, .attrs = attrs(0b01, false)},
-                         {.name = "several tiles of columns", .inputs = {normal({9, 2, 132})}, .attrs = attrs(0b001, false)},
-                         {.name = "middle of fours", .inputs = {normal({6, 9, 32})}, .attrs = attrs(0b010, false)},
-                         {.name = "outer and inner fours", .inputs = {normal({5, 3, 8})}, .attrs = attrs(0b101, true)},
-                         {.name = "first and third", .inputs = {normal({5, 3, 2, 8})}, .attrs = attrs(0b0101, false)},
-                         {.name = "one number", .inputs = {normal({})}, .attrs = attrs(0, false)},
-                         {.name = "nothing", .inputs = {normal({0, 3})}, .attrs = attrs(0b01, false)},
-                         {.name = "no results", .inputs = {normal({0, 3})}, .attrs = attrs(0b10, false)},
-                         {.name = "all", .inputs = {normal({3, 4})}, .attrs = attrs(0b11, false)},
-                         {.name = "transposed", .inputs = {{.shape = {6, 7}, .transposed = true}}, .attrs = attrs(0b01, false)}};
-                   },
-                   .gpu_plan = plan_sum_gpu};
+const OpDef sum_op{
+    .name = "sum",
+    .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes, &SumAttrs::wide>,
+    .plan = plan_sum,
+    .cpu = RECKON_CPU_KERNEL(sum_cpu),
+    .reference = RECKON_ISA::sum_kernel<double>,
+    .counted = RECKON_ISA::sum_kernel<Counted>,
+    .gradient = Gradient::differentiable,
+    .backward = sum_backward,
+    .precision = Precision::fp32,
+    .cases =
+        [] {
+          const auto attrs = [](uint32_t m, bool keep) { return std::make_shared<SumAttrs>(m, keep); };
+          return std::vector<OpCase>{
+              {.name = "last axis", .inputs = {normal({4, 700})}, .attrs = attrs(0b10, false)},
+              {.name = "first axis", .inputs = {normal({300, 70})}, .attrs = attrs(0b01, true)},
+              {.name = "outer and inner", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0b101, false)},
+              {.name = "middle", .inputs = {normal({3, 4, 5})}, .attrs = attrs(0b010, false)},
+              {.name = "few long rows", .inputs = {normal({2, 9000})}, .attrs = attrs(0b10, false)},
+              {.name = "few long rows, odd", .inputs = {normal({2, 8195})}, .attrs = attrs(0b10, false)},
+              {.name = "first axis, wide",
+               .inputs = {normal({30, 7})},
+               .attrs = std::make_shared<SumAttrs>(0b01u, false, true)},
+              {.name = "many rows", .inputs = {normal({260, 72})}, .attrs = attrs(0b01, false)},
+              {.name = "several tiles of columns",
+               .inputs = {normal({9, 2, 132})},
+               .attrs = attrs(0b001, false)},
+              {.name = "middle of fours", .inputs = {normal({6, 9, 32})}, .attrs = attrs(0b010, false)},
+              {.name = "outer and inner fours", .inputs = {normal({5, 3, 8})}, .attrs = attrs(0b101, true)},
+              {.name = "first and third", .inputs = {normal({5, 3, 2, 8})}, .attrs = attrs(0b0101, false)},
+              {.name = "one number", .inputs = {normal({})}, .attrs = attrs(0, false)},
+              {.name = "nothing", .inputs = {normal({0, 3})}, .attrs = attrs(0b01, false)},
+              {.name = "no results", .inputs = {normal({0, 3})}, .attrs = attrs(0b10, false)},
+              {.name = "all", .inputs = {normal({3, 4})}, .attrs = attrs(0b11, false)},
+              {.name = "transposed",
+               .inputs = {{.shape = {6, 7}, .transposed = true}},
+               .attrs = attrs(0b01, false)}};
+        },
+    .gpu_plan = plan_sum_gpu};
 
 }  // namespace
 
@@ -85,7 +101,9 @@ Tensor sum_wide(const Tensor& x, const Dims& axes) {
   return call(sum_op, {x}, std::make_shared<SumAttrs>(mask_of(axes, x.rank()), false, true))[0];
 }
 
-Tensor sum_all(const Tensor& x) { return call(sum_op, {x}, std::make_shared<SumAttrs>((1u << x.rank()) - 1u, false))[0]; }
+Tensor sum_all(const Tensor& x) {
+  return call(sum_op, {x}, std::make_shared<SumAttrs>((1u << x.rank()) - 1u, false))[0];
+}
 
 Tensor mean(const Tensor& x, const Dims& axes, bool keep_axes) {
   int64_t n = 1;

@@ -49,7 +49,8 @@ __global__ void __launch_bounds__(kThreads) sum_along(SumJob p) {
   } else {
     for (int64_t i = first + lane; i < last; i += lanes) sum += load(p.x, base + p.reduced.offset(i));
   }
-  if (lanes > 32) sum = block_sum(sum, cells);
+  if (lanes > 32)
+    sum = block_sum(sum, cells);
   else
     for (int d = lanes / 2; d > 0; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
   if (exists && lane == 0) store(p.to, job, sum);
@@ -106,7 +107,8 @@ __global__ void __launch_bounds__(kThreads) sum_across(SumJob p) {
   if (!exists || strand != 0) return;
 #pragma unroll
   for (int k = 0; k < 4; ++k)
-    if (column + k * apart < p.inner) store(p.to, piece * p.n_out + outer * p.inner + column + k * apart, sums[k]);
+    if (column + k * apart < p.inner)
+      store(p.to, piece * p.n_out + outer * p.inner + column + k * apart, sums[k]);
 }
 
 // The least n with 2^n >= count, at most `most`.
@@ -129,9 +131,20 @@ bool strides_take_fours(const SumAxes& unit, const SumAxes& other) {
 void sum_gpu(KernelArgs& a) {
   const TensorArg &x = a.in[0], &y = a.out[0];
   const SumWalk w = sum_walk(x.rank, x.shape, x.strides, a.as<SumAttrs>().axes);
-  SumJob p{.x = elements(x), .to = elements(y), .kept = w.kept, .reduced = w.reduced, .n_out = w.n_out, .n_reduced = w.n_reduced,
-           .pieces = w.pieces(), .piece = w.piece(), .inner = 1, .inner_stride = 0, .lane_bits = 0, .strand_bits = 0,
-           .fours = takes_fours(x, 4) && strides_take_fours(w.along ? w.reduced : w.kept, w.along ? w.kept : w.reduced)};
+  SumJob p{.x = elements(x),
+           .to = elements(y),
+           .kept = w.kept,
+           .reduced = w.reduced,
+           .n_out = w.n_out,
+           .n_reduced = w.n_reduced,
+           .pieces = w.pieces(),
+           .piece = w.piece(),
+           .inner = 1,
+           .inner_stride = 0,
+           .lane_bits = 0,
+           .strand_bits = 0,
+           .fours = takes_fours(x, 4) &&
+                    strides_take_fours(w.along ? w.reduced : w.kept, w.along ? w.kept : w.reduced)};
   auto* partial = p.pieces > 1 ? reinterpret_cast<float*>(a.workspace[0]) : nullptr;
   if (partial) p.to = {partial, DType::f32};
   if (w.along) {

@@ -46,7 +46,8 @@ struct SumWalk {
   RECKON_INLINE constexpr int64_t pieces() const {
     constexpr int64_t blocks_wanted = 1024;
     const int64_t inner = kept.n > 0 ? kept.extent[kept.n - 1] : 1;
-    const int64_t blocks = along ? n_out : (n_out > 0 ? n_out / inner * ((inner + 127) / 128) : 0), least = along ? 4096 : 64;
+    const int64_t blocks = along ? n_out : (n_out > 0 ? n_out / inner * ((inner + 127) / 128) : 0),
+                  least = along ? 4096 : 64;
     if (blocks == 0 || blocks >= blocks_wanted / 2) return 1;
     const int64_t most = (n_reduced + least - 1) / least, wanted = blocks_wanted / blocks;
     return most < 1 ? 1 : (most < wanted ? most : wanted);
@@ -55,12 +56,14 @@ struct SumWalk {
   RECKON_INLINE constexpr int64_t piece() const { return ((n_reduced + pieces() - 1) / pieces() + 3) / 4 * 4; }
 };
 
-RECKON_INLINE constexpr SumWalk sum_walk(int rank, const int64_t* shape, const int64_t* strides, uint32_t axes) {
+RECKON_INLINE constexpr SumWalk sum_walk(int rank, const int64_t* shape, const int64_t* strides,
+                                         uint32_t axes) {
   SumWalk w;
   for (int i = 0; i < rank; ++i) ((axes >> i) & 1u ? w.reduced : w.kept).add(shape[i], strides[i]);
   w.n_out = w.kept.count();
   w.n_reduced = w.reduced.count();
-  w.along = w.reduced.n > 0 && (w.kept.n == 0 || w.reduced.stride[w.reduced.n - 1] < w.kept.stride[w.kept.n - 1]);
+  w.along =
+      w.reduced.n > 0 && (w.kept.n == 0 || w.reduced.stride[w.reduced.n - 1] < w.kept.stride[w.kept.n - 1]);
   return w;
 }
 

@@ -225,10 +225,12 @@ void follow_steps(const WideTransition& s, Plan& p) {
   p.launches = {};
   for (int b = 0; b < WideTransition::kBuffers; ++b) {
     const auto buffer = static_cast<WideTransition::Buffer>(b);
-    if (const size_t bytes = s.bytes(buffer); bytes > 0) p.workspaces.push_back({WideTransition::label(buffer), bytes});
+    if (const size_t bytes = s.bytes(buffer); bytes > 0)
+      p.workspaces.push_back({WideTransition::label(buffer), bytes});
   }
   s.for_each([&](WideTransition::Step step, int64_t) {
-    p.launches.push_back({s.name(step), WideTransition::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
+    p.launches.push_back(
+        {s.name(step), WideTransition::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
   });
 }
 
@@ -237,23 +239,36 @@ void plan_forward_gpu(const PlanContext& c, Plan& p, bool gated) {
   const Sizes s(c.in[0], c.in[3], c.in[5]);
   p.workspaces = {};
   if (transition_fused(s.c, s.out, s.t)) return;
-  follow_steps({{gated, s.rows, s.c, s.h, s.out}, c.in[0].dtype(), s.t, c.in[1].defined(), c.needs_grad != 0, c.spec.library_workspace_bytes}, p);
+  follow_steps({{gated, s.rows, s.c, s.h, s.out},
+                c.in[0].dtype(),
+                s.t,
+                c.in[1].defined(),
+                c.needs_grad != 0,
+                c.spec.library_workspace_bytes},
+               p);
 }
 
 void plan_backward_gpu(const PlanContext& c, Plan& p, bool gated) {
   const uint32_t needs = c.as<TransitionAttrs>().needs;
   const Tensor &dy = c.in[0], &w_in = c.in[gated ? 8 : 7], &w_out = c.in[gated ? 10 : 8];
-  RECKON_CHECK(dy.dtype() == w_in.dtype(), "a transition's backward on a GPU needs an output gradient of the weights' type, got {} and {}", describe(dy),
-               describe(w_in));
+  RECKON_CHECK(dy.dtype() == w_in.dtype(),
+               "a transition's backward on a GPU needs an output gradient of the weights' type, got {} and {}",
+               describe(dy), describe(w_in));
   const Sizes s(c.in[1], w_in, w_out);
   const TransitionSizes sizes{gated, s.rows, s.c, s.h, s.out};
   if (!transition_fused(s.c, s.out, s.t))
-    return follow_steps(WideTransition::gradients(sizes, c.in[1].dtype(), s.t, c.in[2].defined(), needs, c.spec.library_workspace_bytes), p);
+    return follow_steps(WideTransition::gradients(sizes, c.in[1].dtype(), s.t, c.in[2].defined(), needs,
+                                                  c.spec.library_workspace_bytes),
+                        p);
   const TransitionSums sums(needs, sizes);
   p.workspaces = {};
   p.launches = {};
-  if (needs & 6u) p.workspaces.push_back({"norm sums of row pieces", bytes_of(RowPieces(s.rows).pieces * 2 * s.c, DType::f32)});
-  if (sums.floats > 0) p.workspaces.push_back({"weight sums of row pieces", bytes_of(sums.pieces(s.rows).pieces * sums.floats, DType::f32)});
+  if (needs & 6u)
+    p.workspaces.push_back(
+        {"norm sums of row pieces", bytes_of(RowPieces(s.rows).pieces * 2 * s.c, DType::f32)});
+  if (sums.floats > 0)
+    p.workspaces.push_back(
+        {"weight sums of row pieces", bytes_of(sums.pieces(s.rows).pieces * sums.floats, DType::f32)});
   if (needs & 7u) p.launches.push_back({"transition_rows"});
   if (sums.floats > 0) p.launches.push_back({"transition_weights"});
   if (needs & ~1u) p.launches.push_back({"sum_gradients"});
@@ -273,21 +288,22 @@ const OpDef relu_backward_op{
     .counted = RECKON_ISA::relu_transition_backward_kernel<Counted>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      return std::vector<OpCase>{
-          {.name = "everything",
-           .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}), statistic({5}),
-                      normal({5, 9}), normal({9, 7}), normal({6, 9})},
-           .attrs = make_attrs(1e-5, 0x7f)},
-          {.name = "only the output layer, several tiles",
-           .inputs = {normal({600, 3}), normal({600, 4}), normal({4}), absent(), statistic({600}),
-                      statistic({600}), normal({600, 5}), normal({5, 4}), normal({3, 5})},
-           .attrs = make_attrs(1e-5, 0x60)},
-          {.name = "wide rows",
-           .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}), statistic({5}),
-                      normal({5, 9}), normal({9, 300}), normal({300, 9})},
-           .attrs = make_attrs(1e-5, 0x7f)}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "everything",
+               .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}),
+                          statistic({5}), normal({5, 9}), normal({9, 7}), normal({6, 9})},
+               .attrs = make_attrs(1e-5, 0x7f)},
+              {.name = "only the output layer, several tiles",
+               .inputs = {normal({600, 3}), normal({600, 4}), normal({4}), absent(), statistic({600}),
+                          statistic({600}), normal({600, 5}), normal({5, 4}), normal({3, 5})},
+               .attrs = make_attrs(1e-5, 0x60)},
+              {.name = "wide rows",
+               .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}),
+                          statistic({5}), normal({5, 9}), normal({9, 300}), normal({300, 9})},
+               .attrs = make_attrs(1e-5, 0x7f)}};
+        },
     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, false); }};
 
 const OpDef swiglu_backward_op{
@@ -298,21 +314,24 @@ const OpDef swiglu_backward_op{
     .counted = RECKON_ISA::swiglu_transition_backward_kernel<Counted>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      return std::vector<OpCase>{
-          {.name = "everything",
-           .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}), statistic({5}),
-                      normal({5, 9}), normal({5, 9}), normal({9, 7}), normal({9, 7}), normal({6, 9})},
-           .attrs = make_attrs(1e-5, 0x3f)},
-          {.name = "no norm, several tiles",
-           .inputs = {normal({600, 3}), normal({600, 4}), absent(), absent(), absent(), absent(),
-                      normal({600, 5}), normal({600, 5}), normal({5, 4}), normal({5, 4}), normal({3, 5})},
-           .attrs = make_attrs(0, 0x31)},
-          {.name = "wide rows",
-           .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}), statistic({5}),
-                      normal({5, 9}), normal({5, 9}), normal({9, 300}), normal({9, 300}), normal({300, 9})},
-           .attrs = make_attrs(1e-5, 0x3f)}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "everything",
+               .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}),
+                          statistic({5}), normal({5, 9}), normal({5, 9}), normal({9, 7}), normal({9, 7}),
+                          normal({6, 9})},
+               .attrs = make_attrs(1e-5, 0x3f)},
+              {.name = "no norm, several tiles",
+               .inputs = {normal({600, 3}), normal({600, 4}), absent(), absent(), absent(), absent(),
+                          normal({600, 5}), normal({600, 5}), normal({5, 4}), normal({5, 4}), normal({3, 5})},
+               .attrs = make_attrs(0, 0x31)},
+              {.name = "wide rows",
+               .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}),
+                          statistic({5}), normal({5, 9}), normal({5, 9}), normal({9, 300}), normal({9, 300}),
+                          normal({300, 9})},
+               .attrs = make_attrs(1e-5, 0x3f)}};
+        },
     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, true); }};
 
 TensorList relu_backward(BackwardContext& c) {
@@ -341,7 +360,8 @@ TensorList swiglu_backward(BackwardContext& c) {
                   c.needs_grad, 6);
 }
 
-const OpDef relu_op{.name = "relu_transition", .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
+const OpDef relu_op{.name = "relu_transition",
+                    .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
                     .plan = plan_relu,
                     .cpu = RECKON_CPU_KERNEL(relu_transition_cpu),
                     .reference = RECKON_ISA::relu_transition_kernel<double>,
@@ -351,29 +371,31 @@ const OpDef relu_op{.name = "relu_transition", .fingerprint = fingerprint_by<&Tr
                     .precision = Precision::low,
                     .low_inputs = ~7u,
                     .recompute = Recompute::dear,
-                    .cases = [] {
-                      return std::vector<OpCase>{
-                          {.name = "biases",
-                           .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({17, 8}),
-                                      normal({17}), normal({8, 17}), normal({8})},
-                           .attrs = make_attrs(1e-5)},
-                          {.name = "no biases",
-                           .inputs = {normal({5, 33}), normal({33}), absent(), normal({40, 33}), absent(),
-                                      normal({7, 40}), absent()},
-                           .attrs = make_attrs(1e-5)},
-                          {.name = "several tiles",
-                           .inputs = {normal({520, 4}), normal({4}), normal({4}), normal({6, 4}), normal({6}),
-                                      normal({3, 6}), normal({3})},
-                           .attrs = make_attrs(1e-5)},
-                          {.name = "wide rows",
-                           .inputs = {normal({5, 300}), normal({300}), normal({300}), normal({9, 300}), normal({9}),
-                                      normal({300, 9}), normal({300})},
-                           .attrs = make_attrs(1e-5)}};
-                    },
+                    .cases =
+                        [] {
+                          return std::vector<OpCase>{
+                              {.name = "biases",
+                               .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({17, 8}),
+                                          normal({17}), normal({8, 17}), normal({8})},
+                               .attrs = make_attrs(1e-5)},
+                              {.name = "no biases",
+                               .inputs = {normal({5, 33}), normal({33}), absent(), normal({40, 33}), absent(),
+                                          normal({7, 40}), absent()},
+                               .attrs = make_attrs(1e-5)},
+                              {.name = "several tiles",
+                               .inputs = {normal({520, 4}), normal({4}), normal({4}), normal({6, 4}),
+                                          normal({6}), normal({3, 6}), normal({3})},
+                               .attrs = make_attrs(1e-5)},
+                              {.name = "wide rows",
+                               .inputs = {normal({5, 300}), normal({300}), normal({300}), normal({9, 300}),
+                                          normal({9}), normal({300, 9}), normal({300})},
+                               .attrs = make_attrs(1e-5)}};
+                        },
                     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_forward_gpu(c, p, false); }};
 
 const OpDef swiglu_op{
-    .name = "swiglu_transition", .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
+    .name = "swiglu_transition",
+    .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
     .plan = plan_swiglu,
     .cpu = RECKON_CPU_KERNEL(swiglu_transition_cpu),
     .reference = RECKON_ISA::swiglu_transition_kernel<double>,
@@ -383,25 +405,30 @@ const OpDef swiglu_op{
     .precision = Precision::low,
     .low_inputs = ~7u,
     .recompute = Recompute::dear,
-    .cases = [] {
-      return std::vector<OpCase>{
-          {.name = "layer norm",
-           .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({17, 8}), normal({17, 8}),
-                      normal({8, 17})},
-           .attrs = make_attrs(1e-5)},
-          {.name = "wide rows",
-           .inputs = {normal({5, 300}), normal({300}), normal({300}), normal({9, 300}), normal({9, 300}), normal({300, 9})},
-           .attrs = make_attrs(1e-5)},
-          {.name = "no norm",
-           .inputs = {normal({5, 33}), absent(), absent(), normal({40, 33}), normal({40, 33}), normal({7, 40})},
-           .attrs = make_attrs(0)},
-          {.name = "several tiles",
-           .inputs = {normal({520, 4}), normal({4}), absent(), normal({6, 4}), normal({6, 4}), normal({3, 6})},
-           .attrs = make_attrs(1e-5),
-           .tolerance_scale = 2.0,
-           .why = "norm, projections, product and output are each rounded to the low type, and 1500 outputs "
-                  "have a larger worst one"}};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "layer norm",
+               .inputs = {normal({2, 3, 8}), normal({8}), normal({8}), normal({17, 8}), normal({17, 8}),
+                          normal({8, 17})},
+               .attrs = make_attrs(1e-5)},
+              {.name = "wide rows",
+               .inputs = {normal({5, 300}), normal({300}), normal({300}), normal({9, 300}), normal({9, 300}),
+                          normal({300, 9})},
+               .attrs = make_attrs(1e-5)},
+              {.name = "no norm",
+               .inputs = {normal({5, 33}), absent(), absent(), normal({40, 33}), normal({40, 33}),
+                          normal({7, 40})},
+               .attrs = make_attrs(0)},
+              {.name = "several tiles",
+               .inputs = {normal({520, 4}), normal({4}), absent(), normal({6, 4}), normal({6, 4}),
+                          normal({3, 6})},
+               .attrs = make_attrs(1e-5),
+               .tolerance_scale = 2.0,
+               .why =
+                   "norm, projections, product and output are each rounded to the low type, and 1500 outputs "
+                   "have a larger worst one"}};
+        },
     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_forward_gpu(c, p, true); }};
 
 }  // namespace

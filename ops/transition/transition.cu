@@ -15,12 +15,15 @@ struct TransitionForward {
 
 template <class T, bool kGated, int MT, int NO>
 struct ForwardSpace {
-  static constexpr int kWarps = kTileRows / (16 * MT), kStep = kHiddenStep<T, MT>, kStages = sizeof(T) == 2 ? 2 : 1;
+  static constexpr int kWarps = kTileRows / (16 * MT), kStep = kHiddenStep<T, MT>,
+                       kStages = sizeof(T) == 2 ? 2 : 1;
   static constexpr int kRowOfOut = tile_row<T>(kStep), kOwn = sizeof(T) == 2 ? 0 : 16 * MT * kRowOfOut;
   int row_of_tile, weight, stage;  // elements
 
   RECKON_INLINE constexpr explicit ForwardSpace(int c)
-      : row_of_tile(tile_row<T>(whole_steps(c))), weight(kStep * row_of_tile), stage((kGated ? 2 : 1) * weight + 8 * NO * kRowOfOut) {}
+      : row_of_tile(tile_row<T>(whole_steps(c))),
+        weight(kStep * row_of_tile),
+        stage((kGated ? 2 : 1) * weight + 8 * NO * kRowOfOut) {}
   RECKON_INLINE constexpr size_t bytes() const {
     return sizeof(T) * static_cast<size_t>(kTileRows * row_of_tile + kStages * stage + kWarps * kOwn);
   }
@@ -29,7 +32,8 @@ struct ForwardSpace {
 // A block takes 128 rows, a warp 16 MT of them with all their outputs, up to 8 NO. Shared memory: normalised rows, stages of
 // the weights of kStep hidden units; for f32 each warp's hidden values.
 template <class T, bool kGated, int MT, int NO>
-__global__ void __launch_bounds__(32 * kTileRows / (16 * MT), MT) transition_forward(NormInput n, TransitionForward p) {
+__global__ void __launch_bounds__(32 * kTileRows / (16 * MT), MT)
+    transition_forward(NormInput n, TransitionForward p) {
   using Space = ForwardSpace<T, kGated, MT, NO>;
   constexpr int kThreads = 32 * Space::kWarps, kStep = Space::kStep, kStages = Space::kStages;
   RECKON_DYNAMIC_SHARED(T, rows);
@@ -42,12 +46,13 @@ __global__ void __launch_bounds__(32 * kTileRows / (16 * MT), MT) transition_for
 
   const auto issue = [&](int h0) {
     T* const to = stages + h0 / kStep % kStages * space.stage;
-    copy_tile<kThreads>(to, space.row_of_tile, kStep, columns, static_cast<const T*>(p.w_a) + int64_t{h0} * n.c, n.c, p.h - h0, n.c, p.in_vectors);
+    copy_tile<kThreads>(to, space.row_of_tile, kStep, columns, static_cast<const T*>(p.w_a) + int64_t{h0} * n.c,
+                        n.c, p.h - h0, n.c, p.in_vectors);
     if constexpr (kGated)
-      copy_tile<kThreads>(to + space.weight, space.row_of_tile, kStep, columns, static_cast<const T*>(p.w_b) + int64_t{h0} * n.c, n.c, p.h - h0, n.c,
-                          p.in_vectors);
-    copy_tile<kThreads>(to + (kGated ? 2 : 1) * space.weight, Space::kRowOfOut, 8 * NO, kStep, static_cast<const T*>(p.w_out) + h0, p.h, p.out, p.h - h0,
-                        p.out_vectors);
+      copy_tile<kThreads>(to + space.weight, space.row_of_tile, kStep, columns,
+                          static_cast<const T*>(p.w_b) + int64_t{h0} * n.c, n.c, p.h - h0, n.c, p.in_vectors);
+    copy_tile<kThreads>(to + (kGated ? 2 : 1) * space.weight, Space::kRowOfOut, 8 * NO, kStep,
+                        static_cast<const T*>(p.w_out) + h0, p.h, p.out, p.h - h0, p.out_vectors);
   };
   if (p.h > 0) issue(0);
   norm_tile<true, kThreads>(n, row0, rows, space.row_of_tile, true);
@@ -106,8 +111,12 @@ __global__ void __launch_bounds__(32 * kTileRows / (16 * MT), MT) transition_for
 template <class T, bool kGated>
 void forward(KernelArgs& a, const NormInput& n, const TransitionForward& p) {
   const unsigned blocks = blocks_for(n.rows, kTileRows);
-  if (p.out <= 128) launch(a, 0, transition_forward<T, kGated, 2, 16>, blocks, 128, ForwardSpace<T, kGated, 2, 16>(n.c).bytes(), n, p);
-  else if constexpr (sizeof(T) == 2) launch(a, 0, transition_forward<T, kGated, 1, 32>, blocks, 256, ForwardSpace<T, kGated, 1, 32>(n.c).bytes(), n, p);
+  if (p.out <= 128)
+    launch(a, 0, transition_forward<T, kGated, 2, 16>, blocks, 128, ForwardSpace<T, kGated, 2, 16>(n.c).bytes(),
+           n, p);
+  else if constexpr (sizeof(T) == 2)
+    launch(a, 0, transition_forward<T, kGated, 1, 32>, blocks, 256, ForwardSpace<T, kGated, 1, 32>(n.c).bytes(),
+           n, p);
 }
 
 // relu: in x, ln weight, ln bias, w1, b1, w2, b2; out y, [hidden], mean, rstd. Gated: in x, ln weight, ln bias, w_a, w_b, w_o;
@@ -121,10 +130,20 @@ void transition_gpu(KernelArgs& a, bool gated) {
   float* const mean = normalised ? a.out[a.n_out - 2].as<float>() : nullptr;
   float* const rstd = normalised ? a.out[a.n_out - 1].as<float>() : nullptr;
   const NormInput n = norm_input(x, a.in[1], a.in[2], NormKind::layer, a.as<TransitionAttrs>().eps, mean, rstd);
-  TransitionForward p{.w_a = w_a.data, .w_b = nullptr, .w_out = w_out.data, .b_a = nullptr, .b_out = nullptr, .y = y.data,
-                      .a = n_kept > 0 ? a.out[1].data : nullptr, .b = n_kept > 1 ? a.out[2].data : nullptr, .h = static_cast<int>(h),
-                      .out = static_cast<int>(out), .in_vectors = takes_vectors(w_a), .out_vectors = takes_vectors(w_out),
-                      .kept_fours = h % 4 == 0, .y_fours = takes_fours(y, out)};
+  TransitionForward p{.w_a = w_a.data,
+                      .w_b = nullptr,
+                      .w_out = w_out.data,
+                      .b_a = nullptr,
+                      .b_out = nullptr,
+                      .y = y.data,
+                      .a = n_kept > 0 ? a.out[1].data : nullptr,
+                      .b = n_kept > 1 ? a.out[2].data : nullptr,
+                      .h = static_cast<int>(h),
+                      .out = static_cast<int>(out),
+                      .in_vectors = takes_vectors(w_a),
+                      .out_vectors = takes_vectors(w_out),
+                      .kept_fours = h % 4 == 0,
+                      .y_fours = takes_fours(y, out)};
   for (int k = 1; k <= n_kept; ++k) p.kept_fours &= takes_fours(a.out[k], h);
   if (gated) {
     p.w_b = w_b.data;
@@ -133,7 +152,9 @@ void transition_gpu(KernelArgs& a, bool gated) {
     p.b_a = a.in[4].data;
     p.b_out = a.in[6].data;
   }
-  with_type(w_a.dtype, [&](auto t) { gated ? forward<decltype(t), true>(a, n, p) : forward<decltype(t), false>(a, n, p); });
+  with_type(w_a.dtype, [&](auto t) {
+    gated ? forward<decltype(t), true>(a, n, p) : forward<decltype(t), false>(a, n, p);
+  });
 }
 
 void relu_transition_gpu(KernelArgs& a) { transition_gpu(a, false); }

@@ -16,14 +16,16 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated);
 
 // What backward reads, beside the norm's input.
 struct TransitionBackward {
-  const void *dy, *a, *b, *w_a, *w_b, *w_out;  // dy [rows, out]; a, b [rows, h]: the relu's output, or the two projections
+  const void *dy, *a, *b, *w_a, *w_b,
+      *w_out;  // dy [rows, out]; a, b [rows, h]: the relu's output, or the two projections
   int h, out;
-  bool dy_vectors, in_vectors, out_vectors, pairs;  // of dy; of w_a and w_b; of w_out; pairs of a and b lie aligned
+  bool dy_vectors, in_vectors, out_vectors,
+      pairs;  // of dy; of w_a and w_b; of w_out; pairs of a and b lie aligned
 };
 
 // The second kernel of backward: gradients of the weights and biases by pieces of the rows, into `partial`.
-void launch_transition_weights(const KernelArgs& a, int index, bool gated, DType type, const NormInput& n, const TransitionBackward& p,
-                               const TransitionSums& sums, float* partial);
+void launch_transition_weights(const KernelArgs& a, int index, bool gated, DType type, const NormInput& n,
+                               const TransitionBackward& p, const TransitionSums& sums, float* partial);
 
 // Hidden units of a step of the kernels over rows.
 template <class T, int MT>
@@ -31,8 +33,10 @@ inline constexpr int kHiddenStep = sizeof(T) == 2 && MT == 2 ? 32 : 16;
 
 template <class T>
 __device__ __forceinline__ float sigmoid(float x) {
-  if constexpr (sizeof(T) == 2) return __fdividef(1.0f, 1.0f + __expf(-x));
-  else return 1.0f / (1.0f + expf(-x));
+  if constexpr (sizeof(T) == 2)
+    return __fdividef(1.0f, 1.0f + __expf(-x));
+  else
+    return 1.0f / (1.0f + expf(-x));
 }
 
 // From dp, the gradient of the hidden layer's output: with s = sigmoid(a) that of silu(a) b is da = dp b (s + a s (1 - s)) and

@@ -10,13 +10,18 @@ namespace {
 template <class T, bool kGated, int MT, int NT>
 struct RowsSpace {
   using Norm = NormGradient<MT, NT>;
-  static constexpr int kStep = kHiddenStep<T, MT>, kStages = sizeof(T) == 2 ? 2 : 1, kRowOfStep = tile_row<T>(kStep), kRowOfW = tile_row<T>(8 * NT);
+  static constexpr int kStep = kHiddenStep<T, MT>, kStages = sizeof(T) == 2 ? 2 : 1,
+                       kRowOfStep = tile_row<T>(kStep), kRowOfW = tile_row<T>(8 * NT);
   static constexpr int kOwn = sizeof(T) == 2 ? 0 : 16 * MT * kRowOfStep;
   int row_of_dy, out_stage, stage;  // elements
 
   RECKON_INLINE constexpr explicit RowsSpace(int out)
-      : row_of_dy(tile_row<T>(whole_steps(out))), out_stage(whole_steps(out) * kRowOfStep), stage(out_stage + (kGated ? 2 : 1) * kStep * kRowOfW) {}
-  RECKON_INLINE constexpr int elements() const { return kTileRows * row_of_dy + kStages * stage + Norm::kWarps * kOwn; }
+      : row_of_dy(tile_row<T>(whole_steps(out))),
+        out_stage(whole_steps(out) * kRowOfStep),
+        stage(out_stage + (kGated ? 2 : 1) * kStep * kRowOfW) {}
+  RECKON_INLINE constexpr int elements() const {
+    return kTileRows * row_of_dy + kStages * stage + Norm::kWarps * kOwn;
+  }
   RECKON_INLINE constexpr int floats_over() const {
     const int product = elements() * static_cast<int>(sizeof(T)) / 4;
     return product > Norm::kNormalised ? product : Norm::kNormalised;
@@ -29,10 +34,12 @@ struct RowsSpace {
 // warp's da), overlaid by the normalised rows; what NormGradient keeps.
 template <class T, bool kGated, int MT, int NT>
 __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
-    transition_rows(NormInput n, TransitionBackward p, Elements dx, float* partial, int64_t tiles_per_piece, bool fours) {
+    transition_rows(NormInput n, TransitionBackward p, Elements dx, float* partial, int64_t tiles_per_piece,
+                    bool fours) {
   using Space = RowsSpace<T, kGated, MT, NT>;
   constexpr bool kAhead = sizeof(T) == 2 || !kGated;  // f32 has no registers left for two kept values of a unit
-  constexpr int kThreads = NormGradient<MT, NT>::kThreads, kStep = Space::kStep, kStages = Space::kStages, kRowOfW = Space::kRowOfW;
+  constexpr int kThreads = NormGradient<MT, NT>::kThreads, kStep = Space::kStep, kStages = Space::kStages,
+                kRowOfW = Space::kRowOfW;
   RECKON_DYNAMIC_SHARED(T, dy);
   const Space space(p.out);
   T* const stages = dy + kTileRows * space.row_of_dy;
@@ -43,18 +50,21 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
 
   const auto issue = [&](int h0) {
     T* to = stages + h0 / kStep % kStages * space.stage;
-    copy_tile<kThreads>(to, Space::kRowOfStep, out, kStep, static_cast<const T*>(p.w_out) + h0, p.h, p.out, p.h - h0, p.out_vectors);
+    copy_tile<kThreads>(to, Space::kRowOfStep, out, kStep, static_cast<const T*>(p.w_out) + h0, p.h, p.out,
+                        p.h - h0, p.out_vectors);
     to += space.out_stage;
-    copy_tile<kThreads>(to, kRowOfW, kStep, 8 * NT, static_cast<const T*>(p.w_a) + int64_t{h0} * n.c, n.c, p.h - h0, n.c, p.in_vectors);
+    copy_tile<kThreads>(to, kRowOfW, kStep, 8 * NT, static_cast<const T*>(p.w_a) + int64_t{h0} * n.c, n.c,
+                        p.h - h0, n.c, p.in_vectors);
     if constexpr (kGated)
-      copy_tile<kThreads>(to + kStep * kRowOfW, kRowOfW, kStep, 8 * NT, static_cast<const T*>(p.w_b) + int64_t{h0} * n.c, n.c, p.h - h0, n.c,
-                          p.in_vectors);
+      copy_tile<kThreads>(to + kStep * kRowOfW, kRowOfW, kStep, 8 * NT,
+                          static_cast<const T*>(p.w_b) + int64_t{h0} * n.c, n.c, p.h - h0, n.c, p.in_vectors);
   };
   for (int64_t i = 0; i < tiles_per_piece; ++i) {
     const int64_t row0 = (blockIdx.x * tiles_per_piece + i) * kTileRows, warp_row = row0 + 16 * MT * warp;
     if (row0 >= n.rows) break;
     const int rows_left = n.rows - row0 < kTileRows ? static_cast<int>(n.rows - row0) : kTileRows;
-    copy_tile<kThreads>(dy, space.row_of_dy, kTileRows, out, static_cast<const T*>(p.dy) + row0 * p.out, p.out, rows_left, p.out, p.dy_vectors);
+    copy_tile<kThreads>(dy, space.row_of_dy, kTileRows, out, static_cast<const T*>(p.dy) + row0 * p.out, p.out,
+                        rows_left, p.out, p.dy_vectors);
     if (p.h > 0) issue(0);
     float dn[MT][NT][4];
     clear(dn);
@@ -66,7 +76,8 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
       const auto load_kept = [&](const T* kept, int m, int j, int h) {
         const int row = 16 * m + 8 * h, unit = h0 + 8 * j;
         typename PairBits<T>::Type bits = {};
-        if (row < own_rows && unit < own_units) bits = load_pair_bits(kept + row * p.h + unit, p.pairs, unit + 1 < own_units);
+        if (row < own_rows && unit < own_units)
+          bits = load_pair_bits(kept + row * p.h + unit, p.pairs, unit + 1 < own_units);
         return bits;
       };
       // The kept values of this step, on their way while the first product runs.
@@ -88,7 +99,8 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
       const T* w = stages + h0 / kStep % kStages * space.stage;
       float dp[MT][kStep / 8][4];
       clear(dp);
-      multiply<Along::k, Along::rows>(dp, dy + 16 * MT * warp * space.row_of_dy, space.row_of_dy, w, Space::kRowOfStep, out);
+      multiply<Along::k, Along::rows>(dp, dy + 16 * MT * warp * space.row_of_dy, space.row_of_dy, w,
+                                      Space::kRowOfStep, out);
       w += space.out_stage;
       // Sixteen units at a time, to hold fewer registers.
 #pragma unroll
@@ -117,7 +129,8 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
               }
             }
         multiply_values<Along::rows>(dn, d_a, w + 8 * s * kRowOfW, kRowOfW, own);
-        if constexpr (kGated) multiply_values<Along::rows>(dn, d_b, w + (kStep + 8 * s) * kRowOfW, kRowOfW, own);
+        if constexpr (kGated)
+          multiply_values<Along::rows>(dn, d_b, w + (kStep + 8 * s) * kRowOfW, kRowOfW, own);
       }
       if constexpr (kStages == 1) {
         __syncthreads();
@@ -132,14 +145,17 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
 }
 
 template <class T, bool kGated>
-void rows(KernelArgs& a, int index, const NormInput& n, const TransitionBackward& p, const TensorArg* dx, float* partial) {
+void rows(KernelArgs& a, int index, const NormInput& n, const TransitionBackward& p, const TensorArg* dx,
+          float* partial) {
   const RowPieces pieces(n.rows);
   const auto run = [&](auto kernel, int threads, size_t bytes) {
-    launch(a, index, kernel, blocks_for(pieces.pieces, 1), threads, bytes, n, p, dx ? elements(*dx) : Elements{}, partial, pieces.tiles_per_piece,
-           dx && takes_fours(*dx, n.c));
+    launch(a, index, kernel, blocks_for(pieces.pieces, 1), threads, bytes, n, p,
+           dx ? elements(*dx) : Elements{}, partial, pieces.tiles_per_piece, dx && takes_fours(*dx, n.c));
   };
-  if (n.c <= 128) run(transition_rows<T, kGated, 2, 16>, 128, RowsSpace<T, kGated, 2, 16>(p.out).bytes());
-  else if constexpr (sizeof(T) == 2) run(transition_rows<T, kGated, 1, 32>, 256, RowsSpace<T, kGated, 1, 32>(p.out).bytes());
+  if (n.c <= 128)
+    run(transition_rows<T, kGated, 2, 16>, 128, RowsSpace<T, kGated, 2, 16>(p.out).bytes());
+  else if constexpr (sizeof(T) == 2)
+    run(transition_rows<T, kGated, 1, 32>, 256, RowsSpace<T, kGated, 1, 32>(p.out).bytes());
 }
 
 // relu: in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2. Gated: in dy, x, ln weight, ln bias, mean, rstd, a, b, w_a,
@@ -151,10 +167,23 @@ void transition_backward_gpu(KernelArgs& a, bool gated) {
   const int64_t h = w_a.shape[0], out = w_out.shape[0];
   if (!transition_fused(x.last(), out, w_a.dtype)) return transition_backward_wide_gpu(a, gated);
   const uint32_t needs = attrs.needs;
-  const NormInput n = norm_input(x, a.in[2], a.in[3], NormKind::layer, attrs.eps, a.in[4].as<float>(), a.in[5].as<float>());
-  const auto pairs = [&](const TensorArg& t) { return h % 2 == 0 && reinterpret_cast<uintptr_t>(t.data) % 8 == 0; };
-  const TransitionBackward p{dy.data, kept_a.data, kept_b.data, w_a.data, w_b.data, w_out.data, static_cast<int>(h), static_cast<int>(out),
-                             takes_vectors(dy), takes_vectors(w_a) && takes_vectors(w_b), takes_vectors(w_out), pairs(kept_a) && pairs(kept_b)};
+  const NormInput n =
+      norm_input(x, a.in[2], a.in[3], NormKind::layer, attrs.eps, a.in[4].as<float>(), a.in[5].as<float>());
+  const auto pairs = [&](const TensorArg& t) {
+    return h % 2 == 0 && reinterpret_cast<uintptr_t>(t.data) % 8 == 0;
+  };
+  const TransitionBackward p{dy.data,
+                             kept_a.data,
+                             kept_b.data,
+                             w_a.data,
+                             w_b.data,
+                             w_out.data,
+                             static_cast<int>(h),
+                             static_cast<int>(out),
+                             takes_vectors(dy),
+                             takes_vectors(w_a) && takes_vectors(w_b),
+                             takes_vectors(w_out),
+                             pairs(kept_a) && pairs(kept_b)};
   const TransitionSums where(needs, {gated, n.rows, n.c, h, out});
   const bool norm_sums = (needs & 6u) != 0;
   float* const row_sums = norm_sums ? reinterpret_cast<float*>(a.workspace[0]) : nullptr;
@@ -163,11 +192,13 @@ void transition_backward_gpu(KernelArgs& a, bool gated) {
   const TensorArg* dx = needs & 1u ? &a.out[outputs++] : nullptr;
   GradientSums sums;
   for (int i = 1; i < 3; ++i)
-    if (needs >> i & 1u) sums.add(a.out[outputs++], row_sums + (i - 1) * n.c, RowPieces(n.rows).pieces, 2 * n.c);
+    if (needs >> i & 1u)
+      sums.add(a.out[outputs++], row_sums + (i - 1) * n.c, RowPieces(n.rows).pieces, 2 * n.c);
   if (needs & 7u)
     with_type(w_a.dtype, [&](auto t) {
       using T = decltype(t);
-      gated ? rows<T, true>(a, launches++, n, p, dx, row_sums) : rows<T, false>(a, launches++, n, p, dx, row_sums);
+      gated ? rows<T, true>(a, launches++, n, p, dx, row_sums)
+            : rows<T, false>(a, launches++, n, p, dx, row_sums);
     });
   if (where.floats > 0) {
     launch_transition_weights(a, launches++, gated, w_a.dtype, n, p, where, weight_sums);

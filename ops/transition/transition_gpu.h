@@ -9,7 +9,9 @@ namespace reckon::ops {
 
 inline constexpr int kHiddenTile = 64;  // hidden units whose weights a block of backward sums
 
-RECKON_INLINE constexpr bool transition_fused(int64_t c, int64_t out, DType weights) { return fits_tiles(c, weights) && fits_tiles(out, weights); }
+RECKON_INLINE constexpr bool transition_fused(int64_t c, int64_t out, DType weights) {
+  return fits_tiles(c, weights) && fits_tiles(out, weights);
+}
 
 // What both transitions are: y = W_out f(W_a n (+ b_a), W_b n) (+ b_out), with relu(a) for f, or silu(a) b.
 struct TransitionSizes {
@@ -24,7 +26,8 @@ struct TransitionSums {
 
   // `needs`: bits of the forward op's inputs.
   RECKON_INLINE constexpr TransitionSums(uint32_t needs, const TransitionSizes& s)
-      : hidden_tiles((s.h + kHiddenTile - 1) / kHiddenTile), column_tiles(((s.c > s.out ? s.c : s.out) + kWeightTile - 1) / kWeightTile) {
+      : hidden_tiles((s.h + kHiddenTile - 1) / kHiddenTile),
+        column_tiles(((s.c > s.out ? s.c : s.out) + kWeightTile - 1) / kWeightTile) {
     const auto take = [&](int input, int64_t n) {
       if (!(needs >> input & 1u)) return int64_t{-1};
       const int64_t at = floats;
@@ -32,12 +35,16 @@ struct TransitionSums {
       return at;
     };
     w_a = take(3, s.h * s.c);
-    if (s.gated) w_b = take(4, s.h * s.c);
-    else b_a = take(4, s.h);
+    if (s.gated)
+      w_b = take(4, s.h * s.c);
+    else
+      b_a = take(4, s.h);
     w_out = take(5, s.out * s.h);
     if (!s.gated) b_out = take(6, s.out);
   }
-  RECKON_INLINE constexpr WeightPieces pieces(int64_t rows) const { return WeightPieces(rows, hidden_tiles * column_tiles); }
+  RECKON_INLINE constexpr WeightPieces pieces(int64_t rows) const {
+    return WeightPieces(rows, hidden_tiles * column_tiles);
+  }
 };
 
 }  // namespace reckon::ops

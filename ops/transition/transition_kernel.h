@@ -20,7 +20,8 @@ inline void relu_transition_kernel(KernelArgs& a) {
                          reinterpret_cast<C*>(a.out[a.n_out - 2].data),
                          reinterpret_cast<C*>(a.out[a.n_out - 1].data),
                          C(a.as<TransitionAttrs>().eps)};
-  const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
+  const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0],
+                tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const Matrix normed{a.workspace[1], w1.dtype, c};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
@@ -97,7 +98,8 @@ inline void swiglu_transition_kernel(KernelArgs& a) {
                          normalised ? reinterpret_cast<C*>(a.out[a.n_out - 2].data) : nullptr,
                          normalised ? reinterpret_cast<C*>(a.out[a.n_out - 1].data) : nullptr,
                          C(a.as<TransitionAttrs>().eps)};
-  const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
+  const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0],
+                tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const bool direct = !normalised && x.dtype == wa.dtype;
   const Matrix gated{a.workspace[2], wa.dtype, h};
   for (int64_t row = 0; row < rows; row += tile) {
@@ -140,7 +142,8 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
   GradientOutputs<C> outputs(a, attrs.needs);
   const TensorArg dx = outputs.take(0);
   C *dg = outputs.take_sum(1), *db = outputs.take_sum(2);
-  ProductSum dwa = outputs.take_product_sum(3), dwb = outputs.take_product_sum(4), dwo = outputs.take_product_sum(5);
+  ProductSum dwa = outputs.take_product_sum(3), dwb = outputs.take_product_sum(4),
+             dwo = outputs.take_product_sum(5);
   const bool direct = !norm.weight.defined() && x.dtype == wa.dtype;
   const Matrix dn{a.workspace[2], kNative<C>, c}, gated{a.workspace[3], wa.dtype, h},
       da{a.workspace[4], wa.dtype, h}, dp{a.workspace[5], wa.dtype, h};

@@ -8,13 +8,18 @@ namespace {
 
 template <class T>
 struct WeightsSpace {
-  static constexpr int kDepth = kChunk<T>, kRowOfHidden = tile_row<T>(kHiddenTile), kRowOfX = tile_row<T>(kWeightTile);
+  static constexpr int kDepth = kChunk<T>, kRowOfHidden = tile_row<T>(kHiddenTile),
+                       kRowOfX = tile_row<T>(kWeightTile);
   static constexpr int kHidden = kDepth * kRowOfHidden, kX = kDepth * kRowOfX;
   int row_of_dy, dy, w_out;  // elements
 
   RECKON_INLINE constexpr explicit WeightsSpace(int out)
-      : row_of_dy(tile_row<T>(whole_steps(out) > kWeightTile ? 2 * kWeightTile : kWeightTile)), dy(kDepth * row_of_dy), w_out(whole_steps(out) * kRowOfHidden) {}
-  RECKON_INLINE constexpr size_t bytes() const { return sizeof(T) * static_cast<size_t>(w_out + 2 * dy + kX + 3 * kHidden); }
+      : row_of_dy(tile_row<T>(whole_steps(out) > kWeightTile ? 2 * kWeightTile : kWeightTile)),
+        dy(kDepth * row_of_dy),
+        w_out(whole_steps(out) * kRowOfHidden) {}
+  RECKON_INLINE constexpr size_t bytes() const {
+    return sizeof(T) * static_cast<size_t>(w_out + 2 * dy + kX + 3 * kHidden);
+  }
 };
 
 struct Partial {
@@ -26,9 +31,11 @@ struct Partial {
 // sums of da and dy. Blocks: tiles of hidden units, of columns, pieces. Shared memory: W_out [out, 64], two stages of dy
 // [kDepth, out], n [kDepth, 128], da, db and p [kDepth, 64].
 template <class T, bool kGated>
-__global__ void __launch_bounds__(256) transition_weights(NormInput n, TransitionBackward p, Partial to, int64_t rows_per_piece) {
+__global__ void __launch_bounds__(256)
+    transition_weights(NormInput n, TransitionBackward p, Partial to, int64_t rows_per_piece) {
   using Space = WeightsSpace<T>;
-  constexpr int kThreads = 256, kDepth = Space::kDepth, kRowOfHidden = Space::kRowOfHidden, kRowOfX = Space::kRowOfX;
+  constexpr int kThreads = 256, kDepth = Space::kDepth, kRowOfHidden = Space::kRowOfHidden,
+                kRowOfX = Space::kRowOfX;
   RECKON_DYNAMIC_SHARED(T, w_out);
   const Space space(p.out);
   T* const dy = w_out + space.w_out;
@@ -37,10 +44,12 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
   T* const db = da + Space::kHidden;
   T* const hidden = db + Space::kHidden;
   const int h0 = blockIdx.x * kHiddenTile, column0 = blockIdx.y * kWeightTile, out = whole_steps(p.out);
-  const int64_t first = blockIdx.z * rows_per_piece, last = first + rows_per_piece < n.rows ? first + rows_per_piece : n.rows;
+  const int64_t first = blockIdx.z * rows_per_piece,
+                last = first + rows_per_piece < n.rows ? first + rows_per_piece : n.rows;
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const bool wants_in = (to.w_a || to.w_b) && column0 < n.c, wants_out = to.w_out && column0 < p.out;
-  const bool wants_b_a = to.b_a && blockIdx.y == 0, wants_b_out = to.b_out && blockIdx.x == 0 && column0 < p.out;
+  const bool wants_b_a = to.b_a && blockIdx.y == 0,
+             wants_b_out = to.b_out && blockIdx.x == 0 && column0 < p.out;
   const bool wants_da = wants_in || wants_b_a;
 
   // Of da: a warp makes 16 rows by 8 kUnits units.
@@ -58,7 +67,8 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
         if constexpr (kGated) b[j][h] = {};
         if (row >= last || unit >= p.h) continue;
         a[j][h] = load_pair_bits(static_cast<const T*>(p.a) + row * p.h + unit, p.pairs, unit + 1 < p.h);
-        if constexpr (kGated) b[j][h] = load_pair_bits(static_cast<const T*>(p.b) + row * p.h + unit, p.pairs, unit + 1 < p.h);
+        if constexpr (kGated)
+          b[j][h] = load_pair_bits(static_cast<const T*>(p.b) + row * p.h + unit, p.pairs, unit + 1 < p.h);
       }
   };
   const auto put = [&](T* tile, int j, int h, float low, float high) {
@@ -67,7 +77,8 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
   };
   NormColumns<T, kThreads, kDepth> norm(n, column0);
   const auto issue_dy = [&](int64_t row0, int stage) {
-    copy_tile<kThreads>(dy + stage * space.dy, space.row_of_dy, kDepth, space.row_of_dy - kVector<T>, static_cast<const T*>(p.dy) + row0 * p.out, p.out,
+    copy_tile<kThreads>(dy + stage * space.dy, space.row_of_dy, kDepth, space.row_of_dy - kVector<T>,
+                        static_cast<const T*>(p.dy) + row0 * p.out, p.out,
                         last - row0 < kDepth ? static_cast<int>(last - row0) : kDepth, p.out, p.dy_vectors);
   };
   const auto issue_rest = [&](int64_t row0) {
@@ -75,14 +86,18 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
     load_kept(row0);
   };
 
-  float w_a_sums[2][4][4], w_b_sums[kGated ? 2 : 1][4][4], w_out_sums[2][4][4], b_a_sums[2][4] = {}, b_out_sums[2][4] = {};
+  float w_a_sums[2][4][4], w_b_sums[kGated ? 2 : 1][4][4], w_out_sums[2][4][4], b_a_sums[2][4] = {},
+                                                                                b_out_sums[2][4] = {};
   clear(w_a_sums);
   clear(w_b_sums);
   clear(w_out_sums);
   // dW_a and dW_b: a warp sums 32 units by 32 columns; dW_out: 32 outputs by 32 units.
-  const int in_unit = warp / 4 * 32, in_column = warp % 4 * 32, out_row = warp / 2 * 32, out_unit = warp % 2 * 32;
+  const int in_unit = warp / 4 * 32, in_column = warp % 4 * 32, out_row = warp / 2 * 32,
+            out_unit = warp % 2 * 32;
   if (first < last) {
-    if (wants_da) copy_tile<kThreads>(w_out, kRowOfHidden, out, kHiddenTile, static_cast<const T*>(p.w_out) + h0, p.h, p.out, p.h - h0, p.out_vectors);
+    if (wants_da)
+      copy_tile<kThreads>(w_out, kRowOfHidden, out, kHiddenTile, static_cast<const T*>(p.w_out) + h0, p.h,
+                          p.out, p.h - h0, p.out_vectors);
     issue_dy(first, 0);
     issue_rest(first);
   }
@@ -97,7 +112,9 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
     if (wants_in) norm.store(n, x, kRowOfX);
     float dp[1][kUnits][4];
     clear(dp);
-    if (wants_da) multiply<Along::k, Along::rows>(dp, g_tile + da_row * space.row_of_dy, space.row_of_dy, w_out + da_unit, kRowOfHidden, out);
+    if (wants_da)
+      multiply<Along::k, Along::rows>(dp, g_tile + da_row * space.row_of_dy, space.row_of_dy, w_out + da_unit,
+                                      kRowOfHidden, out);
 #pragma unroll
     for (int j = 0; j < kUnits; ++j)
 #pragma unroll
@@ -120,11 +137,16 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
     __syncthreads();
     if (wants_in) {
       multiply<Along::rows, Along::rows>(w_a_sums, da + in_unit, kRowOfHidden, x + in_column, kRowOfX, kDepth);
-      if constexpr (kGated) multiply<Along::rows, Along::rows>(w_b_sums, db + in_unit, kRowOfHidden, x + in_column, kRowOfX, kDepth);
+      if constexpr (kGated)
+        multiply<Along::rows, Along::rows>(w_b_sums, db + in_unit, kRowOfHidden, x + in_column, kRowOfX,
+                                           kDepth);
     }
-    if (wants_out) multiply<Along::rows, Along::rows>(w_out_sums, g_tile + column0 + out_row, space.row_of_dy, hidden + out_unit, kRowOfHidden, kDepth);
+    if (wants_out)
+      multiply<Along::rows, Along::rows>(w_out_sums, g_tile + column0 + out_row, space.row_of_dy,
+                                         hidden + out_unit, kRowOfHidden, kDepth);
     if (wants_b_a && in_column == 0) add_along_k<Along::rows>(b_a_sums, da + in_unit, kRowOfHidden, kDepth);
-    if (wants_b_out && out_unit == 0) add_along_k<Along::rows>(b_out_sums, g_tile + column0 + out_row, space.row_of_dy, kDepth);
+    if (wants_b_out && out_unit == 0)
+      add_along_k<Along::rows>(b_out_sums, g_tile + column0 + out_row, space.row_of_dy, kDepth);
   }
   const int64_t piece = blockIdx.z * to.floats;
   const int units_left = p.h - h0 - in_unit, columns_left = n.c - column0 - in_column;
@@ -133,8 +155,8 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
   if constexpr (kGated)
     if (to.w_b) store_sums(w_b_sums, to.w_b + in_at, n.c, units_left, columns_left, n.c % 2 == 0);
   if (to.w_out)
-    store_sums(w_out_sums, to.w_out + piece + int64_t{column0 + out_row} * p.h + h0 + out_unit, p.h, p.out - column0 - out_row, p.h - h0 - out_unit,
-               p.h % 2 == 0);
+    store_sums(w_out_sums, to.w_out + piece + int64_t{column0 + out_row} * p.h + h0 + out_unit, p.h,
+               p.out - column0 - out_row, p.h - h0 - out_unit, p.h % 2 == 0);
   if (t != 0) return;
 #pragma unroll
   for (int m = 0; m < 2; ++m)
@@ -148,17 +170,20 @@ __global__ void __launch_bounds__(256) transition_weights(NormInput n, Transitio
 
 }  // namespace
 
-void launch_transition_weights(const KernelArgs& a, int index, bool gated, DType type, const NormInput& n, const TransitionBackward& p,
-                               const TransitionSums& sums, float* partial) {
+void launch_transition_weights(const KernelArgs& a, int index, bool gated, DType type, const NormInput& n,
+                               const TransitionBackward& p, const TransitionSums& sums, float* partial) {
   const WeightPieces pieces = sums.pieces(n.rows);
-  const dim3 grid(blocks_for(sums.hidden_tiles, 1), static_cast<unsigned>(sums.column_tiles), static_cast<unsigned>(pieces.pieces));
+  const dim3 grid(blocks_for(sums.hidden_tiles, 1), static_cast<unsigned>(sums.column_tiles),
+                  static_cast<unsigned>(pieces.pieces));
   const auto at = [&](int64_t offset) { return offset < 0 ? nullptr : partial + offset; };
   const Partial to{at(sums.w_a), at(sums.w_b), at(sums.w_out), at(sums.b_a), at(sums.b_out), sums.floats};
   with_type(type, [&](auto t) {
     using T = decltype(t);
     const size_t bytes = WeightsSpace<T>(p.out).bytes();
-    if (gated) launch(a, index, transition_weights<T, true>, grid, 256, bytes, n, p, to, pieces.rows_per_piece);
-    else launch(a, index, transition_weights<T, false>, grid, 256, bytes, n, p, to, pieces.rows_per_piece);
+    if (gated)
+      launch(a, index, transition_weights<T, true>, grid, 256, bytes, n, p, to, pieces.rows_per_piece);
+    else
+      launch(a, index, transition_weights<T, false>, grid, 256, bytes, n, p, to, pieces.rows_per_piece);
   });
 }
 

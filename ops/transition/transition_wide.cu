@@ -38,7 +38,9 @@ struct ReluColumns {
   struct Raw {
     RawFour gradient, hidden;
   };
-  __device__ __forceinline__ Raw issue(int64_t at) const { return {issue_four(gradient, at), issue_four(hidden, at)}; }
+  __device__ __forceinline__ Raw issue(int64_t at) const {
+    return {issue_four(gradient, at), issue_four(hidden, at)};
+  }
   __device__ __forceinline__ void values(const Raw& raw, int64_t at, float (&v)[4]) const {
     float kept[4];
     four_values(raw.gradient, gradient.dtype, v);
@@ -55,10 +57,13 @@ struct ReluColumns {
 };
 
 // Blocks: column tiles by pieces of the rows. `sums`: [pieces, h], or null.
-__global__ void __launch_bounds__(kColumnThreads) relu_gradient(ReluColumns columns, int64_t rows, int64_t h, int64_t rows_per_piece, bool fours, float* sums) {
+__global__ void __launch_bounds__(kColumnThreads)
+    relu_gradient(ReluColumns columns, int64_t rows, int64_t h, int64_t rows_per_piece, bool fours,
+                  float* sums) {
   const int64_t column0 = int64_t{blockIdx.x} * kColumnTile, first = blockIdx.y * rows_per_piece;
   if (column0 >= h) return;
-  sum_columns(columns, h, column0, first, first + rows_per_piece < rows ? first + rows_per_piece : rows, fours, sums ? sums + blockIdx.y * h : nullptr);
+  sum_columns(columns, h, column0, first, first + rows_per_piece < rows ? first + rows_per_piece : rows, fours,
+              sums ? sums + blockIdx.y * h : nullptr);
 }
 
 // The addresses of one call: of its arguments whole, of the workspaces per chunk.
@@ -85,17 +90,23 @@ struct Transition {
   // Rows of a chunk as the products read them.
   void normalise(int index, const WideNorm& norm, int64_t row0, int64_t m, bool finds) const {
     const RowMatrix from = rows_of(norm.x).from_row(row0);
-    if (s.normalised) norm.normalise(a, index, row0, m, rows(s.weights), finds);
-    else convert(index, from.data, from.dtype, rows(s.weights).data, s.weights, m * s.sizes.c);
+    if (s.normalised)
+      norm.normalise(a, index, row0, m, rows(s.weights), finds);
+    else
+      convert(index, from.data, from.dtype, rows(s.weights).data, s.weights, m * s.sizes.c);
   }
-  RowMatrix operand(const WideNorm& norm, int64_t row0) const { return s.reads_x() ? rows_of(norm.x).from_row(row0) : rows(s.weights); }
+  RowMatrix operand(const WideNorm& norm, int64_t row0) const {
+    return s.reads_x() ? rows_of(norm.x).from_row(row0) : rows(s.weights);
+  }
 };
 
 // The calls of f(step, launch, chunk's first row, chunk's rows).
 template <class F>
 void for_each_launch(const WideTransition& s, F&& f) {
   int launches = 0;
-  s.for_each([&](WideTransition::Step step, int64_t chunk) { f(step, launches++, chunk, chunk * s.chunks.height, s.chunks.of(chunk)); });
+  s.for_each([&](WideTransition::Step step, int64_t chunk) {
+    f(step, launches++, chunk, chunk * s.chunks.height, s.chunks.of(chunk));
+  });
 }
 
 }  // namespace
@@ -105,26 +116,39 @@ void transition_wide_gpu(KernelArgs& a, bool gated) {
   using Buffer = WideTransition::Buffer;
   const TensorArg &x = a.in[0], &w_a = a.in[3], &w_out = a.in[5], &y = a.out[0];
   const bool normalised = a.in[1].defined(), keeps = a.n_out - (normalised ? 2 : 0) > 1;
-  const WideTransition s({gated, x.rows(), x.last(), w_a.shape[0], w_out.shape[0]}, x.dtype, w_a.dtype, normalised, keeps, a.library_workspace_bytes);
+  const WideTransition s({gated, x.rows(), x.last(), w_a.shape[0], w_out.shape[0]}, x.dtype, w_a.dtype,
+                         normalised, keeps, a.library_workspace_bytes);
   const Transition t(a, s);
   const LibraryRows products = t.products();
-  const WideNorm norm{NormKind::layer, x, a.in[1], a.in[2], normalised ? a.out[a.n_out - 2].as<float>() : nullptr,
-                      normalised ? a.out[a.n_out - 1].as<float>() : nullptr, a.as<TransitionAttrs>().eps};
-  const auto kept = [&](int output, Buffer otherwise, int64_t row0) { return keeps ? rows_of(a.out[output]).from_row(row0) : t.tile(otherwise); };
+  const WideNorm norm{NormKind::layer,
+                      x,
+                      a.in[1],
+                      a.in[2],
+                      normalised ? a.out[a.n_out - 2].as<float>() : nullptr,
+                      normalised ? a.out[a.n_out - 1].as<float>() : nullptr,
+                      a.as<TransitionAttrs>().eps};
+  const auto kept = [&](int output, Buffer otherwise, int64_t row0) {
+    return keeps ? rows_of(a.out[output]).from_row(row0) : t.tile(otherwise);
+  };
   for_each_launch(s, [&](Step step, int index, int64_t, int64_t row0, int64_t m) {
-    const RowMatrix h_a = kept(1, WideTransition::tile_a, row0), h_b = gated ? kept(2, WideTransition::tile_b, row0) : RowMatrix{};
+    const RowMatrix h_a = kept(1, WideTransition::tile_a, row0),
+                    h_b = gated ? kept(2, WideTransition::tile_b, row0) : RowMatrix{};
     const RowMatrix hidden = gated ? t.tile(WideTransition::tile_a) : h_a;
     switch (step) {
-      case Step::normalise: return t.normalise(index, norm, row0, m, true);
+      case Step::normalise:
+        return t.normalise(index, norm, row0, m, true);
       case Step::project_a:
-        return products.multiply_by_weight(index, m, t.operand(norm, row0), w_a, gated ? TensorArg{} : a.in[4], h_a,
-                                           gated ? GemmEpilogue::none : GemmEpilogue::relu);
-      case Step::project_b: return products.multiply_by_weight(index, m, t.operand(norm, row0), a.in[4], {}, h_b);
+        return products.multiply_by_weight(index, m, t.operand(norm, row0), w_a, gated ? TensorArg{} : a.in[4],
+                                           h_a, gated ? GemmEpilogue::none : GemmEpilogue::relu);
+      case Step::project_b:
+        return products.multiply_by_weight(index, m, t.operand(norm, row0), a.in[4], {}, h_b);
       case Step::gate: {
         const TensorArg in[2] = {h_a.argument(m), h_b.argument(m)}, out[1] = {hidden.argument(m)};
         return elementwise<2, 1>(a, index, in, out, Gate{});
       }
-      default: return products.multiply_by_weight(index, m, hidden, w_out, gated ? TensorArg{} : a.in[6], rows_of(y).from_row(row0));
+      default:
+        return products.multiply_by_weight(index, m, hidden, w_out, gated ? TensorArg{} : a.in[6],
+                                           rows_of(y).from_row(row0));
     }
   });
 }
@@ -133,14 +157,16 @@ void transition_wide_gpu(KernelArgs& a, bool gated) {
 void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
   using Step = WideTransition::Step;
   const auto& attrs = a.as<TransitionAttrs>();
-  const TensorArg &dy = a.in[0], &x = a.in[1], &w_a = a.in[gated ? 8 : 7], &w_b = a.in[gated ? 9 : 7], &w_out = a.in[gated ? 10 : 8];
+  const TensorArg &dy = a.in[0], &x = a.in[1], &w_a = a.in[gated ? 8 : 7], &w_b = a.in[gated ? 9 : 7],
+                  &w_out = a.in[gated ? 10 : 8];
   const int64_t c = x.last(), h = w_a.shape[0], out = w_out.shape[0];
   const bool normalised = a.in[2].defined();
-  const WideTransition s =
-      WideTransition::gradients({gated, x.rows(), c, h, out}, x.dtype, w_a.dtype, normalised, attrs.needs, a.library_workspace_bytes);
+  const WideTransition s = WideTransition::gradients({gated, x.rows(), c, h, out}, x.dtype, w_a.dtype,
+                                                     normalised, attrs.needs, a.library_workspace_bytes);
   const Transition t(a, s);
   const LibraryRows products = t.products();
-  const WideNorm norm{NormKind::layer, x, a.in[2], a.in[3], a.in[4].as<float>(), a.in[5].as<float>(), attrs.eps};
+  const WideNorm norm{NormKind::layer,     x,        a.in[2], a.in[3], a.in[4].as<float>(),
+                      a.in[5].as<float>(), attrs.eps};
   TensorArg gradients[7];  // by input of the forward op
   for (int i = 0, next = 0; i < 7; ++i)
     if (s.wants(1u << i)) gradients[i] = a.out[next++];
@@ -149,11 +175,14 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
   float* const b_a_sums = t.floats(WideTransition::bias_sums);
   float* const b_out_sums = b_a_sums + (s.wants_b_a() ? s.b_a_pieces() * h : 0);
   const int n_norm_sums = s.n_norm_sums();
-  const int64_t pieces_of_chunk = norm_gpu_pieces(s.chunks.height, c), b_a_pieces_of_chunk = ColumnPieces(s.chunks.height).pieces;
+  const int64_t pieces_of_chunk = norm_gpu_pieces(s.chunks.height, c),
+                b_a_pieces_of_chunk = ColumnPieces(s.chunks.height).pieces;
 
   for_each_launch(s, [&](Step step, int index, int64_t chunk, int64_t row0, int64_t m) {
-    const RowMatrix g = rows_of(dy).from_row(row0), kept_a = rows_of(a.in[6]).from_row(row0), kept_b = gated ? rows_of(a.in[7]).from_row(row0) : RowMatrix{};
-    const RowMatrix da = t.tile(WideTransition::tile_a), db = t.tile(WideTransition::tile_b), product = t.tile(WideTransition::tile_c);
+    const RowMatrix g = rows_of(dy).from_row(row0), kept_a = rows_of(a.in[6]).from_row(row0),
+                    kept_b = gated ? rows_of(a.in[7]).from_row(row0) : RowMatrix{};
+    const RowMatrix da = t.tile(WideTransition::tile_a), db = t.tile(WideTransition::tile_b),
+                    product = t.tile(WideTransition::tile_c);
     const RowMatrix dn = s.writes_dx() ? rows_of(dx).from_row(row0) : t.rows(DType::f32);
     switch (step) {
       case Step::sum_outputs: {
@@ -161,34 +190,48 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
         sums.add(dy, b_out_sums);
         return launch_column_sums(a, index, sums, x.rows(), out);
       }
-      case Step::hidden_gradient: return products.multiply_back(index, m, g, w_out, gated ? db : da, false);
+      case Step::hidden_gradient:
+        return products.multiply_back(index, m, g, w_out, gated ? db : da, false);
       case Step::through_relu: {
         const ColumnPieces pieces(m);
         const bool fours = takes_fours(da.argument(m), h) && takes_fours(kept_a.argument(m), h);
-        return launch(a, index, relu_gradient, dim3(blocks_for(h, kColumnTile), static_cast<unsigned>(pieces.pieces)), kColumnThreads, 0,
-                      ReluColumns{elements(da.argument(m)), elements(kept_a.argument(m))}, m, h, pieces.rows_per_piece, fours,
-                      s.wants_b_a() ? b_a_sums + chunk * b_a_pieces_of_chunk * h : nullptr);
+        return launch(
+            a, index, relu_gradient, dim3(blocks_for(h, kColumnTile), static_cast<unsigned>(pieces.pieces)),
+            kColumnThreads, 0, ReluColumns{elements(da.argument(m)), elements(kept_a.argument(m))}, m, h,
+            pieces.rows_per_piece, fours, s.wants_b_a() ? b_a_sums + chunk * b_a_pieces_of_chunk * h : nullptr);
       }
       case Step::through_gate: {
-        const TensorArg in[3] = {kept_a.argument(m), kept_b.argument(m), db.argument(m)}, to[3] = {da.argument(m), db.argument(m), product.argument(m)};
+        const TensorArg in[3] = {kept_a.argument(m), kept_b.argument(m), db.argument(m)},
+                        to[3] = {da.argument(m), db.argument(m), product.argument(m)};
         return elementwise<3, 3>(a, index, in, to, GateGradient{});
       }
-      case Step::w_out_gradient: return products.weight_gradient(index, m, g, gated ? product : kept_a, rows_of(dw_out), chunk > 0);
-      case Step::normalise: return t.normalise(index, norm, row0, m, false);
-      case Step::w_a_gradient: return products.weight_gradient(index, m, da, t.operand(norm, row0), rows_of(dw_a), chunk > 0);
-      case Step::w_b_gradient: return products.weight_gradient(index, m, db, t.operand(norm, row0), rows_of(dw_b), chunk > 0);
-      case Step::rows_gradient_a: return products.multiply_back(index, m, da, w_a, dn, false);
-      case Step::rows_gradient_b: return products.multiply_back(index, m, db, w_b, dn, true);
+      case Step::w_out_gradient:
+        return products.weight_gradient(index, m, g, gated ? product : kept_a, rows_of(dw_out), chunk > 0);
+      case Step::normalise:
+        return t.normalise(index, norm, row0, m, false);
+      case Step::w_a_gradient:
+        return products.weight_gradient(index, m, da, t.operand(norm, row0), rows_of(dw_a), chunk > 0);
+      case Step::w_b_gradient:
+        return products.weight_gradient(index, m, db, t.operand(norm, row0), rows_of(dw_b), chunk > 0);
+      case Step::rows_gradient_a:
+        return products.multiply_back(index, m, da, w_a, dn, false);
+      case Step::rows_gradient_b:
+        return products.multiply_back(index, m, db, w_b, dn, true);
       case Step::norm_backward: {
         const RowMatrix to = rows_of(dx).from_row(row0);
         if (!normalised) return t.convert(index, dn.data, dn.dtype, to.data, to.dtype, m * c);
-        return norm.gradient(a, index, row0, m, dn, to, t.floats(WideTransition::norm_sums) + chunk * pieces_of_chunk * n_norm_sums * c, s.wants(2u), s.wants(4u));
+        return norm.gradient(a, index, row0, m, dn, to,
+                             t.floats(WideTransition::norm_sums) + chunk * pieces_of_chunk * n_norm_sums * c,
+                             s.wants(2u), s.wants(4u));
       }
-      default: break;
+      default:
+        break;
     }
     GradientSums sums;
     for (int k = 1, at = 0; k < 3; ++k)
-      if (s.wants(1u << k)) sums.add(gradients[k], t.floats(WideTransition::norm_sums) + at++ * c, s.norm_pieces(), n_norm_sums * c);
+      if (s.wants(1u << k))
+        sums.add(gradients[k], t.floats(WideTransition::norm_sums) + at++ * c, s.norm_pieces(),
+                 n_norm_sums * c);
     if (s.wants_b_a()) sums.add(gradients[4], b_a_sums, s.b_a_pieces(), h);
     if (s.wants_b_out()) sums.add(gradients[6], b_out_sums, s.b_out_pieces(), out);
     launch_sum_gradients(a, index, sums);

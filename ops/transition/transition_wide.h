@@ -14,7 +14,8 @@ namespace reckon::ops {
 // Rows whose hidden units are in memory at a time: what fills a library workspace, whole tiles, at least the CPU's tallest.
 struct HiddenChunks {
   HiddenChunks(int64_t rows_, int64_t bytes_per_row, size_t budget) : rows(rows_) {
-    const int64_t fits = static_cast<int64_t>(budget) / (bytes_per_row > 0 ? bytes_per_row : 1) / kTileRows * kTileRows;
+    const int64_t fits =
+        static_cast<int64_t>(budget) / (bytes_per_row > 0 ? bytes_per_row : 1) / kTileRows * kTileRows;
     const int64_t most = fits > kLeast ? fits : kLeast, n = rows > most ? (rows + most - 1) / most : 1;
     height = n == 1 ? rows : ((rows + n - 1) / n + kTileRows - 1) / kTileRows * kTileRows;
     count = rows > 0 ? (rows + height - 1) / height : 1;
@@ -62,7 +63,8 @@ struct WideTransition {
 
   WideTransition(const TransitionSizes& s, DType x_, DType t, bool normalised_, bool keeps_, size_t library)
       : WideTransition(s, x_, t, normalised_, false, keeps_, 0, library) {}
-  static WideTransition gradients(const TransitionSizes& s, DType x, DType t, bool normalised, uint32_t needs, size_t library) {
+  static WideTransition gradients(const TransitionSizes& s, DType x, DType t, bool normalised, uint32_t needs,
+                                  size_t library) {
     return {s, x, t, normalised, true, true, needs, library};
   }
 
@@ -89,27 +91,38 @@ struct WideTransition {
   int64_t b_out_pieces() const { return ColumnPieces(sizes.rows).pieces; }
 
   size_t bytes(Buffer b) const {
-    const auto of = [](bool used, int64_t n, DType t) { return used ? static_cast<size_t>(n > 16 ? n : 16) * size_of(t) : 0; };
+    const auto of = [](bool used, int64_t n, DType t) {
+      return used ? static_cast<size_t>(n > 16 ? n : 16) * size_of(t) : 0;
+    };
     const int64_t rows_elements = chunks.height * sizes.c, tile = chunks.height * sizes.h;
     switch (b) {
-      case library: return library_bytes;
+      case library:
+        return library_bytes;
       case rows:
         if (!backward) return of(!reads_x(), rows_elements, weights);
         if (through_norm() && !writes_dx()) return of(true, rows_elements, DType::f32);
         return of(!reads_x() && (wants_w_a() || wants_w_b()), rows_elements, weights);
-      case tile_a: return of(backward ? through_hidden() : sizes.gated || !keeps, tile, weights);
-      case tile_b: return of(sizes.gated && (backward || !keeps), tile, weights);
-      case tile_c: return of(sizes.gated && backward, tile, weights);
-      case norm_sums: return of(n_norm_sums() > 0, norm_pieces() * n_norm_sums() * sizes.c, DType::f32);
+      case tile_a:
+        return of(backward ? through_hidden() : sizes.gated || !keeps, tile, weights);
+      case tile_b:
+        return of(sizes.gated && (backward || !keeps), tile, weights);
+      case tile_c:
+        return of(sizes.gated && backward, tile, weights);
+      case norm_sums:
+        return of(n_norm_sums() > 0, norm_pieces() * n_norm_sums() * sizes.c, DType::f32);
       case bias_sums:
-        return of(wants_b_a() || wants_b_out(), (wants_b_a() ? b_a_pieces() * sizes.h : 0) + (wants_b_out() ? b_out_pieces() * sizes.out : 0), DType::f32);
-      case kBuffers: break;
+        return of(wants_b_a() || wants_b_out(),
+                  (wants_b_a() ? b_a_pieces() * sizes.h : 0) + (wants_b_out() ? b_out_pieces() * sizes.out : 0),
+                  DType::f32);
+      case kBuffers:
+        break;
     }
     return 0;
   }
   static const char* label(Buffer b) {
-    constexpr const char* names[kBuffers] = {"library workspace", "normalised rows", "hidden tile a", "hidden tile b", "hidden tile c",
-                                             "norm sums of row pieces", "bias sums of row pieces"};
+    constexpr const char* names[kBuffers] = {
+        "library workspace", "normalised rows",         "hidden tile a",          "hidden tile b",
+        "hidden tile c",     "norm sums of row pieces", "bias sums of row pieces"};
     return names[b];
   }
 
@@ -143,14 +156,22 @@ struct WideTransition {
   }
   const char* name(Step s) const {
     switch (s) {
-      case Step::normalise: return normalised ? "norm_rows" : "pack";
-      case Step::norm_backward: return normalised ? "norm_backward" : "pack";
-      case Step::gate: return "transition_gate";
-      case Step::sum_outputs: return "column_sums";
-      case Step::through_relu: return "relu_gradient";
-      case Step::through_gate: return "gate_gradient";
-      case Step::sum_gradients: return "sum_gradients";
-      default: return "gemm";
+      case Step::normalise:
+        return normalised ? "norm_rows" : "pack";
+      case Step::norm_backward:
+        return normalised ? "norm_backward" : "pack";
+      case Step::gate:
+        return "transition_gate";
+      case Step::sum_outputs:
+        return "column_sums";
+      case Step::through_relu:
+        return "relu_gradient";
+      case Step::through_gate:
+        return "gate_gradient";
+      case Step::sum_gradients:
+        return "sum_gradients";
+      default:
+        return "gemm";
     }
   }
   static bool is_product(Step s) {
@@ -163,15 +184,28 @@ struct WideTransition {
       case Step::w_a_gradient:
       case Step::w_b_gradient:
       case Step::rows_gradient_a:
-      case Step::rows_gradient_b: return true;
-      default: return false;
+      case Step::rows_gradient_b:
+        return true;
+      default:
+        return false;
     }
   }
 
  private:
-  WideTransition(const TransitionSizes& s, DType x_, DType t, bool normalised_, bool backward_, bool keeps_, uint32_t needs_, size_t library)
-      : sizes(s), x(x_), weights(t), normalised(normalised_), backward(backward_), keeps(keeps_), needs(needs_), library_bytes(library),
-        chunks(s.rows, s.h * static_cast<int64_t>(size_of(t)) > 4 * s.c ? s.h * static_cast<int64_t>(size_of(t)) : 4 * s.c, library) {}
+  WideTransition(const TransitionSizes& s, DType x_, DType t, bool normalised_, bool backward_, bool keeps_,
+                 uint32_t needs_, size_t library)
+      : sizes(s),
+        x(x_),
+        weights(t),
+        normalised(normalised_),
+        backward(backward_),
+        keeps(keeps_),
+        needs(needs_),
+        library_bytes(library),
+        chunks(
+            s.rows,
+            s.h * static_cast<int64_t>(size_of(t)) > 4 * s.c ? s.h * static_cast<int64_t>(size_of(t)) : 4 * s.c,
+            library) {}
 };
 
 }  // namespace reckon::ops

@@ -14,7 +14,8 @@ void triangle_multiply_backward_gpu(KernelArgs& a) {
   const auto in = [&](int k) -> const TensorArg& { return a.in[triangle_input(k)]; };
   const auto kept = [&](int k) -> const TensorArg& { return a.in[triangle_kept(k)]; };
   const TensorArg &zt = in(z), &dy = a.in[0];
-  const TriangleSizes s{zt.shape[0], zt.shape[1], zt.shape[3], in(w_a).shape[0], in(w_z).shape[0], in(w_a).dtype};
+  const TriangleSizes s{zt.shape[0],      zt.shape[1],      zt.shape[3],
+                        in(w_a).shape[0], in(w_z).shape[0], in(w_a).dtype};
   const TriangleWork work(attrs.needs);
   const TriangleSums where(attrs.needs, s);
   const RowPieces tall(s.positions());
@@ -35,15 +36,27 @@ void triangle_multiply_backward_gpu(KernelArgs& a) {
       if (!takes_vectors(*t)) return false;
     return true;
   };
-  const NormInput norm_in = norm_input(zt, in(ln_in_w), in(ln_in_b), NormKind::layer, attrs.eps, kept(mean_in).as<float>(), kept(rstd_in).as<float>());
-  const NormInput norm_out = norm_input(kept(t), in(ln_out_w), in(ln_out_b), NormKind::layer, attrs.eps, kept(mean_out).as<float>(), kept(rstd_out).as<float>());
-  const TriangleBackward p{.dy = dy.data, .o = kept(o).data, .g = kept(g).data, .w_z = in(w_z).data, .w_g = in(w_g).data,
+  const NormInput norm_in = norm_input(zt, in(ln_in_w), in(ln_in_b), NormKind::layer, attrs.eps,
+                                       kept(mean_in).as<float>(), kept(rstd_in).as<float>());
+  const NormInput norm_out = norm_input(kept(t), in(ln_out_w), in(ln_out_b), NormKind::layer, attrs.eps,
+                                        kept(mean_out).as<float>(), kept(rstd_out).as<float>());
+  const TriangleBackward p{.dy = dy.data,
+                           .o = kept(o).data,
+                           .g = kept(g).data,
+                           .w_z = in(w_z).data,
+                           .w_g = in(w_g).data,
                            .side = {{kept(pa).data, kept(pag).data, in(w_a).data, in(w_ag).data, da},
                                     {kept(pb).data, kept(pbg).data, in(w_b).data, in(w_bg).data, of_b}},
-                           .mask = elements(in(mask)), .layout = channels_of(s), .c = static_cast<int>(s.c), .cz = static_cast<int>(s.cz),
-                           .c_out = static_cast<int>(s.c_out), .out_vectors = all_take({&dy, &kept(o), &kept(g)}),
-                           .side_vectors = all_take({&kept(pa), &kept(pag), &kept(pb), &kept(pbg)}), .w_z_vectors = takes_vectors(in(w_z)),
-                           .w_g_vectors = takes_vectors(in(w_g)), .side_w_vectors = all_take({&in(w_a), &in(w_ag), &in(w_b), &in(w_bg)})};
+                           .mask = elements(in(mask)),
+                           .layout = channels_of(s),
+                           .c = static_cast<int>(s.c),
+                           .cz = static_cast<int>(s.cz),
+                           .c_out = static_cast<int>(s.c_out),
+                           .out_vectors = all_take({&dy, &kept(o), &kept(g)}),
+                           .side_vectors = all_take({&kept(pa), &kept(pag), &kept(pb), &kept(pbg)}),
+                           .w_z_vectors = takes_vectors(in(w_z)),
+                           .w_g_vectors = takes_vectors(in(w_g)),
+                           .side_w_vectors = all_take({&in(w_a), &in(w_ag), &in(w_b), &in(w_bg)})};
   int launches = 0;
   if (work.output_rows) launch_triangle_output_rows(a, launches++, s.low, norm_out, p, dt, out_sums);
   if (work.sides) {
@@ -54,7 +67,8 @@ void triangle_multiply_backward_gpu(KernelArgs& a) {
     multiply_channels(a, launches++, s, {out ? dt : of_a, out}, {out ? of_a : dt, false}, of_b);
   }
   const bool wants_z = attrs.needs >> z & 1u;
-  if (work.input_rows) launch_triangle_input_rows(a, launches++, s.low, norm_in, p, wants_z ? &a.out[0] : nullptr, in_sums);
+  if (work.input_rows)
+    launch_triangle_input_rows(a, launches++, s.low, norm_in, p, wants_z ? &a.out[0] : nullptr, in_sums);
   if (work.weights) launch_triangle_weights(a, launches++, s.low, norm_in, norm_out, p, where, weight_sums);
   if (!work.sums) return;
   GradientSums sums;
@@ -63,9 +77,12 @@ void triangle_multiply_backward_gpu(KernelArgs& a) {
   for (int k = ln_in_w; k < n_inputs; ++k) {
     if (!(attrs.needs >> k & 1u)) continue;
     const TensorArg& to = a.out[next++];
-    if (k <= ln_in_b) sums.add(to, in_sums + (k - ln_in_w) * s.cz, tall.pieces, 2 * s.cz);
-    else if (k == ln_out_w || k == ln_out_b) sums.add(to, out_sums + (k - ln_out_w) * s.c, tall.pieces, 2 * s.c);
-    else sums.add(to, weight_sums + where.at[k], pieces.pieces, where.floats);
+    if (k <= ln_in_b)
+      sums.add(to, in_sums + (k - ln_in_w) * s.cz, tall.pieces, 2 * s.cz);
+    else if (k == ln_out_w || k == ln_out_b)
+      sums.add(to, out_sums + (k - ln_out_w) * s.c, tall.pieces, 2 * s.c);
+    else
+      sums.add(to, weight_sums + where.at[k], pieces.pieces, where.floats);
   }
   launch_sum_gradients(a, launches++, sums);
 }

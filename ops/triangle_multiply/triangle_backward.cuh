@@ -6,9 +6,9 @@
 namespace reckon::ops::gpu {
 
 struct BackwardSide {
-  const void *value, *gate;          // what was kept of the projections, [positions, c]
-  const void *w_value, *w_gate;      // [c, cz]
-  const void* gradient;              // da or db by channels
+  const void *value, *gate;      // what was kept of the projections, [positions, c]
+  const void *w_value, *w_gate;  // [c, cz]
+  const void* gradient;          // da or db by channels
 };
 
 struct TriangleBackward {
@@ -18,7 +18,7 @@ struct TriangleBackward {
   Elements mask;
   Channels layout;
   int c, cz, c_out;
-  bool out_vectors, side_vectors;               // of dy, o and g; of what was kept of the sides
+  bool out_vectors, side_vectors;  // of dy, o and g; of what was kept of the sides
   bool w_z_vectors, w_g_vectors, side_w_vectors;
 };
 
@@ -26,8 +26,9 @@ struct TriangleBackward {
 // dy s or dy o s (1 - s), s = sigmoid(g). Vector v of row r of the tile is column column0 + v kVector of row row0 + r; rows from
 // `rows` on and columns from `columns` on stay zero. A thread has kBatch vectors of g (and of o) under way.
 template <bool kGate, int kThreads, int kBatch, class T>
-__device__ __forceinline__ void output_gradient(T* tile, int row_of_tile, int tile_rows, int tile_columns, const TriangleBackward& p, int64_t row0,
-                                                int column0, int rows, int columns) {
+__device__ __forceinline__ void output_gradient(T* tile, int row_of_tile, int tile_rows, int tile_columns,
+                                                const TriangleBackward& p, int64_t row0, int column0, int rows,
+                                                int columns) {
   const int per_row = tile_columns / kVector<T>, vectors = tile_rows * per_row;
   for (int first = threadIdx.x; first < vectors; first += kBatch * kThreads) {
     uint4 g_bits[kBatch], o_bits[kGate ? kBatch : 1];
@@ -37,7 +38,8 @@ __device__ __forceinline__ void output_gradient(T* tile, int row_of_tile, int ti
       if (i >= vectors || r >= rows || column >= columns) continue;
       const int64_t at = (row0 + r) * p.c_out + column0 + column;
       g_bits[b] = vector_bits(static_cast<const T*>(p.g) + at, columns - column, p.out_vectors);
-      if constexpr (kGate) o_bits[b] = vector_bits(static_cast<const T*>(p.o) + at, columns - column, p.out_vectors);
+      if constexpr (kGate)
+        o_bits[b] = vector_bits(static_cast<const T*>(p.o) + at, columns - column, p.out_vectors);
     }
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
@@ -62,7 +64,8 @@ __device__ __forceinline__ void output_gradient(T* tile, int row_of_tile, int ti
 // s = sigmoid(gate), dvalue = d mask s and dgate = dvalue value (1 - s). `d`: da or db by channels. It is zero past the
 // positions and channels, and so are they.
 template <int kThreads, int kPositions, class T>
-__device__ __forceinline__ void side_gradient(T* value, T* gate, int row_of_tile, int channels, const TurnedTile<T, kPositions>& d, const Elements& mask,
+__device__ __forceinline__ void side_gradient(T* value, T* gate, int row_of_tile, int channels,
+                                              const TurnedTile<T, kPositions>& d, const Elements& mask,
                                               int64_t row0, int rows) {
   const int per_row = channels / kVector<T>;
 #pragma unroll 1  // the caller's sums fill most registers
@@ -85,12 +88,15 @@ __device__ __forceinline__ void side_gradient(T* value, T* gate, int row_of_tile
   }
 }
 
-void launch_triangle_output_rows(const KernelArgs& a, int index, DType type, const NormInput& n, const TriangleBackward& p, void* dt, float* partial);
-void launch_triangle_gather(const KernelArgs& a, int index, DType type, const TriangleBackward& p, void* to_a, void* to_b);
-void launch_triangle_input_rows(const KernelArgs& a, int index, DType type, const NormInput& n, const TriangleBackward& p, const TensorArg* dz,
-                                float* partial);
+void launch_triangle_output_rows(const KernelArgs& a, int index, DType type, const NormInput& n,
+                                 const TriangleBackward& p, void* dt, float* partial);
+void launch_triangle_gather(const KernelArgs& a, int index, DType type, const TriangleBackward& p, void* to_a,
+                            void* to_b);
+void launch_triangle_input_rows(const KernelArgs& a, int index, DType type, const NormInput& n,
+                                const TriangleBackward& p, const TensorArg* dz, float* partial);
 // `in`: the norm of z, `out`: that of t.
-void launch_triangle_weights(const KernelArgs& a, int index, DType type, const NormInput& in, const NormInput& out, const TriangleBackward& p,
-                             const TriangleSums& sums, float* partial);
+void launch_triangle_weights(const KernelArgs& a, int index, DType type, const NormInput& in,
+                             const NormInput& out, const TriangleBackward& p, const TriangleSums& sums,
+                             float* partial);
 
 }  // namespace reckon::ops::gpu

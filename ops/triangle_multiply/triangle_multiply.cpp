@@ -143,8 +143,10 @@ Plan plan_backward(const PlanContext& ctx) {
   for (int k = 0; k < n_inputs; ++k) {
     if (k == mask || !wants(k)) continue;
     const Shape shape = is_bias(k) ? Shape{in(k - 1).size(0)} : in(k).shape();
-    if (k == z) grads.add(k, shape, in(z).dtype(), kInputNames[k]);
-    else grads.add_parameter(k, shape, s.low, kInputNames[k]);
+    if (k == z)
+      grads.add(k, shape, in(z).dtype(), kInputNames[k]);
+    else
+      grads.add_parameter(k, shape, s.low, kInputNames[k]);
   }
   const bool through_input = wants(z) || wants(ln_in_w) || wants(ln_in_b);
   const NormCost norm_in{NormKind::layer, s.cz, in(ln_in_b).defined()},
@@ -169,7 +171,8 @@ Plan plan_backward(const PlanContext& ctx) {
                   {"gradient of b", bytes_of(n * s.c, s.low)},
                   {"channel blocks", bytes_of(4 * padded_elements(s.channels * n), s.low)}};
   for (int64_t b = 0; b < s.batches; ++b)
-    p.launches.append({{"triangle_output_backward"}, {"triangle_einsum_backward"}, {"triangle_project_backward"}});
+    p.launches.append(
+        {{"triangle_output_backward"}, {"triangle_einsum_backward"}, {"triangle_project_backward"}});
 
   // Output: d_o 3 c_out; dW_z reads LN(t). Channels: a and b rebuilt. Input: gate 6 c_out; each side 6c; with a
   // mask, one more per element of a and b in both places.
@@ -199,16 +202,22 @@ Plan plan_backward(const PlanContext& ctx) {
 
 TriangleSizes gpu_sizes(const Sizes& s) {
   RECKON_CHECK(fits_tiles(std::max({s.cz, s.c, s.c_out}), s.low),
-               "triangle_multiply on a GPU takes rows of up to 512 bytes ({} elements of {}), got c_z {}, c {} and c_out {}: leave triangle out of --fuse",
+               "triangle_multiply on a GPU takes rows of up to 512 bytes ({} elements of {}), got c_z {}, c {} "
+               "and c_out {}: leave triangle out of --fuse",
                512 / size_of(s.low), name_of(s.low), s.cz, s.c, s.c_out);
-  RECKON_CHECK(s.rows < (int64_t{1} << 31), "triangle_multiply on a GPU takes fewer than 2^31 positions, got {}", s.rows);
+  RECKON_CHECK(s.rows < (int64_t{1} << 31),
+               "triangle_multiply on a GPU takes fewer than 2^31 positions, got {}", s.rows);
   return {s.batches, s.r, s.cz, s.c, s.c_out, s.low};
 }
 
 void plan_forward_gpu(const PlanContext& ctx, Plan& p) {
-  const TriangleSizes s = gpu_sizes(check_sizes([&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(k)]; }));
+  const TriangleSizes s =
+      gpu_sizes(check_sizes([&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(k)]; }));
   const size_t bytes = bytes_of(s.channel_elements(), s.low);
-  p.workspaces = {{"library workspace", ctx.spec.library_workspace_bytes}, {"a by channels", bytes}, {"b by channels", bytes}, {"triangle by channels", bytes}};
+  p.workspaces = {{"library workspace", ctx.spec.library_workspace_bytes},
+                  {"a by channels", bytes},
+                  {"b by channels", bytes},
+                  {"triangle by channels", bytes}};
   p.launches = {{"triangle_project"}, {"triangle_einsum", LaunchKind::library}, {"triangle_output"}};
 }
 
@@ -216,8 +225,10 @@ void plan_backward_gpu(const PlanContext& ctx, Plan& p) {
   const uint32_t needs = ctx.as<TriangleMultiplyAttrs>().needs;
   const auto in = [&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(triangle_input(k))]; };
   const TriangleSizes s = gpu_sizes(check_sizes(in));
-  RECKON_CHECK(ctx.in[0].dtype() == s.low, "triangle_multiply_backward on a GPU needs an output gradient of the weights' type, got {} and {}",
-               describe(ctx.in[0]), describe(in(w_a)));
+  RECKON_CHECK(
+      ctx.in[0].dtype() == s.low,
+      "triangle_multiply_backward on a GPU needs an output gradient of the weights' type, got {} and {}",
+      describe(ctx.in[0]), describe(in(w_a)));
   const TriangleWork work(needs);
   const TriangleSums sums(needs, s);
   const int64_t tall = RowPieces(s.positions()).pieces;
@@ -225,14 +236,22 @@ void plan_backward_gpu(const PlanContext& ctx, Plan& p) {
   p.launches = {};
   if (work.sides) {
     p.workspaces.push_back({"library workspace", ctx.spec.library_workspace_bytes});
-    for (const char* label : {"triangle gradient by channels", "gradient of a by channels", "a by channels", "b by channels, then its gradient"})
+    for (const char* label : {"triangle gradient by channels", "gradient of a by channels", "a by channels",
+                              "b by channels, then its gradient"})
       p.workspaces.push_back({label, bytes_of(s.channel_elements(), s.low)});
   }
-  if (work.norm_out) p.workspaces.push_back({"output norm's sums of pieces", bytes_of(tall * 2 * s.c, DType::f32)});
-  if (work.norm_in) p.workspaces.push_back({"input norm's sums of pieces", bytes_of(tall * 2 * s.cz, DType::f32)});
-  if (work.weights) p.workspaces.push_back({"weight sums of pieces", bytes_of(sums.pieces(s.positions()).pieces * sums.floats, DType::f32)});
+  if (work.norm_out)
+    p.workspaces.push_back({"output norm's sums of pieces", bytes_of(tall * 2 * s.c, DType::f32)});
+  if (work.norm_in)
+    p.workspaces.push_back({"input norm's sums of pieces", bytes_of(tall * 2 * s.cz, DType::f32)});
+  if (work.weights)
+    p.workspaces.push_back(
+        {"weight sums of pieces", bytes_of(sums.pieces(s.positions()).pieces * sums.floats, DType::f32)});
   if (work.output_rows) p.launches.push_back({"triangle_output_rows"});
-  if (work.sides) p.launches.append({{"triangle_gather"}, {"triangle_einsum", LaunchKind::library}, {"triangle_einsum", LaunchKind::library}});
+  if (work.sides)
+    p.launches.append({{"triangle_gather"},
+                       {"triangle_einsum", LaunchKind::library},
+                       {"triangle_einsum", LaunchKind::library}});
   if (work.input_rows) p.launches.push_back({"triangle_input_rows"});
   if (work.weights) p.launches.push_back({"triangle_weights"});
   if (work.sums) p.launches.push_back({"sum_gradients"});
@@ -301,12 +320,13 @@ const OpDef backward_op{
     .counted = RECKON_ISA::triangle_multiply_backward_kernel<Counted>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
-    .cases = [] {
-      return std::vector<OpCase>{
-          backward_case("outgoing, everything", {1, 5, 6, 4, 7, true, true}, true, 0x3fffd),
-          backward_case("incoming, several channel blocks", {2, 3, 6, 19, 4, false, false}, false, 0x15555),
-          backward_case("only the output layer's weight", {1, 4, 3, 5, 2, true, true}, true, 1u << w_z)};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              backward_case("outgoing, everything", {1, 5, 6, 4, 7, true, true}, true, 0x3fffd),
+              backward_case("incoming, several channel blocks", {2, 3, 6, 19, 4, false, false}, false, 0x15555),
+              backward_case("only the output layer's weight", {1, 4, 3, 5, 2, true, true}, true, 1u << w_z)};
+        },
     .gpu_plan = plan_backward_gpu};
 
 TensorList backward(BackwardContext& c) {
@@ -323,7 +343,8 @@ TensorList backward(BackwardContext& c) {
 }
 
 const OpDef forward_op{
-    .name = "triangle_multiply", .fingerprint = fingerprint_by<&TriangleMultiplyAttrs::outgoing, &TriangleMultiplyAttrs::eps>,
+    .name = "triangle_multiply",
+    .fingerprint = fingerprint_by<&TriangleMultiplyAttrs::outgoing, &TriangleMultiplyAttrs::eps>,
     .plan = plan_forward,
     .cpu = RECKON_CPU_KERNEL(triangle_multiply_cpu),
     .reference = RECKON_ISA::triangle_multiply_kernel<double>,
@@ -333,13 +354,14 @@ const OpDef forward_op{
     .precision = Precision::low,
     .low_inputs = kMatrices,
     .recompute = Recompute::dear,
-    .cases = [] {
-      return std::vector<OpCase>{
-          forward_case("outgoing, biases and mask", {2, 5, 6, 4, 7, true, true}, true),
-          forward_case("incoming, biases and mask", {1, 5, 6, 4, 7, true, true}, false),
-          forward_case("incoming, several channel blocks", {1, 4, 9, 19, 9, false, false}, false),
-          forward_case("outgoing, several row tiles", {1, 23, 4, 12, 4, false, true}, true)};
-    },
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              forward_case("outgoing, biases and mask", {2, 5, 6, 4, 7, true, true}, true),
+              forward_case("incoming, biases and mask", {1, 5, 6, 4, 7, true, true}, false),
+              forward_case("incoming, several channel blocks", {1, 4, 9, 19, 9, false, false}, false),
+              forward_case("outgoing, several row tiles", {1, 23, 4, 12, 4, false, true}, true)};
+        },
     .gpu_plan = plan_forward_gpu};
 
 }  // namespace

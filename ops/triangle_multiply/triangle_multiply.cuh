@@ -22,7 +22,12 @@ struct Channels {
 };
 
 inline Channels channels_of(const TriangleSizes& s) {
-  return {static_cast<unsigned>(s.positions()), static_cast<unsigned>(s.r), s.ld(), s.r * s.ld(), s.c * s.r * s.ld(), s.r == s.ld()};
+  return {static_cast<unsigned>(s.positions()),
+          static_cast<unsigned>(s.r),
+          s.ld(),
+          s.r * s.ld(),
+          s.c * s.r * s.ld(),
+          s.r == s.ld()};
 }
 
 // Tiles [channels][kPositions] of shared memory. The first is an operand of a product, and for warps that hold sums.
@@ -32,7 +37,9 @@ struct PaddedTile {
 
   T* data;
 
-  __device__ __forceinline__ T* vector(int channel, int v) const { return data + channel * kRow + v * kVector<T>; }
+  __device__ __forceinline__ T* vector(int channel, int v) const {
+    return data + channel * kRow + v * kVector<T>;
+  }
   __device__ __forceinline__ T& at(int channel, int position) const { return data[channel * kRow + position]; }
 };
 
@@ -47,7 +54,9 @@ struct TurnedTile {
   __device__ __forceinline__ T* vector(int channel, int v) const {
     return data + channel * kPositions + (v ^ (channel / kVector<T> % 8)) * kVector<T>;
   }
-  __device__ __forceinline__ T& at(int channel, int position) const { return vector(channel, position / kVector<T>)[position % kVector<T>]; }
+  __device__ __forceinline__ T& at(int channel, int position) const {
+    return vector(channel, position / kVector<T>)[position % kVector<T>];
+  }
 };
 
 // The passage of a block's tiles of kPositions positions from `first` on, below `end`. Every thread keeps to one place along the
@@ -55,7 +64,8 @@ struct TurnedTile {
 template <class T, int kPositions, int kThreads>
 class Passage {
  public:
-  __device__ __forceinline__ Passage(const Channels& c, int64_t first, int64_t end) : channel_(c.channel), vectors_(c.vectors) {
+  __device__ __forceinline__ Passage(const Channels& c, int64_t first, int64_t end)
+      : channel_(c.channel), vectors_(c.vectors) {
     place_ = vectors_ ? threadIdx.x % kVectors : threadIdx.x % kPositions;
     const int64_t position = first + (vectors_ ? place_ * kVector<T> : place_);
     inside_ = position < end;
@@ -83,9 +93,11 @@ class Passage {
     if (!inside_) return;
     if (vectors_) {
       for (int ch = threadIdx.x / kVectors; ch < count; ch += kThreads / kVectors)
-        *reinterpret_cast<uint4*>(to + ch * channel_ + at_) = *reinterpret_cast<const uint4*>(tile.vector(ch, place_));
+        *reinterpret_cast<uint4*>(to + ch * channel_ + at_) =
+            *reinterpret_cast<const uint4*>(tile.vector(ch, place_));
     } else {
-      for (int ch = threadIdx.x / kPositions; ch < count; ch += kThreads / kPositions) to[ch * channel_ + at_] = tile.at(ch, place_);
+      for (int ch = threadIdx.x / kPositions; ch < count; ch += kThreads / kPositions)
+        to[ch * channel_ + at_] = tile.at(ch, place_);
     }
   }
 
@@ -99,8 +111,10 @@ class Passage {
 
 template <class T>
 __device__ __forceinline__ float sigmoid(float x) {
-  if constexpr (sizeof(T) == 2) return __fdividef(1.0f, 1.0f + __expf(-x));
-  else return 1.0f / (1.0f + expf(-x));
+  if constexpr (sizeof(T) == 2)
+    return __fdividef(1.0f, 1.0f + __expf(-x));
+  else
+    return 1.0f / (1.0f + expf(-x));
 }
 
 // kVector elements of a row as they lie in memory, and as f32; zeros past `columns`. Loads that are under way together must not
@@ -124,8 +138,12 @@ __device__ __forceinline__ void floats_of(const uint4& bits, float (&v)[kVector<
 }
 template <class T>
 __device__ __forceinline__ uint4 packed_vector(const float (&v)[kVector<T>]) {
-  if constexpr (sizeof(T) == 2) return make_uint4(pack_pair<T>(v[0], v[1]), pack_pair<T>(v[2], v[3]), pack_pair<T>(v[4], v[5]), pack_pair<T>(v[6], v[7]));
-  else return make_uint4(__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]), __float_as_uint(v[3]));
+  if constexpr (sizeof(T) == 2)
+    return make_uint4(pack_pair<T>(v[0], v[1]), pack_pair<T>(v[2], v[3]), pack_pair<T>(v[4], v[5]),
+                      pack_pair<T>(v[6], v[7]));
+  else
+    return make_uint4(__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]),
+                      __float_as_uint(v[3]));
 }
 
 }  // namespace reckon::ops::gpu

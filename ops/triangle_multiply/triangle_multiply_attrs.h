@@ -48,6 +48,8 @@ RECKON_INLINE constexpr int triangle_kept(int kept) { return 1 + triangle::n_inp
 
 // Channels whose R x R matrices are multiplied at a time: a cache line of a position.
 inline constexpr int64_t kMostTriangleChannels = 32;
-RECKON_INLINE constexpr int64_t triangle_channels(DType t) { return size_of(t) == 2 ? kMostTriangleChannels : 16; }
+RECKON_INLINE constexpr int64_t triangle_channels(DType t) {
+  return size_of(t) == 2 ? kMostTriangleChannels : 16;
+}
 
 }  // namespace reckon::ops

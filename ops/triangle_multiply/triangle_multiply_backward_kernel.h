@@ -24,16 +24,18 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
   C* sums[n_inputs] = {};        // of vectors
   ProductSum weights[n_inputs];  // of matrices
   for (int k = ln_in_w; k < n_inputs; ++k) {
-    if (is_matrix(k)) weights[k] = outputs.take_product_sum(k);
-    else sums[k] = outputs.take_sum(k);
+    if (is_matrix(k))
+      weights[k] = outputs.take_product_sum(k);
+    else
+      sums[k] = outputs.take_sum(k);
   }
   const bool through_input = dz.defined() || sums[ln_in_w] || sums[ln_in_b];
-  const bool rebuild = weights[w_a].wanted() || weights[w_ag].wanted() || weights[w_b].wanted() || weights[w_bg].wanted() || weights[w_g].wanted();
+  const bool rebuild = weights[w_a].wanted() || weights[w_ag].wanted() || weights[w_b].wanted() ||
+                       weights[w_bg].wanted() || weights[w_g].wanted();
   const int64_t channels = c < triangle_channels(low) ? c : triangle_channels(low);
   std::byte* block[4];
   for (int64_t k = 0; k < 4; ++k)
-    block[k] =
-        element_at(args.workspace[7], low, k * padded_elements(channels * n));
+    block[k] = element_at(args.workspace[7], low, k * padded_elements(channels * n));
   C* dn = reinterpret_cast<C*>(args.workspace[2]);
   const Matrix dt_rows{args.workspace[5], low, c}, db_rows{args.workspace[6], low, c};
   const TensorArg dt_arg{args.workspace[5], low, 2, {n, c}, {c, 1}};
@@ -152,8 +154,7 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
         through(d_value, side ? w_b : w_a, c);
         through(d_gate_side, side ? w_bg : w_ag, c);
       }
-      if (through_input)
-        norm_rows_backward(args, norm_in, row, m, dn, dz_rows, sums[ln_in_w], sums[ln_in_b]);
+      if (through_input) norm_rows_backward(args, norm_in, row, m, dn, dz_rows, sums[ln_in_w], sums[ln_in_b]);
     }
   }
   for (const ProductSum& weight : weights) weight.finish();

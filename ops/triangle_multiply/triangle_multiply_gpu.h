@@ -46,7 +46,9 @@ struct TriangleSums {
   int64_t floats = 0, side_tiles, out_tiles, column_tiles;
 
   RECKON_INLINE constexpr TriangleSums(uint32_t needs, const TriangleSizes& s)
-      : at{}, side_tiles((s.c + kTriangleSide - 1) / kTriangleSide), out_tiles((s.c_out + kWeightTile - 1) / kWeightTile),
+      : at{},
+        side_tiles((s.c + kTriangleSide - 1) / kTriangleSide),
+        out_tiles((s.c_out + kWeightTile - 1) / kWeightTile),
         column_tiles(((s.c > s.cz ? s.c : s.cz) + kWeightTile - 1) / kWeightTile) {
     using namespace triangle;
     for (int k = 0; k < n_inputs; ++k) at[k] = -1;
@@ -60,7 +62,9 @@ struct TriangleSums {
     take(w_g, s.c_out * s.cz), take(b_g, s.c_out);
   }
   RECKON_INLINE constexpr int64_t tiles() const { return 2 * side_tiles + 2 * out_tiles; }
-  RECKON_INLINE constexpr WeightPieces pieces(int64_t positions) const { return WeightPieces(positions, tiles() * column_tiles); }
+  RECKON_INLINE constexpr WeightPieces pieces(int64_t positions) const {
+    return WeightPieces(positions, tiles() * column_tiles);
+  }
 };
 
 }  // namespace reckon::ops

@@ -51,8 +51,7 @@ inline void triangle_multiply_kernel(KernelArgs& args) {
   const int64_t channels = c < triangle_channels(low) ? c : triangle_channels(low);
   std::byte* block[3];
   for (int64_t k = 0; k < 3; ++k)
-    block[k] =
-        element_at(args.workspace[2], low, k * padded_elements(channels * n));
+    block[k] = element_at(args.workspace[2], low, k * padded_elements(channels * n));
 
   for (int64_t batch = 0; batch < batches; ++batch) {
     const int64_t row0 = batch * n;

@@ -12,7 +12,8 @@ struct ChannelMatrices {
 };
 
 // c = a b, channel by channel. Workspace 0 is the library's.
-inline void multiply_channels(const KernelArgs& args, int index, const TriangleSizes& s, ChannelMatrices a, ChannelMatrices b, std::byte* c) {
+inline void multiply_channels(const KernelArgs& args, int index, const TriangleSizes& s, ChannelMatrices a,
+                              ChannelMatrices b, std::byte* c) {
   const int64_t ld = s.ld(), step = s.r * ld;
   GemmCall call;
   call.problem = {.m = s.r,

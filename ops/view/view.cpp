@@ -12,7 +12,8 @@ namespace {
 
 Plan view_plan(const PlanContext& c, Layout layout) {
   Plan p;
-  p.outputs = {{.shape = layout.shape, .dtype = c.in[0].dtype(), .label = "view", .alias_of = 0, .layout = layout}};
+  p.outputs = {
+      {.shape = layout.shape, .dtype = c.in[0].dtype(), .label = "view", .alias_of = 0, .layout = layout}};
   return p;
 }
 
@@ -26,94 +27,133 @@ void no_kernel(KernelArgs&) {}
 
 constexpr CpuKernel kNoKernel{{no_kernel, no_kernel, no_kernel}};
 
-const OpDef permute_op{.name = "permute",
-                       .plan = [](const PlanContext& c) { return view_plan(c, c.in[0].layout().permuted(c.as<AxesAttrs>().dims)); },
-                       .cpu = kNoKernel, .reference = no_kernel, .counted = no_kernel, .gradient = Gradient::differentiable,
-                       .backward = [](BackwardContext& c) -> TensorList {
-                         return {c.grads[0].permuted(inverse(c.as<AxesAttrs>().dims))};
-                       },
-                       .recompute = Recompute::cheap,
-                       .cases = [] {
-                         return std::vector<OpCase>{{.name = "three axes", .inputs = {normal({2, 3, 4})},
-                                                     .attrs = std::make_shared<AxesAttrs>(Dims{2, 0, 1})}};
-                       }};
+const OpDef permute_op{
+    .name = "permute",
+    .plan =
+        [](const PlanContext& c) { return view_plan(c, c.in[0].layout().permuted(c.as<AxesAttrs>().dims)); },
+    .cpu = kNoKernel,
+    .reference = no_kernel,
+    .counted = no_kernel,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList {
+      return {c.grads[0].permuted(inverse(c.as<AxesAttrs>().dims))};
+    },
+    .recompute = Recompute::cheap,
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "three axes",
+                                      .inputs = {normal({2, 3, 4})},
+                                      .attrs = std::make_shared<AxesAttrs>(Dims{2, 0, 1})}};
+        }};
 
-const OpDef reshape_op{.name = "reshape",
-                       .plan = [](const PlanContext& c) {
-                         Layout out;
-                         const Shape& shape = c.as<AxesAttrs>().dims;
-                         RECKON_CHECK(c.in[0].layout().reshaped(shape, &out), "{} with strides {} cannot be viewed as {}",
-                                      describe(c.in[0]), to_string(c.in[0].strides()), to_string(shape));
-                         return view_plan(c, out);
-                       },
-                       .cpu = kNoKernel, .reference = no_kernel, .counted = no_kernel, .gradient = Gradient::differentiable,
-                       .backward = [](BackwardContext& c) -> TensorList { return {reshape(c.grads[0], c.input_shapes[0])}; },
-                       .recompute = Recompute::cheap,
-                       .cases = [] {
-                         return std::vector<OpCase>{{.name = "merge", .inputs = {normal({2, 3, 4})},
-                                                     .attrs = std::make_shared<AxesAttrs>(Dims{6, 4})}};
-                       }};
+const OpDef reshape_op{
+    .name = "reshape",
+    .plan =
+        [](const PlanContext& c) {
+          Layout out;
+          const Shape& shape = c.as<AxesAttrs>().dims;
+          RECKON_CHECK(c.in[0].layout().reshaped(shape, &out), "{} with strides {} cannot be viewed as {}",
+                       describe(c.in[0]), to_string(c.in[0].strides()), to_string(shape));
+          return view_plan(c, out);
+        },
+    .cpu = kNoKernel,
+    .reference = no_kernel,
+    .counted = no_kernel,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList { return {reshape(c.grads[0], c.input_shapes[0])}; },
+    .recompute = Recompute::cheap,
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "merge",
+                                      .inputs = {normal({2, 3, 4})},
+                                      .attrs = std::make_shared<AxesAttrs>(Dims{6, 4})}};
+        }};
 
-const OpDef expand_op{.name = "expand",
-                      .plan = [](const PlanContext& c) { return view_plan(c, c.in[0].layout().expanded(c.as<AxesAttrs>().dims)); },
-                      .cpu = kNoKernel, .reference = no_kernel, .counted = no_kernel, .gradient = Gradient::differentiable,
-                      .backward = [](BackwardContext& c) -> TensorList { return {sum_to(c.grads[0], c.input_shapes[0])}; },
-                      .recompute = Recompute::cheap,
-                      .cases = [] {
-                        return std::vector<OpCase>{{.name = "new axis", .inputs = {normal({3, 1})},
-                                                    .attrs = std::make_shared<AxesAttrs>(Dims{2, 3, 4})}};
-                      }};
+const OpDef expand_op{
+    .name = "expand",
+    .plan =
+        [](const PlanContext& c) { return view_plan(c, c.in[0].layout().expanded(c.as<AxesAttrs>().dims)); },
+    .cpu = kNoKernel,
+    .reference = no_kernel,
+    .counted = no_kernel,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList { return {sum_to(c.grads[0], c.input_shapes[0])}; },
+    .recompute = Recompute::cheap,
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "new axis",
+                                      .inputs = {normal({3, 1})},
+                                      .attrs = std::make_shared<AxesAttrs>(Dims{2, 3, 4})}};
+        }};
 
 const OpDef slice_op{.name = "slice",
-                     .plan = [](const PlanContext& c) {
-                       const auto& a = c.as<SliceAttrs>();
-                       return view_plan(c, c.in[0].layout().sliced(a.axis, a.first, a.last));
-                     },
-                     .cpu = kNoKernel, .reference = no_kernel, .counted = no_kernel, .gradient = Gradient::differentiable,
+                     .plan =
+                         [](const PlanContext& c) {
+                           const auto& a = c.as<SliceAttrs>();
+                           return view_plan(c, c.in[0].layout().sliced(a.axis, a.first, a.last));
+                         },
+                     .cpu = kNoKernel,
+                     .reference = no_kernel,
+                     .counted = no_kernel,
+                     .gradient = Gradient::differentiable,
                      .backward = [](BackwardContext& c) -> TensorList {
                        const auto& a = c.as<SliceAttrs>();
                        return {pad_with_zeros(c.grads[0], a.axis, a.first, c.input_shapes[0][a.axis])};
                      },
                      .recompute = Recompute::cheap,
-                     .cases = [] {
-                       return std::vector<OpCase>{{.name = "middle axis", .inputs = {normal({2, 5, 3})},
-                                                   .attrs = std::make_shared<SliceAttrs>(1, 1, 4)}};
-                     }};
+                     .cases =
+                         [] {
+                           return std::vector<OpCase>{{.name = "middle axis",
+                                                       .inputs = {normal({2, 5, 3})},
+                                                       .attrs = std::make_shared<SliceAttrs>(1, 1, 4)}};
+                         }};
 
-const OpDef pad_op{.name = "pad_with_zeros", .fingerprint = fingerprint_by<&SliceAttrs::axis, &SliceAttrs::first, &SliceAttrs::last>,
-                   .plan = [](const PlanContext& c) {
-                     const auto& a = c.as<SliceAttrs>();
-                     const Tensor& x = c.in[0];
-                     RECKON_CHECK(a.axis >= 0 && a.axis < x.rank() && a.first >= 0 && a.first + x.shape()[a.axis] <= a.last,
-                                  "padding of {} to extent {} from {} on axis {} does not fit", describe(x), a.last, a.first, a.axis);
-                     RECKON_CHECK(x.contiguous(), "padding needs a contiguous tensor, got {}", describe(x));
-                     Plan p;
-                     Shape shape = x.shape();
-                     shape[a.axis] = a.last;
-                     p.outputs = {{.shape = shape, .dtype = x.dtype(), .label = "padded"}};
-                     p.launches = {{"pad_with_zeros"}};
-                     set_traffic(p, c);
-                     return p;
-                   },
-                   .cpu = RECKON_CPU_KERNEL(pad_cpu), .reference = RECKON_ISA::pad_kernel, .counted = RECKON_ISA::pad_kernel,
+const OpDef pad_op{.name = "pad_with_zeros",
+                   .fingerprint = fingerprint_by<&SliceAttrs::axis, &SliceAttrs::first, &SliceAttrs::last>,
+                   .plan =
+                       [](const PlanContext& c) {
+                         const auto& a = c.as<SliceAttrs>();
+                         const Tensor& x = c.in[0];
+                         RECKON_CHECK(a.axis >= 0 && a.axis < x.rank() && a.first >= 0 &&
+                                          a.first + x.shape()[a.axis] <= a.last,
+                                      "padding of {} to extent {} from {} on axis {} does not fit", describe(x),
+                                      a.last, a.first, a.axis);
+                         RECKON_CHECK(x.contiguous(), "padding needs a contiguous tensor, got {}", describe(x));
+                         Plan p;
+                         Shape shape = x.shape();
+                         shape[a.axis] = a.last;
+                         p.outputs = {{.shape = shape, .dtype = x.dtype(), .label = "padded"}};
+                         p.launches = {{"pad_with_zeros"}};
+                         set_traffic(p, c);
+                         return p;
+                       },
+                   .cpu = RECKON_CPU_KERNEL(pad_cpu),
+                   .reference = RECKON_ISA::pad_kernel,
+                   .counted = RECKON_ISA::pad_kernel,
                    .gradient = Gradient::differentiable,
                    .backward = [](BackwardContext& c) -> TensorList {
                      const auto& a = c.as<SliceAttrs>();
                      return {c.grads[0].sliced(a.axis, a.first, a.first + c.input_shapes[0][a.axis])};
                    },
                    .recompute = Recompute::cheap,
-                   .cases = [] {
-                     return std::vector<OpCase>{{.name = "middle axis", .inputs = {normal({2, 3, 4})},
-                                                 .attrs = std::make_shared<SliceAttrs>(1, 2, 7)},
-                                                {.name = "last axis", .inputs = {normal({7, 33})},
-                                                 .attrs = std::make_shared<SliceAttrs>(1, 0, 40)},
-                                                {.name = "first axis", .inputs = {normal({3, 5})},
-                                                 .attrs = std::make_shared<SliceAttrs>(0, 1, 4)}};
-                   }};
+                   .cases =
+                       [] {
+                         return std::vector<OpCase>{{.name = "middle axis",
+                                                     .inputs = {normal({2, 3, 4})},
+                                                     .attrs = std::make_shared<SliceAttrs>(1, 2, 7)},
+                                                    {.name = "last axis",
+                                                     .inputs = {normal({7, 33})},
+                                                     .attrs = std::make_shared<SliceAttrs>(1, 0, 40)},
+                                                    {.name = "first axis",
+                                                     .inputs = {normal({3, 5})},
+                                                     .attrs = std::make_shared<SliceAttrs>(0, 1, 4)}};
+                       }};
 
 }  // namespace
 
-Tensor permute(const Tensor& x, const Dims& axes) { return call(permute_op, {x}, std::make_shared<AxesAttrs>(axes))[0]; }
+Tensor permute(const Tensor& x, const Dims& axes) {
+  return call(permute_op, {x}, std::make_shared<AxesAttrs>(axes))[0];
+}
 
 Tensor transpose(const Tensor& x, int a, int b) {
   Dims axes;
@@ -135,7 +175,8 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
     }
   }
   if (open >= 0) {
-    RECKON_CHECK(known > 0 && x.numel() % known == 0, "cannot reshape {} to {}", describe(x), to_string(wanted));
+    RECKON_CHECK(known > 0 && x.numel() % known == 0, "cannot reshape {} to {}", describe(x),
+                 to_string(wanted));
     shape[open] = x.numel() / known;
   }
   if (shape == x.shape()) return x;
@@ -174,7 +215,8 @@ Tensor squeeze(const Tensor& x, int axis) {
 
 TensorList split(const Tensor& x, int axis, int n_pieces) {
   const int64_t extent = x.size(axis);
-  RECKON_CHECK(n_pieces > 0 && extent % n_pieces == 0, "cannot split axis {} of {} into {} equal pieces", axis, describe(x), n_pieces);
+  RECKON_CHECK(n_pieces > 0 && extent % n_pieces == 0, "cannot split axis {} of {} into {} equal pieces", axis,
+               describe(x), n_pieces);
   TensorList out;
   const int64_t piece = extent / n_pieces;
   for (int i = 0; i < n_pieces; ++i) out.push_back(slice(x, axis, i * piece, (i + 1) * piece));

@@ -10,7 +10,9 @@ namespace {
 
 // The output is [outer, axis and what follows it]; words [first, first + have) of the latter come from x.
 template <class W>
-__global__ void __launch_bounds__(kCopyThreads) pad_words(const W* __restrict__ x, W* __restrict__ y, Split by_outer, int64_t first, int64_t have, int64_t count) {
+__global__ void __launch_bounds__(kCopyThreads)
+    pad_words(const W* __restrict__ x, W* __restrict__ y, Split by_outer, int64_t first, int64_t have,
+              int64_t count) {
   const int64_t start = int64_t{blockIdx.x} * (kCopyThreads * kWordsPerThread) + threadIdx.x;
 #pragma unroll
   for (int g = 0; g < kWordsPerThread; ++g) {
@@ -29,12 +31,13 @@ void pad_gpu(KernelArgs& a) {
   for (int i = t.axis + 1; i < x.rank; ++i) inner *= x.shape[i];
   const int64_t have = x.shape[t.axis] * inner, full = t.last * inner, before = t.first * inner;
   int64_t word = word_of(have | full | before);
-  for (const void* p : {static_cast<const void*>(x.data), static_cast<const void*>(y.data)}) word = word_of(p) < word ? word_of(p) : word;
+  for (const void* p : {static_cast<const void*>(x.data), static_cast<const void*>(y.data)})
+    word = word_of(p) < word ? word_of(p) : word;
   const int64_t count = y.numel() * static_cast<int64_t>(size_of(y.dtype)) / word;
   with_word(word, [&](auto w) {
     using W = decltype(w);
-    launch(a, 0, pad_words<W>, blocks_for(count, kCopyThreads * kWordsPerThread), kCopyThreads, 0, x.as<W>(), y.as<W>(), Split(full / word, count),
-           before / word, have / word, count);
+    launch(a, 0, pad_words<W>, blocks_for(count, kCopyThreads * kWordsPerThread), kCopyThreads, 0, x.as<W>(),
+           y.as<W>(), Split(full / word, count), before / word, have / word, count);
   });
 }
 

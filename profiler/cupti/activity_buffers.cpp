@@ -8,7 +8,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-int64_t ns_since(Clock::time_point t) { return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - t).count(); }
+int64_t ns_since(Clock::time_point t) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - t).count();
+}
 
 void CUPTIAPI on_request(uint8_t** buffer, size_t* size, size_t* max_records) {
   *max_records = 0;  // as many as fit
@@ -44,8 +46,10 @@ void ActivityBuffers::request(uint8_t** buffer, size_t* size) {
     free_.pop_back();
   } else {
     *buffer = static_cast<uint8_t*>(std::aligned_alloc(64, kBytes));
-    if (*buffer) ++n_buffers_;
-    else *size = 0;  // CUPTI drops the record and counts it
+    if (*buffer)
+      ++n_buffers_;
+    else
+      *size = 0;  // CUPTI drops the record and counts it
   }
   host_ns_ += ns_since(begin);
 }
@@ -70,7 +74,8 @@ void ActivityBuffers::work() {
     const auto begin = Clock::now();
     parser_.read(job.buffer, job.valid_bytes, library_->cuptiActivityGetNextRecord);
     size_t dropped = 0;
-    if (library_->cuptiActivityGetNumDroppedRecords(job.context, job.stream, &dropped) != CUPTI_SUCCESS) dropped = 0;
+    if (library_->cuptiActivityGetNumDroppedRecords(job.context, job.stream, &dropped) != CUPTI_SUCCESS)
+      dropped = 0;
     const int64_t held = parser_.held_bytes(), records = parser_.n_records();
     lock.lock();
     reading_ = false;

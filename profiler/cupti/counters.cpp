@@ -25,7 +25,10 @@ std::vector<const char*> pointers(const std::vector<std::string>& names) {
 CUcontext current_context() {
   void* address = nullptr;
   cudaDriverEntryPointQueryResult found{};
-  if (cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &address, 12000, cudaEnableDefault, &found) != cudaSuccess || !address) return nullptr;
+  if (cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &address, 12000, cudaEnableDefault, &found) !=
+          cudaSuccess ||
+      !address)
+    return nullptr;
   CUcontext context = nullptr;
   reinterpret_cast<CUresult (*)(CUcontext*)>(address)(&context);
   return context;
@@ -36,8 +39,10 @@ std::string obstacle(const CUpti_Profiler_DeviceSupported_Params& p) {
   const auto bad = [](CUpti_Profiler_Support_Level level) {
     return level == CUPTI_PROFILER_CONFIGURATION_UNSUPPORTED || level == CUPTI_PROFILER_CONFIGURATION_DISABLED;
   };
-  if (bad(p.architecture)) return fmt::format("{} is not possible: counters need compute capability 7.0 or later", kDoing);
-  if (p.vGpu == CUPTI_PROFILER_CONFIGURATION_DISABLED) return explain(CUPTI_ERROR_VIRTUALIZED_DEVICE_INSUFFICIENT_PRIVILEGES, kDoing);
+  if (bad(p.architecture))
+    return fmt::format("{} is not possible: counters need compute capability 7.0 or later", kDoing);
+  if (p.vGpu == CUPTI_PROFILER_CONFIGURATION_DISABLED)
+    return explain(CUPTI_ERROR_VIRTUALIZED_DEVICE_INSUFFICIENT_PRIVILEGES, kDoing);
   if (bad(p.vGpu)) return explain(CUPTI_ERROR_VIRTUALIZED_DEVICE_NOT_SUPPORTED, kDoing);
   if (bad(p.confidentialCompute)) return explain(CUPTI_ERROR_CONFIDENTIAL_COMPUTING_NOT_SUPPORTED, kDoing);
   if (bad(p.cmp)) return explain(CUPTI_ERROR_CMP_DEVICE_NOT_SUPPORTED, kDoing);
@@ -60,7 +65,8 @@ std::vector<std::string> supported_chips(const Library& library) {
   return {p.ppChipNames, p.ppChipNames + p.numChips};
 }
 
-std::unique_ptr<ChipMetrics> ChipMetrics::open(const Library& library, const std::string& chip, std::span<const uint8_t> availability, std::string* why) {
+std::unique_ptr<ChipMetrics> ChipMetrics::open(const Library& library, const std::string& chip,
+                                               std::span<const uint8_t> availability, std::string* why) {
   RECKON_PARAMS(CUpti_Profiler_Host_Initialize_Params, p);
   p.profilerType = CUPTI_PROFILER_TYPE_RANGE_PROFILER;
   p.pChipName = chip.c_str();
@@ -127,7 +133,8 @@ std::vector<double> ChipMetrics::evaluate(std::span<const uint8_t> counters, siz
   return values;
 }
 
-std::unique_ptr<RangeCounters> RangeCounters::open(const Library& library, int device, std::string_view dtype, std::string* why) {
+std::unique_ptr<RangeCounters> RangeCounters::open(const Library& library, int device, std::string_view dtype,
+                                                   std::string* why) {
   RECKON_PARAMS(CUpti_Profiler_Initialize_Params, initialize);
   if (!fine(library.cuptiProfilerInitialize(&initialize), why)) return nullptr;
   RECKON_PARAMS(CUpti_Profiler_DeviceSupported_Params, supported);
@@ -236,7 +243,8 @@ void RangeCounters::end_op() {
   range_open_ = false;
   RECKON_PARAMS(CUpti_RangeProfiler_PopRange_Params, p);
   p.pRangeProfilerObject = object_;
-  if (const CUptiResult result = library_.cuptiRangeProfilerPopRange(&p); result != CUPTI_SUCCESS && first_failure_ == CUPTI_SUCCESS)
+  if (const CUptiResult result = library_.cuptiRangeProfilerPopRange(&p);
+      result != CUPTI_SUCCESS && first_failure_ == CUPTI_SUCCESS)
     first_failure_ = result;
 }
 
@@ -259,7 +267,8 @@ std::vector<RangeValues> RangeCounters::read(int64_t* n_dropped, std::string* wh
     if (!fine(library_.cuptiRangeProfilerCounterDataGetRangeInfo(&range), why)) return out;
     std::vector<double> values = host_->evaluate(counters_, i);
     if (values.empty()) {
-      *why = fmt::format("{} is not possible: the values of range {} cannot be evaluated", kDoing, range.rangeName);
+      *why = fmt::format("{} is not possible: the values of range {} cannot be evaluated", kDoing,
+                         range.rangeName);
       return out;
     }
     out.push_back({range.rangeName, std::move(values)});

@@ -20,7 +20,8 @@ class ChipMetrics {
  public:
   // `availability` (of the driver's making) says what this very device can count; empty: what the chip can. Null with one
   // line in *why.
-  static std::unique_ptr<ChipMetrics> open(const Library& library, const std::string& chip, std::span<const uint8_t> availability, std::string* why);
+  static std::unique_ptr<ChipMetrics> open(const Library& library, const std::string& chip,
+                                           std::span<const uint8_t> availability, std::string* why);
   ~ChipMetrics();
   ChipMetrics(const ChipMetrics&) = delete;
   ChipMetrics& operator=(const ChipMetrics&) = delete;
@@ -35,7 +36,8 @@ class ChipMetrics {
   std::vector<double> evaluate(std::span<const uint8_t> counters, size_t range) const;
 
  private:
-  ChipMetrics(const Library& library, CUpti_Profiler_Host_Object* object) : library_(library), object_(object) {}
+  ChipMetrics(const Library& library, CUpti_Profiler_Host_Object* object)
+      : library_(library), object_(object) {}
 
   const Library& library_;
   CUpti_Profiler_Host_Object* object_;
@@ -48,7 +50,8 @@ class ChipMetrics {
 // GPU, a MIG slice, counters taken by another tool. `begin_op` and `end_op` mark ranges while a pass is open.
 class RangeCounters : public DeviceCounters {
  public:
-  static std::unique_ptr<RangeCounters> open(const Library& library, int device, std::string_view dtype, std::string* why);
+  static std::unique_ptr<RangeCounters> open(const Library& library, int device, std::string_view dtype,
+                                             std::string* why);
   ~RangeCounters() override;
 
   std::string_view chip() const override { return chip_; }

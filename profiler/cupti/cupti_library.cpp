@@ -19,7 +19,8 @@ std::vector<fs::path> candidates() {
   if (const char* named = std::getenv("RECKON_CUPTI"); named && *named)
     return {fs::is_directory(named, ec) ? fs::path(named) / kSoname : fs::path(named)};
   std::vector<fs::path> found;
-  for (const fs::path& folder : {fs::path(RECKON_CUPTI_FOLDER), fs::path(RECKON_CUPTI_FOLDER) / "../extras/CUPTI/lib64"})
+  for (const fs::path& folder :
+       {fs::path(RECKON_CUPTI_FOLDER), fs::path(RECKON_CUPTI_FOLDER) / "../extras/CUPTI/lib64"})
     if (fs::exists(folder / kSoname, ec)) found.push_back(folder / kSoname);
   found.emplace_back(kSoname);
   return found;
@@ -49,7 +50,9 @@ struct Opened {
     if (!handle) return;
     const auto find = [&](const char* name) {
       void* address = dlsym(handle, name);
-      if (!address && why.empty()) why = fmt::format("{} lacks {}: CUPTI {} or later is needed", library.file, name, version_text(CUPTI_API_VERSION));
+      if (!address && why.empty())
+        why = fmt::format("{} lacks {}: CUPTI {} or later is needed", library.file, name,
+                          version_text(CUPTI_API_VERSION));
       return address;
     };
     why.clear();
@@ -60,7 +63,8 @@ struct Opened {
     library.cuptiGetVersion(&library.version);
     // Records only grow at their end: an older library writes shorter ones than this code reads.
     if (library.version < CUPTI_API_VERSION)
-      why = fmt::format("{} is CUPTI {}, and this was built for {} or later", library.file, version_text(library.version), version_text(CUPTI_API_VERSION));
+      why = fmt::format("{} is CUPTI {}, and this was built for {} or later", library.file,
+                        version_text(library.version), version_text(CUPTI_API_VERSION));
     usable = why.empty();
   }
 };

@@ -38,8 +38,8 @@ std::optional<DeviceUse> use_without_context(int device) {
   NvmlDevice handle = nullptr;
   NvmlMemory m{};
   m.version = kNvmlMemoryVersion;
-  if (!nvml.usable || cudaDeviceGetPCIBusId(bus, sizeof(bus), device) != cudaSuccess || nvml.by_bus(bus, &handle) != 0 ||
-      nvml.memory(handle, &m) != 0) {
+  if (!nvml.usable || cudaDeviceGetPCIBusId(bus, sizeof(bus), device) != cudaSuccess ||
+      nvml.by_bus(bus, &handle) != 0 || nvml.memory(handle, &m) != 0) {
     cudaGetLastError();  // nobody else's concern
     return std::nullopt;
   }

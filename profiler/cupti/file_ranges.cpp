@@ -47,11 +47,14 @@ CounterBooks file_ranges(std::span<const std::string> metric_names, std::span<co
     CountedWork& w = cells.try_emplace({where.op, where.module, where.phase}, where).first->second;
     add_values(choice, r.values, w);
     for (size_t i = 0; i < std::min(choice.metrics.size(), r.values.size()); ++i)
-      books.half_weights_assumed |= choice.metrics[i].quantity == Quantity::scalar && is_half(choice.metrics[i].name) && r.values[i] > 0;
+      books.half_weights_assumed |=
+          choice.metrics[i].quantity == Quantity::scalar && is_half(choice.metrics[i].name) && r.values[i] > 0;
   }
   for (const auto& [key, w] : cells) books.work.push_back(w);
   std::stable_sort(books.work.begin(), books.work.end(), [](const CountedWork& a, const CountedWork& b) {
-    const auto names = [](const CountedWork& w) { return std::tuple(reckon::name_of(w.op), reckon::name_of(w.module), w.phase); };
+    const auto names = [](const CountedWork& w) {
+      return std::tuple(reckon::name_of(w.op), reckon::name_of(w.module), w.phase);
+    };
     return names(a) < names(b);
   });
   return books;

@@ -34,10 +34,14 @@ bool timed(const Record& r) {
 
 std::string_view name_of_copy(CopyKind k) {
   switch (k) {
-    case CopyKind::to_device: return "copy from the host";
-    case CopyKind::to_host: return "copy to the host";
-    case CopyKind::on_device: return "copy on the device";
-    case CopyKind::other: break;
+    case CopyKind::to_device:
+      return "copy from the host";
+    case CopyKind::to_host:
+      return "copy to the host";
+    case CopyKind::on_device:
+      return "copy on the device";
+    case CopyKind::other:
+      break;
   }
   return "copy of another kind";
 }
@@ -68,7 +72,8 @@ class Join {
     for (const KernelRecord& k : activity_.kernels) file_kernel(k);
     for (const CopyRecord& c : activity_.copies)
       file(c, c.bytes, name_of_copy(c.kind), [](Seen& s) { ++s.copies; });
-    for (const SetRecord& s : activity_.sets) file(s, s.bytes, "set of memory", [](Seen& seen) { ++seen.sets; });
+    for (const SetRecord& s : activity_.sets)
+      file(s, s.bytes, "set of memory", [](Seen& seen) { ++seen.sets; });
     write_cells();
     write_lists();
     out_.busy_ns = covered(intervals_);
@@ -80,7 +85,8 @@ class Join {
   int64_t row_of(uint32_t correlation) const {
     const auto found = call_of_.find(correlation);
     if (found == call_of_.end()) return -1;
-    const auto row = std::lower_bound(calls_.begin(), calls_.end(), found->second, [](const CallRow& r, int64_t call) { return r.call < call; });
+    const auto row = std::lower_bound(calls_.begin(), calls_.end(), found->second,
+                                      [](const CallRow& r, int64_t call) { return r.call < call; });
     return row != calls_.end() && row->call == found->second ? row - calls_.begin() : -1;
   }
 
@@ -108,12 +114,15 @@ class Join {
   void file_kernel(const KernelRecord& k) {
     const std::string& name = activity_.names[static_cast<size_t>(k.name)];
     const bool own = is_own_kernel(name);
-    const int64_t row = file(k, 0, name.empty() ? "kernel without a name" : name, [own](Seen& s) { ++(own ? s.own : s.library); });
+    const int64_t row = file(k, 0, name.empty() ? "kernel without a name" : name,
+                             [own](Seen& s) { ++(own ? s.own : s.library); });
     KernelLine& line = lines_[k.name];
     line.own = own;
     ++line.count;
-    if (timed(k)) line.device_ns += k.end_ns - k.start_ns;
-    else ++line.untimed;
+    if (timed(k))
+      line.device_ns += k.end_ns - k.start_ns;
+    else
+      ++line.untimed;
     if (row >= 0) ran_[static_cast<size_t>(row)].push_back(k.name);
   }
 
@@ -139,14 +148,17 @@ class Join {
       cell.kernels.insert(cell.kernels.end(), ran_[i].begin(), ran_[i].end());
     }
     for (const ProductRecord& p : activity_.products) {
-      const auto row = std::lower_bound(calls_.begin(), calls_.end(), p.call, [](const CallRow& r, int64_t call) { return r.call < call; });
+      const auto row = std::lower_bound(calls_.begin(), calls_.end(), p.call,
+                                        [](const CallRow& r, int64_t call) { return r.call < call; });
       if (row == calls_.end() || row->call != p.call) continue;
       std::vector<Product>& list = out_.cells[cell_of[static_cast<size_t>(row - calls_.begin())]].products;
       const auto same = std::find_if(list.begin(), list.end(), [&](const Product& q) {
         return q.m == p.m && q.n == p.n && q.k == p.k && q.batch == p.batch;
       });
-      if (same != list.end()) ++same->count;
-      else list.push_back({p.m, p.n, p.k, p.batch, 1});
+      if (same != list.end())
+        ++same->count;
+      else
+        list.push_back({p.m, p.n, p.k, p.batch, 1});
     }
   }
 
@@ -155,7 +167,8 @@ class Join {
     std::vector<std::pair<int32_t, KernelLine>> order(lines_.begin(), lines_.end());
     for (auto& [name, line] : order) line.name = activity_.names[static_cast<size_t>(name)];
     std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-      return a.second.device_ns != b.second.device_ns ? a.second.device_ns > b.second.device_ns : a.second.name < b.second.name;
+      return a.second.device_ns != b.second.device_ns ? a.second.device_ns > b.second.device_ns
+                                                      : a.second.name < b.second.name;
     });
     std::unordered_map<int32_t, int32_t> place;
     for (const auto& [name, line] : order) {
@@ -171,16 +184,19 @@ class Join {
       line.what = what;
       out_.unfiled.push_back(line);
     }
-    std::stable_sort(out_.unfiled.begin(), out_.unfiled.end(), [](const UnfiledLine& a, const UnfiledLine& b) { return a.device_ns > b.device_ns; });
+    std::stable_sort(out_.unfiled.begin(), out_.unfiled.end(),
+                     [](const UnfiledLine& a, const UnfiledLine& b) { return a.device_ns > b.device_ns; });
     std::stable_sort(out_.cells.begin(), out_.cells.end(), [](const DeviceCell& a, const DeviceCell& b) {
-      const auto names = [](const DeviceCell& c) { return std::tuple(name_of(c.op), name_of(c.module), c.phase); };
+      const auto names = [](const DeviceCell& c) {
+        return std::tuple(name_of(c.op), name_of(c.module), c.phase);
+      };
       return a.device_ns != b.device_ns ? a.device_ns > b.device_ns : names(a) < names(b);
     });
   }
 
   const Activity& activity_;
   std::span<const CallRow> calls_;
-  std::vector<Seen> seen_;                // by row
+  std::vector<Seen> seen_;                 // by row
   std::vector<std::vector<int32_t>> ran_;  // by row: names of its kernels
   std::unordered_map<uint32_t, int64_t> call_of_;
   std::unordered_map<int32_t, KernelLine> lines_;
@@ -192,17 +208,22 @@ class Join {
 }  // namespace
 
 bool is_own_kernel(std::string_view name) {
-  return name.find("6reckon3ops3gpu") != std::string_view::npos || name.find("reckon::ops::gpu::") != std::string_view::npos;
+  return name.find("6reckon3ops3gpu") != std::string_view::npos ||
+         name.find("reckon::ops::gpu::") != std::string_view::npos;
 }
 
-bool launches_agree(const std::array<int64_t, kLaunchKinds>& announced, int64_t own_kernels, int64_t copies, int64_t sets) {
+bool launches_agree(const std::array<int64_t, kLaunchKinds>& announced, int64_t own_kernels, int64_t copies,
+                    int64_t sets) {
   const int64_t kernels = announced[static_cast<size_t>(LaunchKind::kernel)];
-  const int64_t moves = announced[static_cast<size_t>(LaunchKind::fill)] + announced[static_cast<size_t>(LaunchKind::copy)];
+  const int64_t moves =
+      announced[static_cast<size_t>(LaunchKind::fill)] + announced[static_cast<size_t>(LaunchKind::copy)];
   const int64_t by_driver = kernels + moves - own_kernels;
   if (by_driver < 0) return announced[static_cast<size_t>(LaunchKind::library)] > 0;
   return by_driver <= std::min(moves, copies + sets);
 }
 
-DeviceStep join(const Activity& activity, std::span<const CallRow> calls, int64_t step) { return Join(activity, calls).run(step); }
+DeviceStep join(const Activity& activity, std::span<const CallRow> calls, int64_t step) {
+  return Join(activity, calls).run(step);
+}
 
 }  // namespace reckon::profiler

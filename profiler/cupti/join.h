@@ -28,6 +28,7 @@ bool is_own_kernel(std::string_view name);
 // Whether the launches seen of one call are those it announced. Every announced kernel must be seen as one kernel of
 // ours; an announced fill or copy may be a set or copy of the driver's instead. Library calls may make any launches of
 // their own, and end in an unannounced kernel of ours where the library leaves a part of the work undone.
-bool launches_agree(const std::array<int64_t, kLaunchKinds>& announced, int64_t own_kernels, int64_t copies, int64_t sets);
+bool launches_agree(const std::array<int64_t, kLaunchKinds>& announced, int64_t own_kernels, int64_t copies,
+                    int64_t sets);
 
 }  // namespace reckon::profiler

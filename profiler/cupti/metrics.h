@@ -11,14 +11,24 @@
 
 namespace reckon::profiler::cupti {
 
-enum class Quantity : uint8_t { tensor_bf16, tensor_f16, tensor_tf32, scalar, special, dram_read, dram_written, l2_bytes, time };
+enum class Quantity : uint8_t {
+  tensor_bf16,
+  tensor_f16,
+  tensor_tf32,
+  scalar,
+  special,
+  dram_read,
+  dram_written,
+  l2_bytes,
+  time
+};
 inline constexpr int kQuantities = 9;
 std::string_view name_of(Quantity q);
 
 struct Metric {
   Quantity quantity{};
-  std::string name;    // without ".sum"
-  double weight = 1;   // operations per count
+  std::string name;   // without ".sum"
+  double weight = 1;  // operations per count
 };
 
 struct MetricChoice {

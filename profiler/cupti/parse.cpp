@@ -18,14 +18,18 @@ int64_t bytes(uint64_t n) { return static_cast<int64_t>(n); }
 CopyKind kind_of(uint8_t kind) {
   switch (kind) {
     case CUPTI_ACTIVITY_MEMCPY_KIND_HTOD:
-    case CUPTI_ACTIVITY_MEMCPY_KIND_HTOA: return CopyKind::to_device;
+    case CUPTI_ACTIVITY_MEMCPY_KIND_HTOA:
+      return CopyKind::to_device;
     case CUPTI_ACTIVITY_MEMCPY_KIND_DTOH:
-    case CUPTI_ACTIVITY_MEMCPY_KIND_ATOH: return CopyKind::to_host;
+    case CUPTI_ACTIVITY_MEMCPY_KIND_ATOH:
+      return CopyKind::to_host;
     case CUPTI_ACTIVITY_MEMCPY_KIND_DTOD:
     case CUPTI_ACTIVITY_MEMCPY_KIND_ATOA:
     case CUPTI_ACTIVITY_MEMCPY_KIND_ATOD:
-    case CUPTI_ACTIVITY_MEMCPY_KIND_DTOA: return CopyKind::on_device;
-    default: return CopyKind::other;
+    case CUPTI_ACTIVITY_MEMCPY_KIND_DTOA:
+      return CopyKind::on_device;
+    default:
+      return CopyKind::other;
   }
 }
 
@@ -33,24 +37,35 @@ DriverMemory kind_of(CUpti_ActivityMemoryKind kind) {
   switch (kind) {
     case CUPTI_ACTIVITY_MEMORY_KIND_DEVICE:
     case CUPTI_ACTIVITY_MEMORY_KIND_ARRAY:
-    case CUPTI_ACTIVITY_MEMORY_KIND_DEVICE_STATIC: return DriverMemory::device;
-    case CUPTI_ACTIVITY_MEMORY_KIND_PINNED: return DriverMemory::pinned;
+    case CUPTI_ACTIVITY_MEMORY_KIND_DEVICE_STATIC:
+      return DriverMemory::device;
+    case CUPTI_ACTIVITY_MEMORY_KIND_PINNED:
+      return DriverMemory::pinned;
     case CUPTI_ACTIVITY_MEMORY_KIND_MANAGED:
-    case CUPTI_ACTIVITY_MEMORY_KIND_MANAGED_STATIC: return DriverMemory::managed;
-    default: return DriverMemory::other;
+    case CUPTI_ACTIVITY_MEMORY_KIND_MANAGED_STATIC:
+      return DriverMemory::managed;
+    default:
+      return DriverMemory::other;
   }
 }
 
 OverheadKind kind_of(CUpti_ActivityOverheadKind kind) {
   switch (kind) {
     case CUPTI_ACTIVITY_OVERHEAD_CUPTI_BUFFER_FLUSH:
-    case CUPTI_ACTIVITY_OVERHEAD_ACTIVITY_BUFFER_REQUEST: return OverheadKind::buffer_flush;
-    case CUPTI_ACTIVITY_OVERHEAD_CUPTI_INSTRUMENTATION: return OverheadKind::instrumentation;
-    case CUPTI_ACTIVITY_OVERHEAD_CUPTI_RESOURCE: return OverheadKind::resource;
-    case CUPTI_ACTIVITY_OVERHEAD_RUNTIME_TRIGGERED_MODULE_LOADING: return OverheadKind::module_loading;
-    case CUPTI_ACTIVITY_OVERHEAD_LAZY_FUNCTION_LOADING: return OverheadKind::function_loading;
-    case CUPTI_ACTIVITY_OVERHEAD_DRIVER_COMPILER: return OverheadKind::compiler;
-    default: return OverheadKind::other;
+    case CUPTI_ACTIVITY_OVERHEAD_ACTIVITY_BUFFER_REQUEST:
+      return OverheadKind::buffer_flush;
+    case CUPTI_ACTIVITY_OVERHEAD_CUPTI_INSTRUMENTATION:
+      return OverheadKind::instrumentation;
+    case CUPTI_ACTIVITY_OVERHEAD_CUPTI_RESOURCE:
+      return OverheadKind::resource;
+    case CUPTI_ACTIVITY_OVERHEAD_RUNTIME_TRIGGERED_MODULE_LOADING:
+      return OverheadKind::module_loading;
+    case CUPTI_ACTIVITY_OVERHEAD_LAZY_FUNCTION_LOADING:
+      return OverheadKind::function_loading;
+    case CUPTI_ACTIVITY_OVERHEAD_DRIVER_COMPILER:
+      return OverheadKind::compiler;
+    default:
+      return OverheadKind::other;
   }
 }
 
@@ -88,12 +103,14 @@ void Parser::read(const CUpti_Activity& record) {
     }
     case CUPTI_ACTIVITY_KIND_MEMCPY: {
       const auto& r = as<CUpti_ActivityMemcpy6>(record);
-      out_.copies.push_back({r.correlationId, kind_of(r.copyKind), bytes(r.bytes), ns(r.start), ns(r.end), r.deviceId, r.streamId});
+      out_.copies.push_back({r.correlationId, kind_of(r.copyKind), bytes(r.bytes), ns(r.start), ns(r.end),
+                             r.deviceId, r.streamId});
       break;
     }
     case CUPTI_ACTIVITY_KIND_MEMCPY2: {
       const auto& r = as<CUpti_ActivityMemcpyPtoP4>(record);
-      out_.copies.push_back({r.correlationId, CopyKind::other, bytes(r.bytes), ns(r.start), ns(r.end), r.deviceId, r.streamId});
+      out_.copies.push_back(
+          {r.correlationId, CopyKind::other, bytes(r.bytes), ns(r.start), ns(r.end), r.deviceId, r.streamId});
       break;
     }
     case CUPTI_ACTIVITY_KIND_MEMSET: {
@@ -140,7 +157,8 @@ void Parser::read(const CUpti_Activity& record) {
     }
     case CUPTI_ACTIVITY_KIND_SYNCHRONIZATION:  // waiting is not work
       break;
-    default: ++out_.n_unknown;
+    default:
+      ++out_.n_unknown;
   }
 }
 
@@ -165,8 +183,8 @@ Activity Parser::take() {
 
 int64_t Parser::held_bytes() const {
   const auto of = [](const auto& v) { return static_cast<int64_t>(v.capacity() * sizeof(v[0])); };
-  return of(out_.names) + of(out_.kernels) + of(out_.copies) + of(out_.sets) + of(out_.memory) + of(out_.api_calls) + of(out_.correlations) +
-         of(out_.overheads);
+  return of(out_.names) + of(out_.kernels) + of(out_.copies) + of(out_.sets) + of(out_.memory) +
+         of(out_.api_calls) + of(out_.correlations) + of(out_.overheads);
 }
 
 }  // namespace reckon::profiler::cupti

@@ -14,8 +14,14 @@ constexpr CUpti_ExternalCorrelationKind kOurIds = CUPTI_EXTERNAL_CORRELATION_KIN
 // Correlations come with the records of API calls, so those are needed too. Never KIND_KERNEL, which lets no two kernels
 // run at once.
 constexpr CUpti_ActivityKind kKinds[] = {
-    CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION, CUPTI_ACTIVITY_KIND_RUNTIME, CUPTI_ACTIVITY_KIND_DRIVER,  CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL,
-    CUPTI_ACTIVITY_KIND_MEMCPY,               CUPTI_ACTIVITY_KIND_MEMCPY2, CUPTI_ACTIVITY_KIND_MEMSET,  CUPTI_ACTIVITY_KIND_MEMORY2,
+    CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION,
+    CUPTI_ACTIVITY_KIND_RUNTIME,
+    CUPTI_ACTIVITY_KIND_DRIVER,
+    CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL,
+    CUPTI_ACTIVITY_KIND_MEMCPY,
+    CUPTI_ACTIVITY_KIND_MEMCPY2,
+    CUPTI_ACTIVITY_KIND_MEMSET,
+    CUPTI_ACTIVITY_KIND_MEMORY2,
     CUPTI_ACTIVITY_KIND_OVERHEAD,
 };
 
@@ -34,7 +40,9 @@ constexpr CUpti_CallbackId kMutedDriver[] = {
 
 // The clock of events (Device::emit).
 uint64_t CUPTIAPI ledger_clock() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+          .count());
 }
 
 void CUPTIAPI ignore_callback(void*, CUpti_CallbackDomain, CUpti_CallbackId, const void*) {}
@@ -59,7 +67,8 @@ bool Tracer::prepare(std::string* why) {
   params.subscriberName = "reckon";
   params.oldSubscriberName = rival;
   params.oldSubscriberSize = sizeof(rival);
-  if (const CUptiResult result = library_.cuptiSubscribe_v2(&subscriber_, ignore_callback, nullptr, &params); result != CUPTI_SUCCESS) {
+  if (const CUptiResult result = library_.cuptiSubscribe_v2(&subscriber_, ignore_callback, nullptr, &params);
+      result != CUPTI_SUCCESS) {
     subscriber_ = nullptr;
     *why = explain(result, kDoing, rival);
     return false;
@@ -76,14 +85,17 @@ bool Tracer::prepare(std::string* why) {
 void Tracer::keep_buffers_off_the_device() {
   uint8_t pinned = 1;
   size_t size = sizeof(pinned);
-  if (library_.cuptiActivitySetAttribute(CUPTI_ACTIVITY_ATTR_MEM_ALLOCATION_TYPE_HOST_PINNED, &size, &pinned) == CUPTI_SUCCESS) {
+  if (library_.cuptiActivitySetAttribute(CUPTI_ACTIVITY_ATTR_MEM_ALLOCATION_TYPE_HOST_PINNED, &size, &pinned) ==
+      CUPTI_SUCCESS) {
     memory_.tracer_bytes = 0;
     return;
   }
   // Refused, as under confidential computing: then what CUPTI says it takes when a context is made.
   size_t each = 0, count = 0, length = sizeof(size_t);
-  if (library_.cuptiActivityGetAttribute(CUPTI_ACTIVITY_ATTR_DEVICE_BUFFER_SIZE, &length, &each) == CUPTI_SUCCESS &&
-      library_.cuptiActivityGetAttribute(CUPTI_ACTIVITY_ATTR_DEVICE_BUFFER_PRE_ALLOCATE_VALUE, &length, &count) == CUPTI_SUCCESS)
+  if (library_.cuptiActivityGetAttribute(CUPTI_ACTIVITY_ATTR_DEVICE_BUFFER_SIZE, &length, &each) ==
+          CUPTI_SUCCESS &&
+      library_.cuptiActivityGetAttribute(CUPTI_ACTIVITY_ATTR_DEVICE_BUFFER_PRE_ALLOCATE_VALUE, &length,
+                                         &count) == CUPTI_SUCCESS)
     memory_.tracer_bytes = static_cast<int64_t>(each * count);
 }
 
@@ -134,8 +146,11 @@ void Tracer::context_made() {
 
 void Tracer::begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) {
   call_ = call;
-  if (counters_ && counters_->in_pass()) counters_->begin_op(op, module, phase);
-  else if (recording_) pushed_ = library_.cuptiActivityPushExternalCorrelationId(kOurIds, static_cast<uint64_t>(call)) == CUPTI_SUCCESS;
+  if (counters_ && counters_->in_pass())
+    counters_->begin_op(op, module, phase);
+  else if (recording_)
+    pushed_ =
+        library_.cuptiActivityPushExternalCorrelationId(kOurIds, static_cast<uint64_t>(call)) == CUPTI_SUCCESS;
 }
 
 void Tracer::end_op() {
@@ -158,7 +173,8 @@ Activity Tracer::collect() {
   Activity out = ActivityBuffers::instance().take();
   out.products = std::move(products_);
   products_.clear();
-  flush_ns_ += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count();
+  flush_ns_ +=
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin).count();
   return out;
 }
 

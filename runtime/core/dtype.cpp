@@ -33,7 +33,8 @@ uint8_t encode(float rounded, int mantissa, int bias) {
   const int min_exponent = 1 - bias;
   if (exponent < min_exponent) return static_cast<uint8_t>(std::ldexp(rounded, mantissa - min_exponent));
   const float fraction = std::ldexp(rounded, -exponent) - 1.0f;
-  return static_cast<uint8_t>(((exponent + bias) << mantissa) | static_cast<int>(std::ldexp(fraction, mantissa)));
+  return static_cast<uint8_t>(((exponent + bias) << mantissa) |
+                              static_cast<int>(std::ldexp(fraction, mantissa)));
 }
 
 float decode(uint8_t magnitude, int mantissa, int bias) {
@@ -54,7 +55,8 @@ std::string_view name_of(DType t) {
 DType dtype_from_name(std::string_view name) {
   for (const auto& [type, known] : kNames)
     if (known == name) return type;
-  raise_error(fmt::format("unknown dtype '{}': expected one of f32, bf16, f16, f64, i64, u8, f8e4m3, f8e5m2", name));
+  raise_error(
+      fmt::format("unknown dtype '{}': expected one of f32, bf16, f16, f64, i64, u8, f8e4m3, f8e5m2", name));
 }
 
 DType promote(DType a, DType b) {

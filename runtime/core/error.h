@@ -26,14 +26,14 @@ class OutOfMemory : public Error {
 
 }  // namespace reckon
 
-#define RECKON_CHECK(condition, ...)                                   \
-  do {                                                                 \
-    if (!(condition)) [[unlikely]]                                     \
-      ::reckon::raise_error(::fmt::format(__VA_ARGS__));               \
+#define RECKON_CHECK(condition, ...)                     \
+  do {                                                   \
+    if (!(condition)) [[unlikely]]                       \
+      ::reckon::raise_error(::fmt::format(__VA_ARGS__)); \
   } while (false)
 
-#define RECKON_ASSERT(condition)                                       \
-  do {                                                                 \
-    if (!(condition)) [[unlikely]]                                     \
-      ::reckon::assertion_failed(#condition, __FILE__, __LINE__);      \
+#define RECKON_ASSERT(condition)                                  \
+  do {                                                            \
+    if (!(condition)) [[unlikely]]                                \
+      ::reckon::assertion_failed(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -18,7 +18,8 @@ std::string format_bytes(double bytes) {
 
 std::string format_count(int64_t n) {
   std::string digits = fmt::format("{}", n < 0 ? -n : n);
-  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<size_t>(i), 1, ',');
+  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3)
+    digits.insert(static_cast<size_t>(i), 1, ',');
   return n < 0 ? "-" + digits : digits;
 }
 

@@ -36,7 +36,8 @@ class InlineVector {
     if (size_ < N) {
       inside_[size_] = std::move(value);
     } else {
-      if (size_ == N) heap_.assign(std::make_move_iterator(inside_.begin()), std::make_move_iterator(inside_.end()));
+      if (size_ == N)
+        heap_.assign(std::make_move_iterator(inside_.begin()), std::make_move_iterator(inside_.end()));
       heap_.push_back(std::move(value));
     }
     ++size_;

@@ -75,7 +75,8 @@ NameId join_path(NameId parent, NameId child) {
   std::lock_guard lock(t.mutex);
   auto it = t.paths.find(key);
   if (it == t.paths.end())
-    it = t.paths.emplace(key, intern_locked(t, t.names[parent.index] + "." + t.names[child.index]).second).first;
+    it =
+        t.paths.emplace(key, intern_locked(t, t.names[parent.index] + "." + t.names[child.index]).second).first;
   r = {key, it->second};
   return {it->second};
 }

@@ -39,9 +39,10 @@ Shape broadcast_shapes(const Shape& a, const Shape& b) {
     const int ib = i - (rank - b.rank());
     const int64_t ea = ia >= 0 ? a[ia] : 1;
     const int64_t eb = ib >= 0 ? b[ib] : 1;
-    RECKON_CHECK(ea == eb || ea == 1 || eb == 1,
-                 "shapes {} and {} do not broadcast: axis {} has {} and {} (they must be equal, or one of them 1)",
-                 to_string(a), to_string(b), i, ea, eb);
+    RECKON_CHECK(
+        ea == eb || ea == 1 || eb == 1,
+        "shapes {} and {} do not broadcast: axis {} has {} and {} (they must be equal, or one of them 1)",
+        to_string(a), to_string(b), i, ea, eb);
     out[i] = ea == 1 ? eb : ea;
   }
   return out;
@@ -52,6 +53,8 @@ int normalize_axis(int axis, int rank) {
   return axis < 0 ? axis + rank : axis;
 }
 
-std::string to_string(const Dims& dims) { return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ", ")); }
+std::string to_string(const Dims& dims) {
+  return fmt::format("[{}]", fmt::join(dims.begin(), dims.end(), ", "));
+}
 
 }  // namespace reckon

@@ -19,7 +19,8 @@ class Dims {
   Dims() = default;
   Dims(std::initializer_list<int64_t> values) : Dims(std::span<const int64_t>(values.begin(), values.size())) {}
   explicit Dims(std::span<const int64_t> values) : rank_(static_cast<int>(values.size())) {
-    RECKON_CHECK(values.size() <= kMaxRank, "rank {} is above the largest supported rank {}", values.size(), kMaxRank);
+    RECKON_CHECK(values.size() <= kMaxRank, "rank {} is above the largest supported rank {}", values.size(),
+                 kMaxRank);
     for (int i = 0; i < rank_; ++i) values_[i] = values[i];
   }
   static Dims filled(int rank, int64_t value) {
@@ -38,7 +39,9 @@ class Dims {
     RECKON_CHECK(rank_ < kMaxRank, "rank {} is above the largest supported rank {}", rank_ + 1, kMaxRank);
     values_[rank_++] = v;
   }
-  Dims slice(int first, int last) const { return Dims(std::span<const int64_t>(values_ + first, last - first)); }
+  Dims slice(int first, int last) const {
+    return Dims(std::span<const int64_t>(values_ + first, last - first));
+  }
 
   friend bool operator==(const Dims& a, const Dims& b) {
     if (a.rank_ != b.rank_) return false;
@@ -55,8 +58,8 @@ class Dims {
 using Shape = Dims;
 using Strides = Dims;
 
-int64_t numel(const Shape& shape);                 // Error on overflow
-Strides contiguous_strides(const Shape& shape);    // row-major, in elements
+int64_t numel(const Shape& shape);               // Error on overflow
+Strides contiguous_strides(const Shape& shape);  // row-major, in elements
 bool is_contiguous(const Shape& shape, const Strides& strides);
 Shape broadcast_shapes(const Shape& a, const Shape& b);  // Error names both shapes and the axis
 int normalize_axis(int axis, int rank);                  // -1 is the last axis; Error when out of range

@@ -29,16 +29,20 @@ class Source : public MemorySource {
   }
   void release(std::byte* base, size_t) override { cudaFree(base); }
   bool readable_by_host() const override { return false; }
-  long long resident_bytes(const std::byte*, size_t bytes) const override { return static_cast<long long>(bytes); }
+  long long resident_bytes(const std::byte*, size_t bytes) const override {
+    return static_cast<long long>(bytes);
+  }
 };
 
 class CudaBackend : public Backend {
  public:
-  CudaBackend(int device, const cudaDeviceProp& properties, std::unique_ptr<DeviceTracer> tracer, std::string why_no_tracer)
+  CudaBackend(int device, const cudaDeviceProp& properties, std::unique_ptr<DeviceTracer> tracer,
+              std::string why_no_tracer)
       : properties_(properties), tracer_(std::move(tracer)), why_no_tracer_(std::move(why_no_tracer)) {
     int driver = 0;
     cudaDriverGetVersion(&driver);
-    name_ = fmt::format("{} (device {}, driver for CUDA {}.{})", properties.name, device, driver / 1000, driver % 1000 / 10);
+    name_ = fmt::format("{} (device {}, driver for CUDA {}.{})", properties.name, device, driver / 1000,
+                        driver % 1000 / 10);
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
     if (tracer_) tracer_->context_made();
     staging_ = std::make_unique<Staging>(stream_);
@@ -64,8 +68,12 @@ class CudaBackend : public Backend {
   }
   std::unique_ptr<MemorySource> make_source() override { return std::make_unique<Source>(); }
   DeviceKernel kernel(std::string_view op) const override { return ops::gpu::find_kernel(op); }
-  void copy_from_host(std::byte* to, const void* from, size_t bytes) override { staging_->to_device(to, from, bytes); }
-  void copy_to_host(void* to, const std::byte* from, size_t bytes) override { staging_->to_host(to, from, bytes); }
+  void copy_from_host(std::byte* to, const void* from, size_t bytes) override {
+    staging_->to_device(to, from, bytes);
+  }
+  void copy_to_host(void* to, const std::byte* from, size_t bytes) override {
+    staging_->to_host(to, from, bytes);
+  }
   void synchronize() override { check(cudaStreamSynchronize(stream_), "waiting for the device"); }
   void* stream() const override { return stream_; }
   void* context() override { return libraries_.get(); }
@@ -98,12 +106,16 @@ class CudaBackend : public Backend {
 std::string reason_of(cudaError_t status) {
   switch (status) {
     case cudaErrorInsufficientDriver:
-      return fmt::format("no NVIDIA driver on this machine, or one older than CUDA {}.{} needs (CUDA error 35)", CUDART_VERSION / 1000,
-                         CUDART_VERSION % 1000 / 10);
+      return fmt::format("no NVIDIA driver on this machine, or one older than CUDA {}.{} needs (CUDA error 35)",
+                         CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     case cudaErrorStubLibrary:
-      return "the driver library that was found is the toolkit's stub (CUDA error 34): take its folder off the loader's path";
-    case cudaErrorNoDevice: return "an NVIDIA driver, but no GPU that this process may see (CUDA error 100; CUDA_VISIBLE_DEVICES?)";
-    default: return fmt::format("{} ({}, CUDA error {})", cudaGetErrorString(status), cudaGetErrorName(status), static_cast<int>(status));
+      return "the driver library that was found is the toolkit's stub (CUDA error 34): take its folder off the "
+             "loader's path";
+    case cudaErrorNoDevice:
+      return "an NVIDIA driver, but no GPU that this process may see (CUDA error 100; CUDA_VISIBLE_DEVICES?)";
+    default:
+      return fmt::format("{} ({}, CUDA error {})", cudaGetErrorString(status), cudaGetErrorName(status),
+                         static_cast<int>(status));
   }
 }
 
@@ -124,8 +136,9 @@ std::unique_ptr<Backend> open_backend(int device, bool trace, std::string* why) 
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, device), "reading the properties of the GPU");
   if (properties.major < 8) {
-    *why = fmt::format("{} has compute capability {}.{}, and the plugin holds code for 8.0, 9.0 and what comes after", properties.name,
-                       properties.major, properties.minor);
+    *why = fmt::format(
+        "{} has compute capability {}.{}, and the plugin holds code for 8.0, 9.0 and what comes after",
+        properties.name, properties.major, properties.minor);
     return nullptr;
   }
   // Before the context exists: what watches the hardware must be told where to keep its buffers.

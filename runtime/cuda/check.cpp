@@ -6,7 +6,8 @@ namespace reckon::ops::gpu {
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
-  raise_error(fmt::format("{} failed: {} ({}, CUDA error {})", what, cudaGetErrorString(status), cudaGetErrorName(status), static_cast<int>(status)));
+  raise_error(fmt::format("{} failed: {} ({}, CUDA error {})", what, cudaGetErrorString(status),
+                          cudaGetErrorName(status), static_cast<int>(status)));
 }
 
 }  // namespace reckon::ops::gpu

@@ -15,12 +15,14 @@ namespace {
 
 // In sanitizer builds the parts of a segment that no tensor owns (gaps and rounding) may not be touched, so that a
 // kernel that writes past its tensor is caught although the segment is one mapping.
-void forbid([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p, [[maybe_unused]] size_t n) {
+void forbid([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p,
+            [[maybe_unused]] size_t n) {
 #if defined(__SANITIZE_ADDRESS__)
   if (source.poisonable()) ASAN_POISON_MEMORY_REGION(p, n);
 #endif
 }
-void allow([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p, [[maybe_unused]] size_t n) {
+void allow([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p,
+           [[maybe_unused]] size_t n) {
 #if defined(__SANITIZE_ADDRESS__)
   if (source.poisonable()) ASAN_UNPOISON_MEMORY_REGION(p, n);
 #endif
@@ -42,8 +44,8 @@ Arena::~Arena() {
 }
 
 bool Arena::add_segment(size_t rounded, bool small) {
-  const size_t size = small ? policy_.small_segment
-                            : round_up(std::max(rounded, policy_.large_segment), policy_.segment_round);
+  const size_t size =
+      small ? policy_.small_segment : round_up(std::max(rounded, policy_.large_segment), policy_.segment_round);
   const auto fits = [&] { return limit_ == 0 || stats_.reserved + size <= limit_; };
   if (!fits()) release_free_segments();
   if (!fits()) return false;
@@ -52,7 +54,8 @@ bool Arena::add_segment(size_t rounded, bool small) {
   forbid(*source_, base, size);
   // Slots of released segments are reused, so that segment numbers stay small.
   auto slot = std::find_if(segments_.begin(), segments_.end(), [](const Segment& s) { return !s.base; });
-  if (slot == segments_.end()) slot = segments_.insert(segments_.end(), Segment{.pieces = std::pmr::map<size_t, Piece>(&pool_)});
+  if (slot == segments_.end())
+    slot = segments_.insert(segments_.end(), Segment{.pieces = std::pmr::map<size_t, Piece>(&pool_)});
   const auto index = static_cast<int32_t>(slot - segments_.begin());
   slot->base = base;
   slot->size = size;
@@ -68,14 +71,16 @@ bool Arena::add_segment(size_t rounded, bool small) {
 }
 
 Block Arena::allocate(size_t bytes, const AllocTag& tag) {
-  RECKON_CHECK(bytes <= (size_t{1} << 60), "a request of {} bytes for op '{}' is not a sensible size: check the shapes",
-               bytes, name_of(tag.op));
+  RECKON_CHECK(bytes <= (size_t{1} << 60),
+               "a request of {} bytes for op '{}' is not a sensible size: check the shapes", bytes,
+               name_of(tag.op));
   const size_t rounded = round_up(std::max<size_t>(bytes, 1), policy_.granularity);
   const bool small = rounded <= policy_.small_limit;
   auto gap = gaps_[small].lower_bound({rounded, -1, 0});
   if (gap == gaps_[small].end()) {
     if (!add_segment(rounded, small)) {
-      const size_t wanted = small ? policy_.small_segment : round_up(std::max(rounded, policy_.large_segment), policy_.segment_round);
+      const size_t wanted = small ? policy_.small_segment
+                                  : round_up(std::max(rounded, policy_.large_segment), policy_.segment_round);
       out_of_memory(bytes, wanted, tag);
     }
     gap = gaps_[small].lower_bound({rounded, -1, 0});
@@ -98,9 +103,18 @@ Block Arena::allocate(size_t bytes, const AllocTag& tag) {
   stats_.rounded += rounded;
   stats_.peak_requested = std::max(stats_.peak_requested, stats_.requested);
   stats_.peak_rounded = std::max(stats_.peak_rounded, stats_.rounded);
-  Event e{.kind = EventKind::allocated, .phase = tag.phase, .category = tag.category, .op = tag.op, .module = tag.module,
-          .label = tag.label, .step = tag.step, .id = block.id, .bytes = static_cast<int64_t>(bytes),
-          .rounded = static_cast<int64_t>(rounded), .segment = block.segment, .offset = static_cast<int64_t>(block.offset)};
+  Event e{.kind = EventKind::allocated,
+          .phase = tag.phase,
+          .category = tag.category,
+          .op = tag.op,
+          .module = tag.module,
+          .label = tag.label,
+          .step = tag.step,
+          .id = block.id,
+          .bytes = static_cast<int64_t>(bytes),
+          .rounded = static_cast<int64_t>(rounded),
+          .segment = block.segment,
+          .offset = static_cast<int64_t>(block.offset)};
   emit_(e);
   return block;
 }
@@ -134,9 +148,18 @@ void Arena::free(const Block& block) noexcept {
   }
   gaps.insert({piece->second.size, block.segment, piece->first});
 
-  Event e{.kind = EventKind::freed, .phase = tag.phase, .category = tag.category, .op = tag.op, .module = tag.module,
-          .label = tag.label, .step = tag.step, .id = block.id, .bytes = static_cast<int64_t>(block.bytes),
-          .rounded = static_cast<int64_t>(block.rounded), .segment = block.segment, .offset = static_cast<int64_t>(block.offset)};
+  Event e{.kind = EventKind::freed,
+          .phase = tag.phase,
+          .category = tag.category,
+          .op = tag.op,
+          .module = tag.module,
+          .label = tag.label,
+          .step = tag.step,
+          .id = block.id,
+          .bytes = static_cast<int64_t>(block.bytes),
+          .rounded = static_cast<int64_t>(block.rounded),
+          .segment = block.segment,
+          .offset = static_cast<int64_t>(block.offset)};
   emit_(e);
 }
 
@@ -144,10 +167,19 @@ void Arena::recategorize(const Block& block, Category category, EventKind kind) 
   auto live = live_.find(block.id);
   RECKON_ASSERT(live != live_.end());
   AllocTag& tag = live->second.tag;
-  Event e{.kind = kind, .phase = tag.phase, .category = category, .category_before = tag.category, .op = tag.op,
-          .module = tag.module, .label = tag.label, .step = tag.step, .id = block.id,
-          .bytes = static_cast<int64_t>(block.bytes), .rounded = static_cast<int64_t>(block.rounded),
-          .segment = block.segment, .offset = static_cast<int64_t>(block.offset)};
+  Event e{.kind = kind,
+          .phase = tag.phase,
+          .category = category,
+          .category_before = tag.category,
+          .op = tag.op,
+          .module = tag.module,
+          .label = tag.label,
+          .step = tag.step,
+          .id = block.id,
+          .bytes = static_cast<int64_t>(block.bytes),
+          .rounded = static_cast<int64_t>(block.rounded),
+          .segment = block.segment,
+          .offset = static_cast<int64_t>(block.offset)};
   by_category_[static_cast<size_t>(tag.category)] -= block.bytes;
   by_category_[static_cast<size_t>(category)] += block.bytes;
   tag.category = category;
@@ -168,7 +200,9 @@ void Arena::release_free_segments() {
     allow(*source_, s.base, s.size);
     source_->release(s.base, s.size);
     stats_.reserved -= s.size;
-    Event e{.kind = EventKind::segment_released, .id = static_cast<int64_t>(i), .bytes = static_cast<int64_t>(s.size)};
+    Event e{.kind = EventKind::segment_released,
+            .id = static_cast<int64_t>(i),
+            .bytes = static_cast<int64_t>(s.size)};
     s.base = nullptr;
     s.size = 0;
     s.pieces.clear();
@@ -212,15 +246,18 @@ std::string Arena::largest_groups(int count) const {
 
 void Arena::out_of_memory(size_t bytes, size_t segment_bytes, const AllocTag& tag) const {
   const ArenaStats s = stats();
-  const std::string limit = limit_ ? fmt::format("the memory limit of {}", format_bytes(limit_)) : std::string("the device");
+  const std::string limit =
+      limit_ ? fmt::format("the memory limit of {}", format_bytes(limit_)) : std::string("the device");
   throw OutOfMemory(fmt::format(
-      "out of memory: op '{}' in module '{}' (phase {}, category {}, tensor '{}') asked for {} ({} bytes), which needs a segment of {};\n"
+      "out of memory: op '{}' in module '{}' (phase {}, category {}, tensor '{}') asked for {} ({} bytes), "
+      "which needs a segment of {};\n"
       "  {} is exhausted: {} requested, {} rounded, {} reserved; largest free gap {}\n"
       "  largest live groups:{}\n"
       "  likely help: a smaller batch or sequence, --checkpoint block, --fuse all, or a lower precision",
-      name_of(tag.op), tag.module.index ? name_of(tag.module) : "(top)", name_of(tag.phase), name_of(tag.category),
-      name_of(tag.label), format_bytes(bytes), bytes, format_bytes(segment_bytes), limit, format_bytes(s.requested),
-      format_bytes(s.rounded), format_bytes(s.reserved), format_bytes(s.largest_free_block), largest_groups(8)));
+      name_of(tag.op), tag.module.index ? name_of(tag.module) : "(top)", name_of(tag.phase),
+      name_of(tag.category), name_of(tag.label), format_bytes(bytes), bytes, format_bytes(segment_bytes), limit,
+      format_bytes(s.requested), format_bytes(s.rounded), format_bytes(s.reserved),
+      format_bytes(s.largest_free_block), largest_groups(8)));
 }
 
 }  // namespace reckon

@@ -14,7 +14,8 @@ constexpr size_t kAlignment = size_t{2} << 20;
 struct HostSource : MemorySource {
   std::byte* acquire(size_t bytes) override {
     // Over-allocate by one alignment and trim, so that segments start at 2 MiB like the fake ones.
-    void* raw = mmap(nullptr, bytes + kAlignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* raw = mmap(nullptr, bytes + kAlignment, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (raw == MAP_FAILED) return nullptr;
     const auto address = reinterpret_cast<uintptr_t>(raw);
     const uintptr_t aligned = (address + kAlignment - 1) / kAlignment * kAlignment;

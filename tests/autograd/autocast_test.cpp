@@ -25,12 +25,15 @@ Tensor weight(Device& d, const Shape& shape, uint64_t seed) {
 }
 
 int64_t launches_of(const EventLog& log, std::string_view kernel) {
-  return std::count_if(log.events.begin(), log.events.end(), [&](const Event& e) { return e.kind == EventKind::launched && name_of(e.label) == kernel; });
+  return std::count_if(log.events.begin(), log.events.end(), [&](const Event& e) {
+    return e.kind == EventKind::launched && name_of(e.label) == kernel;
+  });
 }
 
 struct TwoLayers {
   std::unique_ptr<Device> device = make_device(DeviceKind::cpu);
-  Tensor w1 = weight(*device, {6, 5}, 1), w2 = weight(*device, {3, 6}, 2), x = Tensor::empty(*device, {4, 5}, DType::bf16, Category::input, "x");
+  Tensor w1 = weight(*device, {6, 5}, 1), w2 = weight(*device, {3, 6}, 2),
+         x = Tensor::empty(*device, {4, 5}, DType::bf16, Category::input, "x");
   EventLog log;
 
   // Both layers twice, as a block that shares its weights.
@@ -40,7 +43,8 @@ struct TwoLayers {
     {
       const autograd::AutocastScope precision(DType::bf16);
       const std::vector<Tensor> weights{w1, w2};
-      const autograd::WeightCasts casts(in_one_launch ? std::span<const Tensor>(weights) : std::span<const Tensor>());
+      const autograd::WeightCasts casts(in_one_launch ? std::span<const Tensor>(weights)
+                                                      : std::span<const Tensor>());
       Tensor sum = ops::linear(ops::linear(x, w1), w2);
       const Tensor again = ops::linear(ops::linear(x, w1), w2);
       const Tensor ones = ops::full(*device, sum.shape(), DType::bf16, 1, Category::transient, "seed");
@@ -55,7 +59,8 @@ TEST(Autocast, ABlocksWeightsAreCastOnceInOneLaunch) {
   TwoLayers one_by_one, together;
   one_by_one.run(false);
   together.run(true);
-  EXPECT_EQ(launches_of(one_by_one.log, "cast"), 3) << "nothing keeps the first layer's, whose input needs no gradient, until its second use";
+  EXPECT_EQ(launches_of(one_by_one.log, "cast"), 3)
+      << "nothing keeps the first layer's, whose input needs no gradient, until its second use";
   EXPECT_EQ(launches_of(together.log, "cast"), 0);
   EXPECT_EQ(launches_of(together.log, "cast_all"), 1);
   EXPECT_EQ(to_doubles(autograd::grad_of(together.w1)), to_doubles(autograd::grad_of(one_by_one.w1)));
@@ -87,7 +92,8 @@ constexpr int64_t kRows = 257;
 
 TEST(Autocast, AWeightsGradientIsNeverRoundedToTheLowType) {
   auto d = make_device(DeviceKind::cpu);
-  const Tensor x = ops::full(*d, {kRows, 2}, DType::f32, 1, Category::input, "x"), seed = ops::full(*d, {kRows, 3}, DType::bf16, 1, Category::input, "seed");
+  const Tensor x = ops::full(*d, {kRows, 2}, DType::f32, 1, Category::input, "x"),
+               seed = ops::full(*d, {kRows, 3}, DType::bf16, 1, Category::input, "seed");
   Tensor w = weight(*d, {3, 2}, 1), b = weight(*d, {3}, 2);
   const autograd::AutocastScope precision(DType::bf16);
   const Tensor y = ops::linear(x, w, b);
@@ -100,7 +106,8 @@ TEST(Autocast, AWeightsGradientIsNeverRoundedToTheLowType) {
 
 TEST(Autocast, NorIsThatOfASliceOfTheCastWeight) {
   auto d = make_device(DeviceKind::cpu);
-  const Tensor x = ops::full(*d, {kRows, 2}, DType::bf16, 1, Category::input, "x"), seed = ops::full(*d, {kRows, 3}, DType::bf16, 1, Category::input, "seed");
+  const Tensor x = ops::full(*d, {kRows, 2}, DType::bf16, 1, Category::input, "x"),
+               seed = ops::full(*d, {kRows, 3}, DType::bf16, 1, Category::input, "seed");
   Tensor w = weight(*d, {4, 2}, 1);
   const autograd::AutocastScope precision(DType::bf16);
   EventLog log;
@@ -117,7 +124,8 @@ TEST(Autocast, LeavesOfTheLowTypeGetTheirGradientInIt) {
   auto d = make_device(DeviceKind::cpu);
   Tensor w = ops::full(*d, {3, 2}, DType::bf16, 1, Category::parameter, "weight");
   autograd::set_requires_grad(w);
-  const Tensor x = ops::full(*d, {kRows, 2}, DType::bf16, 1, Category::input, "x"), seed = ops::full(*d, {kRows, 3}, DType::bf16, 1, Category::input, "seed");
+  const Tensor x = ops::full(*d, {kRows, 2}, DType::bf16, 1, Category::input, "x"),
+               seed = ops::full(*d, {kRows, 3}, DType::bf16, 1, Category::input, "seed");
   autograd::backward(ops::linear(x, w), seed);
   EXPECT_EQ(autograd::grad_of(w).dtype(), DType::bf16);
   EXPECT_EQ(to_doubles(autograd::grad_of(w)), std::vector<double>(6, 256));

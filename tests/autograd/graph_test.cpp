@@ -44,7 +44,8 @@ TEST(Graph, ADroppedBranchFreesWhatItKeptAtOnce) {
   const size_t before = d->arena().stats().requested;
   {
     const Tensor branch = ops::silu(ops::silu(ops::exp(x)));
-    EXPECT_EQ(d->arena().live_bytes(Category::saved), 8000u) << "exp's output and silu's input are one tensor; the second silu keeps another";
+    EXPECT_EQ(d->arena().live_bytes(Category::saved), 8000u)
+        << "exp's output and silu's input are one tensor; the second silu keeps another";
   }
   EXPECT_EQ(d->arena().stats().requested, before);
 }
@@ -53,7 +54,8 @@ TEST(Graph, GradientsAccumulateOverBackwardCallsInOneBuffer) {
   auto d = make_device(DeviceKind::cpu);
   Tensor x = leaf(*d, {4}, 3.0);
   autograd::backward(ops::sum_all(ops::mul(x, x)));
-  const int64_t first = autograd::grad_of(x).storage()->id();  // not a handle: a second owner would force a copy
+  const int64_t first =
+      autograd::grad_of(x).storage()->id();  // not a handle: a second owner would force a copy
   autograd::backward(ops::sum_all(x));
   EXPECT_EQ(to_doubles(autograd::grad_of(x)), std::vector<double>(4, 7.0));
   EXPECT_EQ(autograd::grad_of(x).storage()->id(), first);
@@ -100,7 +102,9 @@ TEST(Graph, ASegmentThatTakesAnotherPathIsRefused) {
   Tensor x = leaf(*d, {4}, 3.0);
   autograd::CheckpointScope block(autograd::CheckpointPolicy::block);
   auto calls = std::make_shared<int>(0);
-  const auto f = [calls](std::span<const Tensor> in) -> TensorList { return {++*calls == 1 ? ops::exp(in[0]) : ops::silu(in[0])}; };
+  const auto f = [calls](std::span<const Tensor> in) -> TensorList {
+    return {++*calls == 1 ? ops::exp(in[0]) : ops::silu(in[0])};
+  };
   const Tensor loss = ops::sum_all(autograd::segment(autograd::Boundary::block, f, {x})[0]);
   EXPECT_THROW(autograd::backward(loss), Error);
 }

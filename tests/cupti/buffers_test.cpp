@@ -30,7 +30,8 @@ void fill_one(int64_t first, int n) {
     c.correlationId = static_cast<uint32_t>(first + i);
     std::memcpy(buffer + static_cast<size_t>(i) * sizeof(c), &c, sizeof(c));
   }
-  ActivityBuffers::instance().complete(nullptr, 0, buffer, static_cast<size_t>(n) * sizeof(CUpti_ActivityExternalCorrelation));
+  ActivityBuffers::instance().complete(nullptr, 0, buffer,
+                                       static_cast<size_t>(n) * sizeof(CUpti_ActivityExternalCorrelation));
 }
 
 TEST(CuptiBuffers, HandOutReadAndReuse) {
@@ -43,9 +44,10 @@ TEST(CuptiBuffers, HandOutReadAndReuse) {
   EXPECT_TRUE(buffers.take().correlations.empty());
   for (int round = 0; round < 3; ++round) {
     std::vector<std::thread> threads;
-    for (int t = 0; t < 4; ++t) threads.emplace_back([t] {
-      for (int i = 0; i < 20; ++i) fill_one(1000 * (20 * t + i), 1000);
-    });
+    for (int t = 0; t < 4; ++t)
+      threads.emplace_back([t] {
+        for (int i = 0; i < 20; ++i) fill_one(1000 * (20 * t + i), 1000);
+      });
     for (std::thread& t : threads) t.join();
     const Activity a = buffers.take();
     ASSERT_EQ(a.correlations.size(), 80'000u) << "everything that was complete before is in";
@@ -56,7 +58,8 @@ TEST(CuptiBuffers, HandOutReadAndReuse) {
   }
   EXPECT_EQ(buffers.n_records(), 240'000);
   EXPECT_LE(buffers.n_buffers(), 80) << "buffers are used again";
-  EXPECT_EQ(buffers.host_bytes(), buffers.n_buffers() * static_cast<int64_t>(ActivityBuffers::kBytes)) << "taken records are not held";
+  EXPECT_EQ(buffers.host_bytes(), buffers.n_buffers() * static_cast<int64_t>(ActivityBuffers::kBytes))
+      << "taken records are not held";
   EXPECT_GT(buffers.host_ns(), 0);
   buffers.complete(nullptr, 0, nullptr, 0);
   EXPECT_TRUE(buffers.take().correlations.empty());

@@ -38,16 +38,23 @@ std::vector<std::string> with_traffic(std::vector<std::string> metrics) {
 TEST_F(CuptiCounters, TensorOperationsAndTrafficAreOnePass) {
   for (const char* chip : {"GA100", "GA102", "AD102", "GH100", "GB100"})
     EXPECT_EQ(passes(chip, with_traffic({"sm__ops_path_tensor_src_bf16_dst_fp32"})), 1) << chip;
-  EXPECT_EQ(passes("GH100", with_traffic({"sm__ops_path_tensor_src_bf16_dst_fp32", "lts__t_bytes", "sm__cycles_active.avg"})), 1);
+  EXPECT_EQ(passes("GH100", with_traffic({"sm__ops_path_tensor_src_bf16_dst_fp32", "lts__t_bytes",
+                                          "sm__cycles_active.avg"})),
+            1);
   EXPECT_EQ(passes("GH100", with_traffic({"sm__ops_path_tensor_src_tf32_dst_fp32"})), 1);
   EXPECT_EQ(passes("GB100", with_traffic({"sm__ops_path_tensor_src_tf32_dst_fp32"})), 2);
   EXPECT_EQ(passes("GH100", with_traffic({"sm__ops_path_tensor_src_fp16"})), 2);
 }
 
 TEST_F(CuptiCounters, TypesOfTensorOperationsTakePassesOfTheirOwn) {
-  EXPECT_EQ(passes("GH100", {"sm__ops_path_tensor_src_bf16_dst_fp32", "sm__ops_path_tensor_src_tf32_dst_fp32"}), 2);
-  EXPECT_EQ(passes("GH100", {"sm__ops_path_tensor_src_bf16_dst_fp32", "sm__ops_path_tensor_src_tf32_dst_fp32", "sm__ops_path_tensor_src_fp16"}), 4);
-  EXPECT_EQ(passes("GH100", with_traffic({"sm__ops_path_tensor_src_bf16_dst_fp32", "smsp__sass_thread_inst_executed_op_ffma_pred_on"})), 2)
+  EXPECT_EQ(passes("GH100", {"sm__ops_path_tensor_src_bf16_dst_fp32", "sm__ops_path_tensor_src_tf32_dst_fp32"}),
+            2);
+  EXPECT_EQ(passes("GH100", {"sm__ops_path_tensor_src_bf16_dst_fp32", "sm__ops_path_tensor_src_tf32_dst_fp32",
+                             "sm__ops_path_tensor_src_fp16"}),
+            4);
+  EXPECT_EQ(passes("GH100", with_traffic({"sm__ops_path_tensor_src_bf16_dst_fp32",
+                                          "smsp__sass_thread_inst_executed_op_ffma_pred_on"})),
+            2)
       << "instructions are counted by patched code, in a pass of their own";
 }
 
@@ -71,7 +78,8 @@ TEST_F(CuptiCounters, WhatIsChosenCanBeCountedOnEveryChip) {
       EXPECT_LE(m->n_passes(), 3) << chip << ' ' << dtype;
       // What a chip cannot tell is named.
       for (Quantity q : choice.missing)
-        EXPECT_TRUE(q == Quantity::dram_read || q == Quantity::dram_written || q <= Quantity::tensor_tf32) << chip << ": " << name_of(q);
+        EXPECT_TRUE(q == Quantity::dram_read || q == Quantity::dram_written || q <= Quantity::tensor_tf32)
+            << chip << ": " << name_of(q);
       // Names are enough to know what was chosen.
       const MetricChoice back = choice_of_names(choice.names());
       ASSERT_EQ(back.metrics.size(), choice.metrics.size());

@@ -26,7 +26,8 @@ Ran run(Device& device, const ops::OpDef& op, const ops::OpCase& c, DType t) {
   const TensorList inputs = make_inputs(device, c, t, 17);
   r.outputs = ops::dispatch(op, inputs, c.attrs, ~0u);
   if (!device.executes()) return r;
-  for (const Tensor& out : r.outputs) r.bits.push_back(out.contiguous() ? out.to_host() : std::vector<std::byte>{});
+  for (const Tensor& out : r.outputs)
+    r.bits.push_back(out.contiguous() ? out.to_host() : std::vector<std::byte>{});
   return r;
 }
 
@@ -38,7 +39,8 @@ TEST_P(EveryKernel, AgreesWithTheReference) {
     for (DType t : {DType::f32, DType::bf16, DType::f16}) {
       if (t != DType::f32 && !c.half_types) continue;
       if (t == DType::f16 && smallest_shapes()) continue;  // the kernels of bf16 in another type
-      if (smallest_shapes() && op.name == std::string_view("linear_cross_entropy") && c.name == std::string_view("several tiles"))
+      if (smallest_shapes() && op.name == std::string_view("linear_cross_entropy") &&
+          c.name == std::string_view("several tiles"))
         continue;  // a million logits
       SCOPED_TRACE(fmt::format("{} '{}' {}", op.name, c.name, name_of(t)));
       const auto device = make_gpu(), cpu = make_device(DeviceKind::cpu);
@@ -47,7 +49,9 @@ TEST_P(EveryKernel, AgreesWithTheReference) {
       ASSERT_EQ(got.outputs.size(), reference.size());
       for (size_t i = 0; i < reference.size(); ++i) {
         ASSERT_TRUE(got.outputs[i].contiguous()) << "output " << i;
-        EXPECT_LE(relative_error(to_doubles(got.outputs[i]), to_doubles(reference[i])), tolerance(t) * c.tolerance_scale) << "output " << i;
+        EXPECT_LE(relative_error(to_doubles(got.outputs[i]), to_doubles(reference[i])),
+                  tolerance(t) * c.tolerance_scale)
+            << "output " << i;
       }
     }
 }

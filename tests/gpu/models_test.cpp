@@ -83,7 +83,8 @@ Outcome run(const RunOptions& o, Device& device) {
     while (!trainer.done())
       if (const StepReport r = trainer.step(); r.loss) out.losses.push_back(*r.loss);
     if (device.executes())
-      for (const NamedParameter& p : trainer.task().parameters().all()) out.parameters.push_back(p.tensor.to_host());
+      for (const NamedParameter& p : trainer.task().parameters().all())
+        out.parameters.push_back(p.tensor.to_host());
   }
   out.events.assign(ledger.events().begin(), ledger.events().end());
   device.remove_sink(&ledger);
@@ -100,7 +101,8 @@ TEST_P(GpuTraining, LosesAsTheCpuDoes) {
   ASSERT_EQ(a.losses.size(), b.losses.size());
   // f32: rounding alone. bf16: products round at other places, and one optimizer step lies between the losses.
   const double tolerance = o.dtype == DType::f32 ? 2e-5 : 2e-2;
-  for (size_t i = 0; i < a.losses.size(); ++i) EXPECT_NEAR(a.losses[i], b.losses[i], tolerance * std::fabs(b.losses[i])) << "step " << i;
+  for (size_t i = 0; i < a.losses.size(); ++i)
+    EXPECT_NEAR(a.losses[i], b.losses[i], tolerance * std::fabs(b.losses[i])) << "step " << i;
 }
 
 TEST_P(GpuTraining, DryRunEqualsRunEventForEventAndTheBooksClose) {
@@ -117,7 +119,8 @@ TEST_P(GpuTraining, DryRunEqualsRunEventForEventAndTheBooksClose) {
 TEST_P(GpuTraining, CheckpointPoliciesChangeNoBit) {
   const auto gpu = testing::make_gpu();
   const Outcome base = run(GetParam().options(autograd::CheckpointPolicy::none), *gpu);
-  for (auto policy : {autograd::CheckpointPolicy::selective, autograd::CheckpointPolicy::sublayer, autograd::CheckpointPolicy::block}) {
+  for (auto policy : {autograd::CheckpointPolicy::selective, autograd::CheckpointPolicy::sublayer,
+                      autograd::CheckpointPolicy::block}) {
     const Outcome o = run(GetParam().options(policy), *gpu);
     EXPECT_EQ(o.losses, base.losses) << autograd::name_of(policy);
     EXPECT_EQ(o.parameters, base.parameters) << autograd::name_of(policy);
@@ -127,14 +130,18 @@ TEST_P(GpuTraining, CheckpointPoliciesChangeNoBit) {
 constexpr std::string_view kFused = "all";
 
 INSTANTIATE_TEST_SUITE_P(All, GpuTraining,
-                         ::testing::Values(Setting{Family::qwen, DType::f32, "none"}, Setting{Family::qwen, DType::f32, kFused},
-                                           Setting{Family::qwen, DType::bf16, kFused}, Setting{Family::qwen, DType::f32, kFused, true},
+                         ::testing::Values(Setting{Family::qwen, DType::f32, "none"},
+                                           Setting{Family::qwen, DType::f32, kFused},
+                                           Setting{Family::qwen, DType::bf16, kFused},
+                                           Setting{Family::qwen, DType::f32, kFused, true},
                                            Setting{Family::evoformer, DType::f32, "none"},
-                                           Setting{Family::evoformer, DType::bf16, kFused}, Setting{Family::pairformer, DType::f32, kFused},
+                                           Setting{Family::evoformer, DType::bf16, kFused},
+                                           Setting{Family::pairformer, DType::f32, kFused},
                                            Setting{Family::pairformer, DType::bf16, "none"}),
                          [](const auto& p) {
-                           return fmt::format("{}_{}_{}{}", name_of(p.param.family), reckon::name_of(p.param.dtype),
-                                              p.param.fuse == "none" ? "plain" : "fused", p.param.wide ? "_wide" : "");
+                           return fmt::format(
+                               "{}_{}_{}{}", name_of(p.param.family), reckon::name_of(p.param.dtype),
+                               p.param.fuse == "none" ? "plain" : "fused", p.param.wide ? "_wide" : "");
                          });
 
 }  // namespace

@@ -21,7 +21,9 @@ struct Setting {
 struct GpuParity : ::testing::TestWithParam<Setting> {};
 
 TEST_P(GpuParity, AgreesWithPublicCode) {
-  Settings settings{.dtype = GetParam().dtype, .device = DeviceKind::cuda, .fuse = models::FusionSet::parse(std::string(GetParam().fuse)),
+  Settings settings{.dtype = GetParam().dtype,
+                    .device = DeviceKind::cuda,
+                    .fuse = models::FusionSet::parse(std::string(GetParam().fuse)),
                     .open_device = [] { return testing::make_gpu(); }};
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(fs::path(RECKON_TEST_DATA) / "reference"))
@@ -33,13 +35,19 @@ TEST_P(GpuParity, AgreesWithPublicCode) {
     if (!r.not_a_case.empty()) continue;
     ++cases;
     EXPECT_TRUE(r.problems.empty()) << file.stem() << ": " << (r.problems.empty() ? "" : r.problems[0]);
-    for (const Check& c : r.checks) EXPECT_TRUE(c.passed()) << file.stem() << " " << c.tensor << ": " << c.error << " of " << c.tolerance;
+    for (const Check& c : r.checks)
+      EXPECT_TRUE(c.passed()) << file.stem() << " " << c.tensor << ": " << c.error << " of " << c.tolerance;
   }
   EXPECT_GE(cases, 80);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GpuParity, ::testing::Values(Setting{DType::f32, "none"}, Setting{DType::bf16, "none"}, Setting{DType::f32, "all"}),
-                         [](const auto& p) { return fmt::format("{}_{}", reckon::name_of(p.param.dtype), p.param.fuse == "none" ? "plain" : "fused"); });
+INSTANTIATE_TEST_SUITE_P(All, GpuParity,
+                         ::testing::Values(Setting{DType::f32, "none"}, Setting{DType::bf16, "none"},
+                                           Setting{DType::f32, "all"}),
+                         [](const auto& p) {
+                           return fmt::format("{}_{}", reckon::name_of(p.param.dtype),
+                                              p.param.fuse == "none" ? "plain" : "fused");
+                         });
 
 }  // namespace
 }  // namespace reckon::parity

@@ -20,11 +20,14 @@ struct Triangle {
 };
 
 std::string describe(const Triangle& p, DType t) {
-  return fmt::format("B{} R{} {} {} {} {} {} {}{}", p.B, p.R, p.cz, p.c, p.c_out, p.outgoing ? "outgoing" : "incoming", p.biases ? "biases" : "",
-                     name_of(t), p.z_f32 ? " of f32" : "");
+  return fmt::format("B{} R{} {} {} {} {} {} {}{}", p.B, p.R, p.cz, p.c, p.c_out,
+                     p.outgoing ? "outgoing" : "incoming", p.biases ? "biases" : "", name_of(t),
+                     p.z_f32 ? " of f32" : "");
 }
 
-bool is_bias(int k) { return k == in::b_a || k == in::b_ag || k == in::b_b || k == in::b_bg || k == in::b_z || k == in::b_g; }
+bool is_bias(int k) {
+  return k == in::b_a || k == in::b_ag || k == in::b_b || k == in::b_bg || k == in::b_z || k == in::b_g;
+}
 
 std::vector<ops::InputSpec> forward_inputs(const Triangle& p, bool with_biases) {
   std::vector<ops::InputSpec> specs(in::n_inputs, ops::absent());
@@ -43,29 +46,43 @@ std::vector<ops::InputSpec> forward_inputs(const Triangle& p, bool with_biases) 
 }
 
 // What a device holds, as doubles, without running an op of that device.
-TensorList run(Device& device, std::string_view op, const Triangle& p, const std::vector<ops::InputSpec>& specs, DType t, uint32_t needs) {
+TensorList run(Device& device, std::string_view op, const Triangle& p, const std::vector<ops::InputSpec>& specs,
+               DType t, uint32_t needs) {
   const TensorList inputs = make_inputs(device, {.name = "", .inputs = specs}, t, 23);
-  return ops::dispatch(ops::op_by_name(op), inputs, std::make_shared<ops::TriangleMultiplyAttrs>(p.outgoing, 1e-5, needs), needs);
+  return ops::dispatch(ops::op_by_name(op), inputs,
+                       std::make_shared<ops::TriangleMultiplyAttrs>(p.outgoing, 1e-5, needs), needs);
 }
 
-void expect_agreement(std::string_view op, const Triangle& p, const std::vector<ops::InputSpec>& specs, DType t, uint32_t needs) {
+void expect_agreement(std::string_view op, const Triangle& p, const std::vector<ops::InputSpec>& specs, DType t,
+                      uint32_t needs) {
   SCOPED_TRACE(describe(p, t));
   const auto gpu = make_gpu(), cpu = make_device(DeviceKind::cpu);
   const TensorList got = run(*gpu, op, p, specs, t, needs), want = run(*cpu, op, p, specs, DType::f64, needs);
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i)
-    EXPECT_LE(relative_error(to_doubles(got[i]), to_doubles(want[i])), tolerance(t) * p.scale) << "output " << i;
+    EXPECT_LE(relative_error(to_doubles(got[i]), to_doubles(want[i])), tolerance(t) * p.scale)
+        << "output " << i;
 }
 
 std::vector<DType> types() {
-  return smallest_shapes() ? std::vector<DType>{DType::bf16} : std::vector<DType>{DType::f32, DType::bf16, DType::f16};
+  return smallest_shapes() ? std::vector<DType>{DType::bf16}
+                           : std::vector<DType>{DType::f32, DType::bf16, DType::f16};
 }
 
 TEST(TriangleMultiplyOnAGpu, ForwardAgreesAcrossTiles) {
   const Triangle crossing = smallest_shapes() ? Triangle{.B = 1, .R = 12, .cz = 32, .c = 40, .c_out = 32}
                                               : Triangle{.B = 1, .R = 33, .cz = 64, .c = 40, .c_out = 72};
-  for (DType t : types()) expect_agreement("triangle_multiply", crossing, forward_inputs(crossing, true), t, ~0u);
-  Triangle vectors{.B = 2, .R = 16, .cz = 32, .c = 64, .c_out = 32, .outgoing = false, .biases = false, .masked = false, .z_f32 = true};
+  for (DType t : types())
+    expect_agreement("triangle_multiply", crossing, forward_inputs(crossing, true), t, ~0u);
+  Triangle vectors{.B = 2,
+                   .R = 16,
+                   .cz = 32,
+                   .c = 64,
+                   .c_out = 32,
+                   .outgoing = false,
+                   .biases = false,
+                   .masked = false,
+                   .z_f32 = true};
   expect_agreement("triangle_multiply", vectors, forward_inputs(vectors, true), DType::bf16, ~0u);
 }
 
@@ -74,7 +91,9 @@ TEST(TriangleMultiplyOnAGpu, KeepingForBackwardChangesNoBitOfTheOutput) {
   const auto gpu = make_gpu();
   for (DType t : {DType::f32, DType::bf16}) {
     const auto specs = forward_inputs(p, true);
-    EXPECT_EQ(run(*gpu, "triangle_multiply", p, specs, t, ~0u)[0].to_host(), run(*gpu, "triangle_multiply", p, specs, t, 0)[0].to_host()) << name_of(t);
+    EXPECT_EQ(run(*gpu, "triangle_multiply", p, specs, t, ~0u)[0].to_host(),
+              run(*gpu, "triangle_multiply", p, specs, t, 0)[0].to_host())
+        << name_of(t);
   }
 }
 
@@ -82,8 +101,10 @@ std::vector<ops::InputSpec> backward_inputs(const Triangle& p) {
   std::vector<ops::InputSpec> specs{ops::normal({p.B, p.R, p.R, p.c_out})};
   for (const ops::InputSpec& s : forward_inputs(p, false)) specs.push_back(s);
   for (int k = 0; k < in::n_kept; ++k) {
-    if (k >= in::mean_in) specs.push_back(ops::positive({p.B, p.R, p.R})), specs.back().fixed_f32 = true;
-    else specs.push_back(ops::normal({p.B, p.R, p.R, k == in::o || k == in::g ? p.c_out : p.c}));
+    if (k >= in::mean_in)
+      specs.push_back(ops::positive({p.B, p.R, p.R})), specs.back().fixed_f32 = true;
+    else
+      specs.push_back(ops::normal({p.B, p.R, p.R, k == in::o || k == in::g ? p.c_out : p.c}));
   }
   return specs;
 }
@@ -93,9 +114,19 @@ constexpr uint32_t kEverything = 0x3fffd, kWithoutBiases = 0x15555;  // all but 
 TEST(TriangleMultiplyOnAGpu, BackwardAgreesAcrossTiles) {
   const Triangle crossing = smallest_shapes() ? Triangle{.B = 1, .R = 12, .cz = 32, .c = 72, .c_out = 32}
                                               : Triangle{.B = 1, .R = 33, .cz = 64, .c = 72, .c_out = 40};
-  for (DType t : types()) expect_agreement("triangle_multiply_backward", crossing, backward_inputs(crossing), t, kEverything);
-  const Triangle vectors{.B = 2, .R = 16, .cz = 32, .c = 64, .c_out = 32, .outgoing = false, .biases = false, .masked = false, .z_f32 = true};
-  expect_agreement("triangle_multiply_backward", vectors, backward_inputs(vectors), DType::bf16, kWithoutBiases);
+  for (DType t : types())
+    expect_agreement("triangle_multiply_backward", crossing, backward_inputs(crossing), t, kEverything);
+  const Triangle vectors{.B = 2,
+                         .R = 16,
+                         .cz = 32,
+                         .c = 64,
+                         .c_out = 32,
+                         .outgoing = false,
+                         .biases = false,
+                         .masked = false,
+                         .z_f32 = true};
+  expect_agreement("triangle_multiply_backward", vectors, backward_inputs(vectors), DType::bf16,
+                   kWithoutBiases);
 }
 
 TEST(TriangleMultiplyOnAGpu, EveryGradientAloneHasTheBitsOfAll) {
@@ -122,16 +153,21 @@ TEST(TriangleMultiplyOnAGpu, BackwardTakesTheWidestRows) {
   expect_agreement("triangle_multiply_backward", p, backward_inputs(p), DType::bf16, kEverything);
 }
 
-ops::Plan plan(std::string_view op, const std::vector<ops::InputSpec>& specs, DType t, const DeviceSpec& spec, uint32_t needs) {
+ops::Plan plan(std::string_view op, const std::vector<ops::InputSpec>& specs, DType t, const DeviceSpec& spec,
+               uint32_t needs) {
   Device meta(DeviceKind::meta, spec);
   const TensorList inputs = make_inputs(meta, {.name = "", .inputs = specs}, t, 23);
-  return ops::plan_of(ops::op_by_name(op), inputs, std::make_shared<ops::TriangleMultiplyAttrs>(true, 1e-5, needs), spec, needs);
+  return ops::plan_of(ops::op_by_name(op), inputs,
+                      std::make_shared<ops::TriangleMultiplyAttrs>(true, 1e-5, needs), spec, needs);
 }
 
 TEST(TriangleMultiplyOnAGpu, LaunchesDoNotGrowWithTheBatch) {
   const Triangle p{.B = 5, .R = 9, .cz = 24, .c = 16, .c_out = 24};
-  EXPECT_EQ(plan("triangle_multiply", forward_inputs(p, true), DType::bf16, gpu_spec(), ~0u).launches.size(), 3u);
-  EXPECT_EQ(plan("triangle_multiply_backward", backward_inputs(p), DType::bf16, gpu_spec(), kEverything).launches.size(), 7u);
+  EXPECT_EQ(plan("triangle_multiply", forward_inputs(p, true), DType::bf16, gpu_spec(), ~0u).launches.size(),
+            3u);
+  EXPECT_EQ(plan("triangle_multiply_backward", backward_inputs(p), DType::bf16, gpu_spec(), kEverything)
+                .launches.size(),
+            7u);
 }
 
 TEST(TriangleMultiplyOnAGpu, RefusesWiderRowsByName) {

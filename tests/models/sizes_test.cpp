@@ -15,12 +15,18 @@ struct Published {
 };
 
 TEST(Sizes, QwenCountsAreThePublishedOnes) {
-  for (const Published& p : {Published{"qwen2.5-0.5b", 494032768, 14912384}, {"qwen2.5-1.5b", 1543714304, 46797824},
-                             {"qwen2.5-3b", 3085938688, 77076992}, {"qwen2.5-7b", 7615616512, 233057792},
-                             {"qwen2.5-14b", 14770033664, 275268608}, {"qwen2.5-32b", 32763876352, 487605248},
-                             {"qwen2.5-72b", 72706203648, 877684736}, {"qwen3-0.6b", 596049920, 15730944},
-                             {"qwen3-1.7b", 1720574976, 50336000}, {"qwen3-4b", 4022468096, 100930816},
-                             {"qwen3-8b", 8190735360, 192946432}, {"qwen3-14b", 14768307200, 330311936},
+  for (const Published& p : {Published{"qwen2.5-0.5b", 494032768, 14912384},
+                             {"qwen2.5-1.5b", 1543714304, 46797824},
+                             {"qwen2.5-3b", 3085938688, 77076992},
+                             {"qwen2.5-7b", 7615616512, 233057792},
+                             {"qwen2.5-14b", 14770033664, 275268608},
+                             {"qwen2.5-32b", 32763876352, 487605248},
+                             {"qwen2.5-72b", 72706203648, 877684736},
+                             {"qwen3-0.6b", 596049920, 15730944},
+                             {"qwen3-1.7b", 1720574976, 50336000},
+                             {"qwen3-4b", 4022468096, 100930816},
+                             {"qwen3-8b", 8190735360, 192946432},
+                             {"qwen3-14b", 14768307200, 330311936},
                              {"qwen3-32b", 32762123264, 487598336}}) {
     const QwenConfig c = QwenConfig::preset(p.name);
     EXPECT_EQ(c.n_parameters(), p.total) << p.name;
@@ -80,17 +86,21 @@ TEST(Sizes, PairformerSizesThatCannotWorkAreRefusedByName) {
     }
     return std::string("no error");
   };
-  EXPECT_NE(message([](PairformerConfig& c) { c.heads_single = 3; }).find("3 heads do not divide the 16 channels"), std::string::npos);
+  EXPECT_NE(
+      message([](PairformerConfig& c) { c.heads_single = 3; }).find("3 heads do not divide the 16 channels"),
+      std::string::npos);
   EXPECT_NE(message([](PairformerConfig& c) { c.blocks = 0; }).find("tiny: blocks must be"), std::string::npos);
   EXPECT_NE(message([](PairformerConfig& c) { c.pair_dropout = 1; }).find("pair_dropout"), std::string::npos);
-  EXPECT_NE(message([](PairformerConfig& c) { c.single_mask_value = -1; }).find("single_mask_value"), std::string::npos);
+  EXPECT_NE(message([](PairformerConfig& c) { c.single_mask_value = -1; }).find("single_mask_value"),
+            std::string::npos);
   EXPECT_THROW(PairformerConfig::preset("alphafold2"), Error);
 }
 
 TEST(Sizes, BioformerBlockHasThePublishedCount) {
   Device device(DeviceKind::meta, DeviceSpec::this_machine());
-  for (const auto& [config, expected] : {std::pair{BioformerConfig{}, int64_t{938432}},
-                                         {BioformerConfig{.c_m = 128, .c_z = 128, .c_opm = 128, .heads = 4}, int64_t{2329216}}}) {
+  for (const auto& [config, expected] :
+       {std::pair{BioformerConfig{}, int64_t{938432}},
+        {BioformerConfig{.c_m = 128, .c_z = 128, .c_opm = 128, .heads = 4}, int64_t{2329216}}}) {
     ParameterSet set;
     Builder b(device, DType::f32, 1, set);
     const BioformerBlock block(b, "block", config, FusionSet::none());

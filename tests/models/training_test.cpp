@@ -43,11 +43,13 @@ const Data& data() {
   return d;
 }
 
-RunOptions options(Family family, autograd::CheckpointPolicy policy, DType dtype, FusionSet fuse, int64_t steps = 2) {
+RunOptions options(Family family, autograd::CheckpointPolicy policy, DType dtype, FusionSet fuse,
+                   int64_t steps = 2) {
   RunOptions o;
   o.family = family;
   o.preset = "tiny";
-  if (family != Family::af3) o.data = (data().dir() / (family == Family::qwen ? "text.txt" : "rows.aln")).string();
+  if (family != Family::af3)
+    o.data = (data().dir() / (family == Family::qwen ? "text.txt" : "rows.aln")).string();
   o.cache_dir = (data().dir() / "cache").string();
   o.checkpoint = policy;
   o.dtype = dtype;
@@ -82,8 +84,9 @@ Outcome run(const RunOptions& o, DeviceKind kind) {
   return out;
 }
 
-constexpr autograd::CheckpointPolicy kPolicies[] = {autograd::CheckpointPolicy::none, autograd::CheckpointPolicy::selective,
-                                                    autograd::CheckpointPolicy::sublayer, autograd::CheckpointPolicy::block};
+constexpr autograd::CheckpointPolicy kPolicies[] = {
+    autograd::CheckpointPolicy::none, autograd::CheckpointPolicy::selective,
+    autograd::CheckpointPolicy::sublayer, autograd::CheckpointPolicy::block};
 
 struct Setting {
   Family family;
@@ -122,25 +125,29 @@ TEST_P(EverySetting, CheckpointPoliciesChangeNoBitOfLossesAndParameters) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, EverySetting,
-                         ::testing::Values(Setting{Family::qwen, DType::f32, false}, Setting{Family::qwen, DType::f32, true},
-                                           Setting{Family::qwen, DType::bf16, false}, Setting{Family::qwen, DType::bf16, true},
-                                           Setting{Family::qwen, DType::f16, false}, Setting{Family::qwen, DType::f16, true},
-                                           Setting{Family::evoformer, DType::f32, false}, Setting{Family::evoformer, DType::f32, true},
-                                           Setting{Family::evoformer, DType::bf16, false}, Setting{Family::evoformer, DType::bf16, true},
-                                           Setting{Family::evoformer, DType::f16, false}, Setting{Family::evoformer, DType::f16, true},
-                                           Setting{Family::pairformer, DType::f32, false}, Setting{Family::pairformer, DType::f32, true},
-                                           Setting{Family::pairformer, DType::bf16, false}, Setting{Family::pairformer, DType::bf16, true},
-                                           Setting{Family::pairformer, DType::f16, false}, Setting{Family::pairformer, DType::f16, true},
-                                           Setting{Family::qwen, DType::bf16, false, true}, Setting{Family::qwen, DType::bf16, true, true},
-                                           Setting{Family::evoformer, DType::bf16, false, true}, Setting{Family::evoformer, DType::bf16, true, true},
-                                           Setting{Family::pairformer, DType::bf16, false, true}, Setting{Family::pairformer, DType::bf16, true, true},
-                                           Setting{Family::af3, DType::f32, false}, Setting{Family::af3, DType::f32, true},
-                                           Setting{Family::af3, DType::bf16, false}, Setting{Family::af3, DType::bf16, true}),
-                         [](const auto& info) {
-                           return fmt::format("{}_{}_{}{}", name_of(info.param.family), name_of(info.param.dtype), info.param.fused ? "fused" : "eager",
-                                              info.param.low_residual ? "_low_residual" : "");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, EverySetting,
+    ::testing::Values(
+        Setting{Family::qwen, DType::f32, false}, Setting{Family::qwen, DType::f32, true},
+        Setting{Family::qwen, DType::bf16, false}, Setting{Family::qwen, DType::bf16, true},
+        Setting{Family::qwen, DType::f16, false}, Setting{Family::qwen, DType::f16, true},
+        Setting{Family::evoformer, DType::f32, false}, Setting{Family::evoformer, DType::f32, true},
+        Setting{Family::evoformer, DType::bf16, false}, Setting{Family::evoformer, DType::bf16, true},
+        Setting{Family::evoformer, DType::f16, false}, Setting{Family::evoformer, DType::f16, true},
+        Setting{Family::pairformer, DType::f32, false}, Setting{Family::pairformer, DType::f32, true},
+        Setting{Family::pairformer, DType::bf16, false}, Setting{Family::pairformer, DType::bf16, true},
+        Setting{Family::pairformer, DType::f16, false}, Setting{Family::pairformer, DType::f16, true},
+        Setting{Family::qwen, DType::bf16, false, true}, Setting{Family::qwen, DType::bf16, true, true},
+        Setting{Family::evoformer, DType::bf16, false, true},
+        Setting{Family::evoformer, DType::bf16, true, true},
+        Setting{Family::pairformer, DType::bf16, false, true},
+        Setting{Family::pairformer, DType::bf16, true, true}, Setting{Family::af3, DType::f32, false},
+        Setting{Family::af3, DType::f32, true}, Setting{Family::af3, DType::bf16, false},
+        Setting{Family::af3, DType::bf16, true}),
+    [](const auto& info) {
+      return fmt::format("{}_{}_{}{}", name_of(info.param.family), name_of(info.param.dtype),
+                         info.param.fused ? "fused" : "eager", info.param.low_residual ? "_low_residual" : "");
+    });
 
 TEST(Training, FusedAndEagerAgreeWithinRounding) {
   for (Family family : kFamilies) {
@@ -148,7 +155,8 @@ TEST(Training, FusedAndEagerAgreeWithinRounding) {
     const Outcome eager = run(options(family, kPolicies[0], DType::f32, FusionSet::none()), DeviceKind::cpu);
     const Outcome fused = run(options(family, kPolicies[0], DType::f32, FusionSet::all()), DeviceKind::cpu);
     ASSERT_EQ(eager.losses.size(), fused.losses.size());
-    for (size_t i = 0; i < eager.losses.size(); ++i) EXPECT_NEAR(eager.losses[i], fused.losses[i], 2e-4 * std::fabs(eager.losses[i])) << name_of(family);
+    for (size_t i = 0; i < eager.losses.size(); ++i)
+      EXPECT_NEAR(eager.losses[i], fused.losses[i], 2e-4 * std::fabs(eager.losses[i])) << name_of(family);
   }
 }
 
@@ -177,7 +185,8 @@ TEST(Training, ResumingContinuesBitForBitAsIfNeverStopped) {
       trainer.resume(file);
       std::vector<double> losses;
       while (!trainer.done()) losses.push_back(*trainer.step().loss);
-      EXPECT_EQ(losses, std::vector<double>(whole.losses.begin() + 3, whole.losses.end())) << name_of(family) << " " << name_of(dtype);
+      EXPECT_EQ(losses, std::vector<double>(whole.losses.begin() + 3, whole.losses.end()))
+          << name_of(family) << " " << name_of(dtype);
       size_t i = 0;
       for (const NamedParameter& p : trainer.task().parameters().all()) {
         const std::vector<float> now(p.tensor.data<float>(), p.tensor.data<float>() + p.tensor.numel());
@@ -244,7 +253,8 @@ TEST(Training, CheckNanNamesTheOpThatMadeIt) {
     trainer.step();
     FAIL() << "a NaN weight must be noticed";
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("op 'linear' in module 'layers.1.mlp.up_proj'"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("op 'linear' in module 'layers.1.mlp.up_proj'"), std::string::npos)
+        << e.what();
   }
 }
 

@@ -105,10 +105,11 @@ Expected formula(const Extents& e, const Values& q, const Values& k, const Value
 }
 
 // Runs forward and backward on operands that are permuted views of [B, N, L, H, D], as model code makes them.
-void expect_formula_at(int isa_level, const Extents& e, bool masked, const Shape& bias_shape, bool causal, DType type,
-                       double tolerance_scale) {
-  SCOPED_TRACE(fmt::format("B{} N{} H{}/{} Lq{} Lk{} D{} mask {} bias {} causal {} {} level {}", e.B, e.N, e.H, e.Hkv,
-                           e.Lq, e.Lk, e.D, masked, to_string(bias_shape), causal, name_of(type), isa_level));
+void expect_formula_at(int isa_level, const Extents& e, bool masked, const Shape& bias_shape, bool causal,
+                       DType type, double tolerance_scale) {
+  SCOPED_TRACE(fmt::format("B{} N{} H{}/{} Lq{} Lk{} D{} mask {} bias {} causal {} {} level {}", e.B, e.N, e.H,
+                           e.Hkv, e.Lq, e.Lk, e.D, masked, to_string(bias_shape), causal, name_of(type),
+                           isa_level));
   auto device = make_device(DeviceKind::cpu, 2, isa_level);
   const auto operand = [&](int64_t heads, int64_t length, uint64_t seed) {
     Tensor t = random_tensor(*device, {e.B, e.N, length, heads, e.D}, type, seed);
@@ -181,7 +182,8 @@ TEST(Attention, AgreesWithTheFormulaInOnePass) {
   for (int64_t Lq : {5, 48, 64, 81})
     for (int64_t Lk : {7, 32, 64, 90})
       for (int64_t D : {8, 32})
-        for (DType t : {DType::f32, DType::bf16}) expect_formula({1, 5, 4, 4, Lq, Lk, D}, true, {1, 1, 4, Lq, Lk}, false, t);
+        for (DType t : {DType::f32, DType::bf16})
+          expect_formula({1, 5, 4, 4, Lq, Lk, D}, true, {1, 1, 4, Lq, Lk}, false, t);
 }
 
 TEST(Attention, CausalQueriesSeeTheKeysBeforeThemAlsoWhenThereAreMoreKeys) {

@@ -52,8 +52,8 @@ inline void set_at(void* data, DType type, int64_t i, double v) {
 template <class T>
 struct TensorAlignment {
   using value_type = T;
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t{64}); }
+  T* allocate(size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) { ::operator delete (p, std::align_val_t{64}); }
   bool operator==(const TensorAlignment&) const = default;
 };
 

@@ -12,8 +12,8 @@
 namespace reckon::ops {
 namespace {
 
-decltype(Array::bytes) bits_of_product(int64_t m, int64_t n, int64_t k, DType in, DType out,
-                                       Layout c_layout, int threads, IsaLevel level) {
+decltype(Array::bytes) bits_of_product(int64_t m, int64_t n, int64_t k, DType in, DType out, Layout c_layout,
+                                       int threads, IsaLevel level) {
   std::mt19937 random(5);
   Array a(m * k, in), b(k * n, in), c(m * n, out), bias(n, in);
   a.fill(random), b.fill(random), c.fill(random), bias.fill(random);

@@ -181,7 +181,12 @@ TEST(BatchedGemm, StoresLargeOutputsThatBeginAnywhere) {
   std::mt19937 random(11);
   Array a(2 * m * k, DType::bf16), b(k * n, DType::bf16), both(2 * apart, DType::f32), one(m * n, DType::f32);
   a.fill(random), b.fill(random);
-  GemmProblem p{.m = m, .n = n, .k = k, .a = {a.data(), DType::bf16, k, 1}, .b = {b.data(), DType::bf16, n, 1}, .c = both.data()};
+  GemmProblem p{.m = m,
+                .n = n,
+                .k = k,
+                .a = {a.data(), DType::bf16, k, 1},
+                .b = {b.data(), DType::bf16, n, 1},
+                .c = both.data()};
   p.c_row_stride = n, p.c_col_stride = 1;
   GemmBatch batch;
   batch.rank = 1, batch.size[0] = 2, batch.a_stride[0] = m * k, batch.c_stride[0] = apart;
@@ -191,7 +196,8 @@ TEST(BatchedGemm, StoresLargeOutputsThatBeginAnywhere) {
     p.a.data = a.bytes.data() + i * m * k * 2;
     p.c = one.data();
     gemm(p, workspace.data.get(), 1, level);
-    ASSERT_EQ(0, std::memcmp(one.bytes.data(), both.bytes.data() + i * apart * 4, one.bytes.size())) << "product " << i;
+    ASSERT_EQ(0, std::memcmp(one.bytes.data(), both.bytes.data() + i * apart * 4, one.bytes.size()))
+        << "product " << i;
   }
 }
 

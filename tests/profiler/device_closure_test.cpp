@@ -23,7 +23,9 @@ ClosureFigures figures() {
   f.requested = 1000 * kMiB - 100;
   f.rounded = 1000 * kMiB;
   f.reserved = 1100 * kMiB;
-  f.grants = std::vector<Grant>{{"libreckon_cuda.so", 1100 * kMiB, 40}, {"libcublasLt.so.13", 32 * kMiB, 1}, {"libcublas.so.13", 8 * kMiB, 2}};
+  f.grants = std::vector<Grant>{{"libreckon_cuda.so", 1100 * kMiB, 40},
+                                {"libcublasLt.so.13", 32 * kMiB, 1},
+                                {"libcublas.so.13", 8 * kMiB, 2}};
   f.own_source = "libreckon_cuda.so";
   f.tracer_bytes = 0;
   f.used_now = 1942 * kMiB;
@@ -142,7 +144,9 @@ TEST(DeviceClosure, AddsUpForAnyFigures) {
   };
   for (int i = 0; i < 2000; ++i) {
     ClosureFigures f{some(), some(), some(), some(), some(), some(), std::nullopt, "a", some()};
-    if (random() % 3) f.grants = std::vector<Grant>{{"a", static_cast<int64_t>(random() % 100), 1}, {"b", static_cast<int64_t>(random() % 100), 1}};
+    if (random() % 3)
+      f.grants = std::vector<Grant>{{"a", static_cast<int64_t>(random() % 100), 1},
+                                    {"b", static_cast<int64_t>(random() % 100), 1}};
     const DeviceClosure c = close_device(f);
     ASSERT_EQ(c.used.has_value(), c.unexplained.has_value());
     if (c.used) {

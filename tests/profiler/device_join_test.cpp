@@ -38,12 +38,15 @@ struct Story {
   }
   // An API call of the op that was opened last (or of none).
   uint32_t api(bool in_op = true) {
-    if (in_op) activity.correlations.push_back({++next, calls.back().call});
-    else ++next;
+    if (in_op)
+      activity.correlations.push_back({++next, calls.back().call});
+    else
+      ++next;
     return next;
   }
   void kernel(const char* what, int64_t ns, bool in_op = true) {
-    activity.kernels.push_back({.correlation = api(in_op), .name = name(what), .start_ns = clock, .end_ns = clock + ns});
+    activity.kernels.push_back(
+        {.correlation = api(in_op), .name = name(what), .start_ns = clock, .end_ns = clock + ns});
     clock += ns + 10;
   }
   void set(int64_t ns) {
@@ -124,7 +127,8 @@ TEST(DeviceJoin, WorkOutsideOfOpsIsListedAndNeverSpread) {
   Story s = two_layers();
   s.kernel(kOwn, 500, /*in_op=*/false);
   s.kernel(kLibrary, 600, false);
-  s.activity.copies.push_back({.correlation = s.api(false), .kind = CopyKind::to_device, .bytes = 4096, .start_ns = 10, .end_ns = 20});
+  s.activity.copies.push_back(
+      {.correlation = s.api(false), .kind = CopyKind::to_device, .bytes = 4096, .start_ns = 10, .end_ns = 20});
   s.activity.kernels.push_back({.correlation = 7, .name = s.name(kOwn), .start_ns = 1, .end_ns = 2});
   s.activity.correlations.push_back({7, 999});  // an op call nobody knows
   const DeviceStep out = s.joined();
@@ -233,7 +237,8 @@ TEST(DeviceJoin, ProductsOfOneShapeAreOneEntry) {
   s.activity.products.push_back({12345, 1, 2, 3, 1});  // of no call
   const DeviceStep out = s.joined();
   EXPECT_EQ(cell(out, "linear", Phase::forward).products, (std::vector<Product>{{128, 256, 64, 2, 2}}));
-  EXPECT_EQ(cell(out, "linear", Phase::backward).products, (std::vector<Product>{{128, 256, 64, 2, 2}, {1, 2, 3, 1, 1}}));
+  EXPECT_EQ(cell(out, "linear", Phase::backward).products,
+            (std::vector<Product>{{128, 256, 64, 2, 2}, {1, 2, 3, 1, 1}}));
 }
 
 TEST(DeviceJoin, KnowsOurKernelsByTheirNamespace) {
@@ -254,14 +259,20 @@ TEST(DeviceJoin, KernelNamesAreShortened) {
 }
 
 MemoryRecord memory(bool release, uint64_t address, int64_t bytes, int64_t t, int32_t source) {
-  return {.release = release, .kind = DriverMemory::device, .source = source, .address = address, .bytes = bytes, .t_ns = t};
+  return {.release = release,
+          .kind = DriverMemory::device,
+          .source = source,
+          .address = address,
+          .bytes = bytes,
+          .t_ns = t};
 }
 
 TEST(DriverGrants, HoldWhatWasGrantedAndNotTakenBack) {
   Activity a;
   a.names = {"", "/opt/reckon/libreckon_cuda.so", "/usr/local/cuda/lib64/libcublasLt.so.13"};
-  a.memory = {memory(false, 0x1000, 2 << 20, 5, 1), memory(false, 0x2000, 32 << 20, 6, 2), memory(true, 0x1000, 0, 9, 1),
-              memory(false, 0x1000, 20 << 20, 10, 1), memory(true, 0x9999, 0, 11, 1), memory(false, 0x3000, 100, 12, 0)};
+  a.memory = {memory(false, 0x1000, 2 << 20, 5, 1), memory(false, 0x2000, 32 << 20, 6, 2),
+              memory(true, 0x1000, 0, 9, 1),        memory(false, 0x1000, 20 << 20, 10, 1),
+              memory(true, 0x9999, 0, 11, 1),       memory(false, 0x3000, 100, 12, 0)};
   a.memory.push_back({.kind = DriverMemory::pinned, .address = 0x4000, .bytes = 1 << 30, .t_ns = 13});
   // In whatever order the buffers came.
   std::reverse(a.memory.begin(), a.memory.end());

@@ -188,8 +188,9 @@ TEST_F(DeviceTraceTest, IsInTheReportAndInTheRunFile) {
   EXPECT_EQ(back.device, run.device);
   std::ostringstream out;
   write_report(out, back);
-  for (const char* word : {"Seen on the device (a made-up tracer)", "planned = made [c]", "own kernels [m]", "device time [m]", "Device memory", "unexplained",
-                           "hardware [m]", "Observer:", "every launch announced was seen"})
+  for (const char* word :
+       {"Seen on the device (a made-up tracer)", "planned = made [c]", "own kernels [m]", "device time [m]",
+        "Device memory", "unexplained", "hardware [m]", "Observer:", "every launch announced was seen"})
     EXPECT_NE(out.str().find(word), std::string::npos) << word << '\n' << out.str();
   EXPECT_EQ(out.str().find("DIFFERS"), std::string::npos) << out.str();
 }

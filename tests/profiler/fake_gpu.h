@@ -12,7 +12,8 @@
 namespace reckon::testing {
 
 struct FakeCounters : DeviceCounters {
-  std::vector<std::string> names{"sm__ops_path_tensor_src_bf16_dst_fp32.sum", "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum"};
+  std::vector<std::string> names{"sm__ops_path_tensor_src_bf16_dst_fp32.sum",
+                                 "smsp__sass_thread_inst_executed_op_ffma_pred_on.sum"};
   std::vector<RangeValues> ranges;
   int passes = 2, made = 0;
   int64_t most_ranges = 0;
@@ -56,7 +57,8 @@ struct FakeTracer : DeviceTracer {
     if (!on || lose_kernels) return;
     if (pending.names.size() == 1) pending.names.push_back("_ZN6reckon3ops3gpu4fakeEv");
     pending.correlations.push_back({++correlation, call});
-    pending.kernels.push_back({.correlation = correlation, .name = 1, .start_ns = clock, .end_ns = clock + 100});
+    pending.kernels.push_back(
+        {.correlation = correlation, .name = 1, .start_ns = clock, .end_ns = clock + 100});
     clock += 100;
   }
   // The driver granted a segment.
@@ -64,7 +66,11 @@ struct FakeTracer : DeviceTracer {
     if (!on) return;
     if (pending.names.size() == 1) pending.names.push_back("_ZN6reckon3ops3gpu4fakeEv");
     pending.names.push_back("/some/where/libreckon_cuda.so");
-    pending.memory.push_back({.kind = DriverMemory::device, .source = static_cast<int32_t>(pending.names.size() - 1), .address = address, .bytes = bytes, .t_ns = clock});
+    pending.memory.push_back({.kind = DriverMemory::device,
+                              .source = static_cast<int32_t>(pending.names.size() - 1),
+                              .address = address,
+                              .bytes = bytes,
+                              .t_ns = clock});
   }
 
   std::string_view name() const override { return "a made-up tracer"; }
@@ -78,12 +84,21 @@ struct FakeTracer : DeviceTracer {
   void begin_op(int64_t c, std::string_view op, std::string_view module, std::string_view phase) override {
     call = c;
     if (fake_counters.open)
-      fake_counters.ranges.push_back({std::to_string(fake_counters.ranges.size() + 1) + "/" + range_name(module, op, phase), {64, 1}});
+      fake_counters.ranges.push_back(
+          {std::to_string(fake_counters.ranges.size() + 1) + "/" + range_name(module, op, phase), {64, 1}});
   }
   void end_op() override { call = 0; }
-  void note_product(int64_t m, int64_t n, int64_t k, int64_t batch) override { pending.products.push_back({call, m, n, k, batch}); }
+  void note_product(int64_t m, int64_t n, int64_t k, int64_t batch) override {
+    pending.products.push_back({call, m, n, k, batch});
+  }
   Activity collect() override { return std::exchange(pending, {}); }
-  DeviceMemory memory() override { return {.total = 1 << 30, .used_before_context = 1000, .used_after_context = 5000, .used_now = used, .tracer_bytes = 0}; }
+  DeviceMemory memory() override {
+    return {.total = 1 << 30,
+            .used_before_context = 1000,
+            .used_after_context = 5000,
+            .used_now = used,
+            .tracer_bytes = 0};
+  }
   ObserverCost cost() const override { return {.host_bytes = 4 << 20, .host_ns = 77}; }
   DeviceCounters* counters(std::string_view, std::string* why) override {
     *why = refuse_counters;
@@ -113,10 +128,14 @@ class FakeGpu : public Backend {
     };
   }
   void copy_from_host(std::byte*, const void*, size_t) override {}
-  void copy_to_host(void* to, const std::byte*, size_t bytes) override { std::fill_n(static_cast<std::byte*>(to), bytes, std::byte{0}); }
+  void copy_to_host(void* to, const std::byte*, size_t bytes) override {
+    std::fill_n(static_cast<std::byte*>(to), bytes, std::byte{0});
+  }
   void synchronize() override { ++n_waits; }
   void* context() override { return &fake; }
-  void begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) override { fake.begin_op(call, op, module, phase); }
+  void begin_op(int64_t call, std::string_view op, std::string_view module, std::string_view phase) override {
+    fake.begin_op(call, op, module, phase);
+  }
   void end_op() override { fake.end_op(); }
   DeviceTracer* tracer(std::string*) override { return &fake; }
   int n_waits = 0;

@@ -17,10 +17,17 @@ using namespace profiler;
 
 TEST(Tiles, AreReadFromTheNamesOfLibraryKernels) {
   EXPECT_EQ(tile_of_kernel("nvjet_hsh_128x256_64x4_1x2_h_bz_coopA_TNT"), (Tile{128, 256, 64}));
-  EXPECT_EQ(tile_of_kernel("void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_128x64_32x6_tn_align8>(Params)"), (Tile{128, 64, 32}));
-  EXPECT_EQ(tile_of_kernel("sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize64x128x64_warpgroupsize1x1x1_execute"), (Tile{64, 128, 64}));
-  EXPECT_EQ(tile_of_kernel("ampere_bf16_s16816gemm_bf16_128x256_ldg8_f2f_stages_32x3_tn"), (Tile{128, 256, 32}));
-  for (const char* none : {"", "volta_sgemm", "_1x", "a_128x", "splitKreduce_kernel<32, 16>", "tilesize", "x_0x4_2x2_", "_stages_"})
+  EXPECT_EQ(
+      tile_of_kernel(
+          "void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_bf16_128x64_32x6_tn_align8>(Params)"),
+      (Tile{128, 64, 32}));
+  EXPECT_EQ(
+      tile_of_kernel("sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize64x128x64_warpgroupsize1x1x1_execute"),
+      (Tile{64, 128, 64}));
+  EXPECT_EQ(tile_of_kernel("ampere_bf16_s16816gemm_bf16_128x256_ldg8_f2f_stages_32x3_tn"),
+            (Tile{128, 256, 32}));
+  for (const char* none : {"", "volta_sgemm", "_1x", "a_128x", "splitKreduce_kernel<32, 16>", "tilesize",
+                           "x_0x4_2x2_", "_stages_"})
     EXPECT_FALSE(tile_of_kernel(none)) << none;
   EXPECT_TRUE(is_split_k_reduction("_ZN8cublasLt19splitKreduce_kernelILi32ELi16EEEvv"));
   EXPECT_FALSE(is_split_k_reduction("nvjet_hsh_128x256_64x4_1x2_h_bz_coopA_TNT"));
@@ -30,7 +37,8 @@ TEST(Tiles, PaddingIsNoneForMultiplesAndComputedElsewhere) {
   const Tile t{128, 64, 32};
   EXPECT_EQ(product_flops({256, 512, 96, 3, 2}), 2 * 256 * 512 * 96 * 6);
   EXPECT_EQ(padded_flops({256, 512, 96, 3, 2}, t), product_flops({256, 512, 96, 3, 2}));
-  EXPECT_EQ(padded_flops({129, 128, 32, 1, 1}, t), 2 * 192 * 128 * 32) << "m over tiles of 64, n over one of 128";
+  EXPECT_EQ(padded_flops({129, 128, 32, 1, 1}, t), 2 * 192 * 128 * 32)
+      << "m over tiles of 64, n over one of 128";
   EXPECT_EQ(padded_flops({1, 1, 1, 1, 1}, t), 2 * 128 * 64 * 32);
   EXPECT_EQ(padded_flops({128, 64, 33, 1, 1}, t), 2 * 128 * 64 * 64);
 }
@@ -61,7 +69,8 @@ struct Columns {
   DeviceStep traced;
   CounterBooks counted{.chip = "GH100", .n_passes = 3};
 
-  void cell(const char* op, Phase phase, int64_t declared, std::vector<std::string> kernels, std::vector<Product> products) {
+  void cell(const char* op, Phase phase, int64_t declared, std::vector<std::string> kernels,
+            std::vector<Product> products) {
     work.work.push_back({.op = intern(op), .phase = phase, .calls = 1, .cost = {.matmul_flops = declared}});
     DeviceCell c{.op = intern(op), .phase = phase, .products = std::move(products)};
     for (const std::string& k : kernels) {
@@ -120,12 +129,15 @@ TEST(FlopGaps, ReasonsOfUnknownSizeAreNamed) {
   Columns c;
   c.cell("attention", Phase::forward, 1000, {"_ZN6reckon3ops3gpu9attentionEv"}, {});
   c.count("attention", Phase::forward, 1500, 100);
-  c.cell("linear", Phase::backward, 1000, {kJet, "other_64x64_32x3_", "splitKreduce_kernel"}, {{10, 10, 5, 1, 1}});
+  c.cell("linear", Phase::backward, 1000, {kJet, "other_64x64_32x3_", "splitKreduce_kernel"},
+         {{10, 10, 5, 1, 1}});
   c.count("linear", Phase::backward, 1200, 7);
   EXPECT_EQ(c.row("attention", Phase::forward).reasons,
-            (std::vector<GapReason>{{"whole tiles in our own kernels", std::nullopt}, {"masked pairs inside visible tiles", std::nullopt}}));
+            (std::vector<GapReason>{{"whole tiles in our own kernels", std::nullopt},
+                                    {"masked pairs inside visible tiles", std::nullopt}}));
   const FlopRow r = c.row("linear", Phase::backward);
-  EXPECT_EQ(r.reasons, (std::vector<GapReason>{{"tile padding", std::nullopt}, {"split-K sums", std::nullopt}}));
+  EXPECT_EQ(r.reasons,
+            (std::vector<GapReason>{{"tile padding", std::nullopt}, {"split-K sums", std::nullopt}}));
   EXPECT_EQ(*r.unexplained, 207) << "a reason without a size explains nothing";
 }
 
@@ -175,7 +187,8 @@ TEST(Metrics, FallBackToTheNamesAChipHas) {
   other.insert(other.end(), {"sm__ops_path_tensor_src_fp16_dst_fp16", "sm__ops_path_tensor_src_fp16_dst_fp32"});
   std::ranges::replace(other, std::string("dram__bytes_read"), std::string("dram__bytes_op_read"));
   const auto split = choose_metrics(other, "f16");
-  EXPECT_TRUE(has(split, "sm__ops_path_tensor_src_fp16_dst_fp16") && has(split, "sm__ops_path_tensor_src_fp16_dst_fp32"));
+  EXPECT_TRUE(has(split, "sm__ops_path_tensor_src_fp16_dst_fp16") &&
+              has(split, "sm__ops_path_tensor_src_fp16_dst_fp32"));
   EXPECT_TRUE(has(split, "dram__bytes_op_read"));
 
   const std::vector<std::string> old{"sm__ops_path_tensor_src_fp16_bf16_tf32_dst_fp32", "gpu__time_duration"};
@@ -219,15 +232,27 @@ TEST(Metrics, ValuesOfRangesAreSummedByOpModuleAndPhase) {
   EXPECT_FALSE(forward.tensor_f16) << "not counted";
   EXPECT_EQ(name_of(books.work[2].module), "") << "the empty module has a name in ranges only";
   set("smsp__sass_thread_inst_executed_op_hfma_pred_on", 1);
-  EXPECT_TRUE(cupti::file_ranges(names, std::vector<RangeValues>{{"1/m/linear/forward", values}}).half_weights_assumed);
+  EXPECT_TRUE(
+      cupti::file_ranges(names, std::vector<RangeValues>{{"1/m/linear/forward", values}}).half_weights_assumed);
 }
 
 TEST(CuptiStatus, EveryObstacleIsOneLineThatSaysWhatToDo) {
   using cupti::explain;
-  const std::vector<std::pair<int, std::string>> expected{
-      {35, "administrators"}, {39, "another tool"},    {26, "dcgmi"},         {43, "MIG"},   {33, "virtual"}, {40, "virtual"},
-      {41, "confidential"},   {42, "CMP"},             {44, "SLI"},           {45, "Linux"}, {15, "libnvperf_host"},
-      {999, "no driver"},     {27, "not support"},     {46, "later toolkit"}, {12345, "refuses"}};
+  const std::vector<std::pair<int, std::string>> expected{{35, "administrators"},
+                                                          {39, "another tool"},
+                                                          {26, "dcgmi"},
+                                                          {43, "MIG"},
+                                                          {33, "virtual"},
+                                                          {40, "virtual"},
+                                                          {41, "confidential"},
+                                                          {42, "CMP"},
+                                                          {44, "SLI"},
+                                                          {45, "Linux"},
+                                                          {15, "libnvperf_host"},
+                                                          {999, "no driver"},
+                                                          {27, "not support"},
+                                                          {46, "later toolkit"},
+                                                          {12345, "refuses"}};
   for (const auto& [code, word] : expected) {
     const std::string line = explain(code, "counting");
     EXPECT_NE(line.find(word), std::string::npos) << line;

@@ -68,7 +68,8 @@ TEST(Arena, RealAndFakeSegmentsGiveTheSamePlaces) {
     }
   }
   ASSERT_EQ(real_log.events.size(), fake_log.events.size());
-  for (size_t i = 0; i < real_log.events.size(); ++i) ASSERT_TRUE(real_log.events[i].same_as(fake_log.events[i])) << i;
+  for (size_t i = 0; i < real_log.events.size(); ++i)
+    ASSERT_TRUE(real_log.events[i].same_as(fake_log.events[i])) << i;
 }
 
 TEST(Arena, LimitIsOfReservedBytesAndFreeSegmentsAreGivenBackFirst) {

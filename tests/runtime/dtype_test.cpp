@@ -38,7 +38,9 @@ TEST(DType, EveryHalfSurvivesTheRoundTrip) {
     }
     EXPECT_EQ(f32_to_f16(f), h);
     const float b = bf16_to_f32(static_cast<uint16_t>(h));
-    if (!std::isnan(b)) { EXPECT_EQ(f32_to_bf16(b), h); }
+    if (!std::isnan(b)) {
+      EXPECT_EQ(f32_to_bf16(b), h);
+    }
   }
 }
 
@@ -60,10 +62,14 @@ TEST(DType, F8TakesTheNearestCodeAndSaturatesAsDocumented) {
   for (double x = -500; x <= 500; x += 0.37) {
     const auto f = static_cast<float>(x * std::pow(2.0, static_cast<int>(std::fabs(x)) % 17 - 12));
     if (std::fabs(f) < 448) {
-      const uint32_t want = nearest(std::fabs(f), 0x7f, [](uint32_t c) { return static_cast<double>(f8e4m3_to_f32(static_cast<uint8_t>(c))); });
+      const uint32_t want = nearest(std::fabs(f), 0x7f, [](uint32_t c) {
+        return static_cast<double>(f8e4m3_to_f32(static_cast<uint8_t>(c)));
+      });
       EXPECT_EQ(f32_to_f8e4m3(f) & 0x7f, want) << f;
     }
-    const uint32_t want2 = nearest(std::fabs(f), 0x7c, [](uint32_t c) { return static_cast<double>(f8e5m2_to_f32(static_cast<uint8_t>(c))); });
+    const uint32_t want2 = nearest(std::fabs(f), 0x7c, [](uint32_t c) {
+      return static_cast<double>(f8e5m2_to_f32(static_cast<uint8_t>(c)));
+    });
     EXPECT_EQ(f32_to_f8e5m2(f) & 0x7f, want2) << f;
   }
   EXPECT_EQ(f8e4m3_to_f32(f32_to_f8e4m3(1e9f)), 448.0f);

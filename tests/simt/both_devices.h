@@ -26,11 +26,16 @@ inline Tensor normals(Device& device, const Shape& shape, DType t = DType::f32, 
   for (int64_t i = 0; i < n; ++i) {
     const PhiloxBlock b = random(static_cast<uint64_t>(i));
     const float v = normal_pair(uniform_open(b[0]), uniform_open(b[1]))[0];
-    if (t == DType::f32) reinterpret_cast<float*>(host.data())[i] = v;
-    else if (t == DType::bf16) reinterpret_cast<bf16*>(host.data())[i].bits = f32_to_bf16(v);
-    else if (t == DType::f16) reinterpret_cast<f16*>(host.data())[i].bits = f32_to_f16(v);
-    else if (t == DType::i64) reinterpret_cast<int64_t*>(host.data())[i] = static_cast<int64_t>(1e6f * v);
-    else reinterpret_cast<uint8_t*>(host.data())[i] = b[0] & 1;
+    if (t == DType::f32)
+      reinterpret_cast<float*>(host.data())[i] = v;
+    else if (t == DType::bf16)
+      reinterpret_cast<bf16*>(host.data())[i].bits = f32_to_bf16(v);
+    else if (t == DType::f16)
+      reinterpret_cast<f16*>(host.data())[i].bits = f32_to_f16(v);
+    else if (t == DType::i64)
+      reinterpret_cast<int64_t*>(host.data())[i] = static_cast<int64_t>(1e6f * v);
+    else
+      reinterpret_cast<uint8_t*>(host.data())[i] = b[0] & 1;
   }
   return Tensor::from_host(device, shape, t, host.data(), host.size(), Category::input, "normals");
 }
@@ -38,7 +43,8 @@ inline Tensor normals(Device& device, const Shape& shape, DType t = DType::f32, 
 inline Tensor integers(Device& device, const Shape& shape, const std::function<int64_t(int64_t)>& f) {
   std::vector<int64_t> host(static_cast<size_t>(numel(shape)));
   for (size_t i = 0; i < host.size(); ++i) host[i] = f(static_cast<int64_t>(i));
-  return Tensor::from_host(device, shape, DType::i64, host.data(), host.size() * 8, Category::input, "integers");
+  return Tensor::from_host(device, shape, DType::i64, host.data(), host.size() * 8, Category::input,
+                           "integers");
 }
 
 using Calls = std::function<TensorList(Device&)>;
@@ -59,7 +65,8 @@ inline void expect_agreement(const Calls& calls, double tolerance_scale = 1, con
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
     ASSERT_EQ(a[i].dtype(), b[i].dtype());
-    EXPECT_LE(relative_error(to_doubles(a[i]), to_doubles(b[i])), tolerance(a[i].dtype()) * tolerance_scale) << what << " output " << i;
+    EXPECT_LE(relative_error(to_doubles(a[i]), to_doubles(b[i])), tolerance(a[i].dtype()) * tolerance_scale)
+        << what << " output " << i;
   }
 }
 

@@ -13,9 +13,13 @@ std::shared_ptr<ops::ConvAttrs> three_by_three(int64_t groups = 1) {
 }
 
 Work forward(int64_t n, int64_t h, int64_t w, DType x, DType weight, DType bias) {
-  return expect_agreement(ops::op_by_name("conv2d"), [&](Device& d) {
-    return TensorList{make(d, {{n, 4, h, w}, x}, 1), make(d, {{6, 2, 3, 3}, weight}, 2), make(d, {{6}, bias}, 3)};
-  }, three_by_three(2));
+  return expect_agreement(
+      ops::op_by_name("conv2d"),
+      [&](Device& d) {
+        return TensorList{make(d, {{n, 4, h, w}, x}, 1), make(d, {{6, 2, 3, 3}, weight}, 2),
+                          make(d, {{6}, bias}, 3)};
+      },
+      three_by_three(2));
 }
 
 TEST(Conv2dOnAGpu, ConvertsWhatIsNotOfTheCommonType) {
@@ -26,20 +30,34 @@ TEST(Conv2dOnAGpu, ConvertsWhatIsNotOfTheCommonType) {
 }
 
 TEST(Conv2dOnAGpu, AddsTheBiasToPlanesOfAnySize) {
-  for (auto [h, w] : {std::pair{1L, 1L}, {4L, 4L}, {5L, 5L}, {20L, 20L}}) forward(3, h, w, DType::bf16, DType::bf16, DType::bf16);
+  for (auto [h, w] : {std::pair{1L, 1L}, {4L, 4L}, {5L, 5L}, {20L, 20L}})
+    forward(3, h, w, DType::bf16, DType::bf16, DType::bf16);
 }
 
 TEST(Conv2dOnAGpu, GradientsConvertToo) {
   auto attrs = three_by_three();
   attrs->image[0] = 6, attrs->image[1] = 5;
-  for (auto [a, b] : {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::f32}, {DType::f32, DType::bf16}, {DType::bf16, DType::bf16}}) {
+  for (auto [a, b] : {std::pair{DType::f32, DType::f32},
+                      {DType::bf16, DType::f32},
+                      {DType::f32, DType::bf16},
+                      {DType::bf16, DType::bf16}}) {
     const int64_t conversions = a == b ? 0 : 1;
-    EXPECT_EQ(expect_agreement(ops::op_by_name("conv2d_input_gradient"), [&](Device& d) {
-      return TensorList{make(d, {{2, 3, 6, 5}, a}, 1), make(d, {{3, 4, 3, 3}, b}, 2)};
-    }, attrs).kernels, conversions);
-    EXPECT_EQ(expect_agreement(ops::op_by_name("conv2d_weight_gradient"), [&](Device& d) {
-      return TensorList{make(d, {{2, 3, 6, 5}, a}, 1), make(d, {{2, 4, 6, 5}, b}, 2)};
-    }, attrs).kernels, conversions);
+    EXPECT_EQ(expect_agreement(
+                  ops::op_by_name("conv2d_input_gradient"),
+                  [&](Device& d) {
+                    return TensorList{make(d, {{2, 3, 6, 5}, a}, 1), make(d, {{3, 4, 3, 3}, b}, 2)};
+                  },
+                  attrs)
+                  .kernels,
+              conversions);
+    EXPECT_EQ(expect_agreement(
+                  ops::op_by_name("conv2d_weight_gradient"),
+                  [&](Device& d) {
+                    return TensorList{make(d, {{2, 3, 6, 5}, a}, 1), make(d, {{2, 4, 6, 5}, b}, 2)};
+                  },
+                  attrs)
+                  .kernels,
+              conversions);
   }
 }
 

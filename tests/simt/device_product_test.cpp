@@ -25,7 +25,8 @@ View permuted(Dims axes) {
 }
 
 TEST(DeviceProduct, MixedTypesAreConvertedIntoWorkspaces) {
-  for (auto [a, b] : {std::pair{DType::bf16, DType::f32}, {DType::f32, DType::f16}, {DType::bf16, DType::f16}}) {
+  for (auto [a, b] :
+       {std::pair{DType::bf16, DType::f32}, {DType::f32, DType::f16}, {DType::bf16, DType::f16}}) {
     const Work w = agrees("matmul", {{{33, 70}, a}, {{70, 65}, b}});
     EXPECT_EQ(w.library_calls, 1);
     EXPECT_EQ(w.kernels, (a != DType::f32) + (b != DType::f32));
@@ -41,7 +42,8 @@ TEST(DeviceProduct, LinearConvertsOperandsAndBias) {
 TEST(DeviceProduct, OperandsWithoutAUnitStrideArePacked) {
   // [i, k, c] as [c, i, k]: the source runs along the batch, so that tiles turn it. Odd extents, and small ones.
   for (auto [i, k, c] : {std::array{70L, 33L, 66L}, {3L, 5L, 7L}, {1L, 200L, 31L}, {65L, 64L, 16L}}) {
-    const Work w = agrees("matmul", {{{i, k, c}, DType::bf16, permuted({2, 0, 1})}, {{k, 9, c}, DType::bf16, permuted({2, 0, 1})}});
+    const Work w = agrees("matmul", {{{i, k, c}, DType::bf16, permuted({2, 0, 1})},
+                                     {{k, 9, c}, DType::bf16, permuted({2, 0, 1})}});
     EXPECT_EQ(w.library_calls, 1);
     // A single row is a dense column apart from the next.
     EXPECT_EQ(w.kernels, i == 1 ? 1 : 2);
@@ -57,8 +59,15 @@ TEST(DeviceProduct, ABatchOverASharedMatrixIsOneProduct) {
   const Work w = agrees("matmul", {{{3, 4, 5, 16}}, {{16, 8}}});
   EXPECT_EQ(w.kernels, 0);
   EXPECT_EQ(w.library_calls, 1);
-  const ops::GemmProblem p{.m = 5, .n = 8, .k = 16, .a = {nullptr, DType::f32, 16, 1}, .b = {nullptr, DType::f32, 8, 1}, .c_row_stride = 8, .c_col_stride = 1};
-  const ops::gpu::ProductSteps s = ops::gpu::product_steps(p, {.rank = 1, .size = {12}, .a_stride = {80}, .b_stride = {0}, .c_stride = {40}});
+  const ops::GemmProblem p{.m = 5,
+                           .n = 8,
+                           .k = 16,
+                           .a = {nullptr, DType::f32, 16, 1},
+                           .b = {nullptr, DType::f32, 8, 1},
+                           .c_row_stride = 8,
+                           .c_col_stride = 1};
+  const ops::gpu::ProductSteps s = ops::gpu::product_steps(
+      p, {.rank = 1, .size = {12}, .a_stride = {80}, .b_stride = {0}, .c_stride = {40}});
   EXPECT_EQ(s.call.problem.m, 60);
   EXPECT_EQ(s.call.batch.rank, 0);
 }
@@ -72,14 +81,16 @@ TEST(DeviceProduct, VectorsOverASharedMatrixAreItsRows) {
 
 TEST(DeviceProduct, AFewIrregularProductsAreLibraryCallsOverTheLongestAxis) {
   // Heads of attention: [sequences, positions, heads, channels] as [sequences, heads, positions, channels].
-  const Input q{{20, 6, 3, 8}, DType::f32, permuted({0, 2, 1, 3})}, k{{20, 6, 3, 8}, DType::f32, permuted({0, 2, 3, 1})};
+  const Input q{{20, 6, 3, 8}, DType::f32, permuted({0, 2, 1, 3})},
+      k{{20, 6, 3, 8}, DType::f32, permuted({0, 2, 3, 1})};
   const Work w = agrees("matmul", {q, k});
   EXPECT_EQ(w.kernels, 0);
   EXPECT_EQ(w.library_calls, 3);
 }
 
 TEST(DeviceProduct, ManyIrregularProductsArePackedIntoOneCall) {
-  const Input q{{10, 6, 9, 8}, DType::bf16, permuted({0, 2, 1, 3})}, k{{10, 6, 9, 8}, DType::bf16, permuted({0, 2, 3, 1})};
+  const Input q{{10, 6, 9, 8}, DType::bf16, permuted({0, 2, 1, 3})},
+      k{{10, 6, 9, 8}, DType::bf16, permuted({0, 2, 3, 1})};
   const Work w = agrees("matmul", {q, k});
   EXPECT_EQ(w.kernels, 2);
   EXPECT_EQ(w.library_calls, 1);

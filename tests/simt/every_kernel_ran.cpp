@@ -18,6 +18,7 @@ class EveryKernelRan : public ::testing::Environment {
   }
 };
 
-[[maybe_unused]] const ::testing::Environment* const registered = ::testing::AddGlobalTestEnvironment(new EveryKernelRan);
+[[maybe_unused]] const ::testing::Environment* const registered =
+    ::testing::AddGlobalTestEnvironment(new EveryKernelRan);
 
 }  // namespace

@@ -19,24 +19,33 @@ struct Head {
 
 Tensor targets(Device& device, int64_t T, int64_t V, int64_t ignore_every) {
   std::vector<int64_t> v(static_cast<size_t>(T));
-  for (int64_t i = 0; i < T; ++i) v[static_cast<size_t>(i)] = ignore_every > 0 && i % ignore_every == 0 ? -100 : i * 977 % V;
+  for (int64_t i = 0; i < T; ++i)
+    v[static_cast<size_t>(i)] = ignore_every > 0 && i % ignore_every == 0 ? -100 : i * 977 % V;
   return Tensor::from_host(device, {T}, DType::i64, v.data(), v.size() * 8, Category::input, "targets");
 }
 
 Work forward(const Head& h, Reduction reduction, size_t library_bytes = 0) {
-  return expect_agreement(ops::op_by_name("linear_cross_entropy"), [&](Device& d) {
-    return TensorList{make(d, {{h.T, h.H}, h.x}, 1), make(d, {{h.V, h.H}, h.weight}, 2), targets(d, h.T, h.V, 5)};
-  }, std::make_shared<ops::LinearCrossEntropyAttrs>(reduction, -100), library_bytes);
+  return expect_agreement(
+      ops::op_by_name("linear_cross_entropy"),
+      [&](Device& d) {
+        return TensorList{make(d, {{h.T, h.H}, h.x}, 1), make(d, {{h.V, h.H}, h.weight}, 2),
+                          targets(d, h.T, h.V, 5)};
+      },
+      std::make_shared<ops::LinearCrossEntropyAttrs>(reduction, -100), library_bytes);
 }
 
 Work backward(const Head& h, Reduction reduction, bool x, bool weight, size_t library_bytes = 0) {
-  return expect_agreement(ops::op_by_name("linear_cross_entropy_backward"), [&](Device& d) {
-    const float g = 3.0f;
-    std::vector<float> lse(static_cast<size_t>(h.T), std::log(static_cast<float>(h.V)));
-    return TensorList{Tensor::from_host(d, Shape{}, DType::f32, &g, 4, Category::input, "g"), make(d, {{h.T, h.H}, h.x}, 1),
-                      make(d, {{h.V, h.H}, h.weight}, 2), targets(d, h.T, h.V, 5),
-                      Tensor::from_host(d, {h.T}, DType::f32, lse.data(), lse.size() * 4, Category::input, "lse")};
-  }, std::make_shared<ops::LinearCrossEntropyAttrs>(reduction, -100, x, weight), library_bytes);
+  return expect_agreement(
+      ops::op_by_name("linear_cross_entropy_backward"),
+      [&](Device& d) {
+        const float g = 3.0f;
+        std::vector<float> lse(static_cast<size_t>(h.T), std::log(static_cast<float>(h.V)));
+        return TensorList{
+            Tensor::from_host(d, Shape{}, DType::f32, &g, 4, Category::input, "g"),
+            make(d, {{h.T, h.H}, h.x}, 1), make(d, {{h.V, h.H}, h.weight}, 2), targets(d, h.T, h.V, 5),
+            Tensor::from_host(d, {h.T}, DType::f32, lse.data(), lse.size() * 4, Category::input, "lse")};
+      },
+      std::make_shared<ops::LinearCrossEntropyAttrs>(reduction, -100, x, weight), library_bytes);
 }
 
 // 8 x 16 KiB of logits: tiles of 128 rows and 256 classes.
@@ -51,7 +60,10 @@ TEST(LinearCrossEntropyOnAGpu, AgreesAcrossTiles) {
   const int64_t tiles = s.tiles.row_tiles() * s.tiles.class_tiles();
   std::vector<std::pair<DType, DType>> types{{DType::bf16, DType::bf16}};
   if (!smallest_shapes())
-    types.insert(types.end(), {{DType::f32, DType::f32}, {DType::f16, DType::f16}, {DType::bf16, DType::f32}, {DType::f32, DType::f16}});
+    types.insert(types.end(), {{DType::f32, DType::f32},
+                               {DType::f16, DType::f16},
+                               {DType::bf16, DType::f32},
+                               {DType::f32, DType::f16}});
   for (auto [x, w] : types) {
     SCOPED_TRACE(fmt::format("{} {}", name_of(x), name_of(w)));
     Head h = kTiled;
@@ -59,7 +71,8 @@ TEST(LinearCrossEntropyOnAGpu, AgreesAcrossTiles) {
     EXPECT_EQ(forward(h, Reduction::mean, kSmall).library_calls, tiles);
     // The gradients of a mean are too small for f16 itself.
     const bool has_f16 = x == DType::f16 || w == DType::f16;
-    EXPECT_EQ(backward(h, has_f16 ? Reduction::sum : Reduction::mean, true, true, kSmall).library_calls, 3 * tiles);
+    EXPECT_EQ(backward(h, has_f16 ? Reduction::sum : Reduction::mean, true, true, kSmall).library_calls,
+              3 * tiles);
     EXPECT_EQ(backward(h, Reduction::sum, true, false, kSmall).library_calls, 2 * tiles);
     EXPECT_EQ(backward(h, Reduction::sum, false, true, kSmall).library_calls, 2 * tiles);
   }
@@ -76,7 +89,8 @@ TEST(LinearCrossEntropyOnAGpu, AgreesAtOddSizes) {
 }
 
 TEST(LinearCrossEntropyOnAGpu, TilesKeepToTheirBudget) {
-  for (const auto& [T, V] : {std::pair{4096L, 151936L}, {64L, 151936L}, {65536L, 32000L}, {1L, 37L}, {8192L, 8193L}}) {
+  for (const auto& [T, V] :
+       {std::pair{4096L, 151936L}, {64L, 151936L}, {65536L, 32000L}, {1L, 37L}, {8192L, 8193L}}) {
     const LossSteps s(T, V, 896, DType::bf16, DType::bf16, size_t{32} << 20, true, true, true);
     EXPECT_LE(s.bytes(LossSteps::logits), size_t{256} << 20);
     EXPECT_LE(s.tiles.most_rows(), 32768);
@@ -94,9 +108,11 @@ TEST(LinearCrossEntropyOnAGpu, TilesKeepToTheirBudget) {
 double loss_of(const std::vector<int64_t>& wanted, Reduction reduction) {
   Device gpu(DeviceKind::cuda, simt::spec(), DeviceOptions{}, simt::make_backend());
   const auto T = static_cast<int64_t>(wanted.size());
-  const TensorList in{make(gpu, {{T, 4}}, 1), make(gpu, {{6, 4}}, 2),
-                      Tensor::from_host(gpu, {T}, DType::i64, wanted.data(), wanted.size() * 8, Category::input, "targets")};
-  const TensorList out = ops::dispatch(ops::op_by_name("linear_cross_entropy"), in, std::make_shared<ops::LinearCrossEntropyAttrs>(reduction, -100));
+  const TensorList in{
+      make(gpu, {{T, 4}}, 1), make(gpu, {{6, 4}}, 2),
+      Tensor::from_host(gpu, {T}, DType::i64, wanted.data(), wanted.size() * 8, Category::input, "targets")};
+  const TensorList out = ops::dispatch(ops::op_by_name("linear_cross_entropy"), in,
+                                       std::make_shared<ops::LinearCrossEntropyAttrs>(reduction, -100));
   return to_doubles(out[0])[0];
 }
 

@@ -48,7 +48,8 @@ TEST(SimtMachine, SumsABlock) {
   std::vector<float> x(4 * 160), out(4);
   std::iota(x.begin(), x.end(), 1.0f);
   simt::launch(sum_of_block, 4, 160, 0, x.data(), out.data());
-  for (int b = 0; b < 4; ++b) EXPECT_EQ(out[b], std::accumulate(x.begin() + b * 160, x.begin() + (b + 1) * 160, 0.0f));
+  for (int b = 0; b < 4; ++b)
+    EXPECT_EQ(out[b], std::accumulate(x.begin() + b * 160, x.begin() + (b + 1) * 160, 0.0f));
 }
 
 __global__ void where_am_i(uint3* out) {
@@ -133,7 +134,9 @@ __global__ void barrier_in_branches(float* out) {
 
 TEST(SimtMachine, ReportsADivergentBarrier) {
   std::vector<float> out(64);
-  EXPECT_NE(failure_of([&] { simt::launch(barrier_in_branches, 1, 64, 0, out.data()); }).find("divergent barrier"), std::string::npos);
+  EXPECT_NE(
+      failure_of([&] { simt::launch(barrier_in_branches, 1, 64, 0, out.data()); }).find("divergent barrier"),
+      std::string::npos);
 }
 
 __global__ void half_a_warp(float* out) {
@@ -150,11 +153,16 @@ TEST(SimtMachine, ReportsAWarpOperationThatSomeLanesMiss) {
   EXPECT_NE(text.find("arrived 0000ffff"), std::string::npos) << text;
 }
 
-__global__ void reads_a_lane_that_is_absent(float* out) { out[threadIdx.x] = __shfl_sync(0x0000ffffu, 1.0f, 20); }
+__global__ void reads_a_lane_that_is_absent(float* out) {
+  out[threadIdx.x] = __shfl_sync(0x0000ffffu, 1.0f, 20);
+}
 
 TEST(SimtMachine, ReportsAReadFromALaneThatTakesNoPart) {
   std::vector<float> out(16);
-  EXPECT_NE(failure_of([&] { simt::launch(reads_a_lane_that_is_absent, 1, 16, 0, out.data()); }).find("takes no part"), std::string::npos);
+  EXPECT_NE(failure_of([&] {
+              simt::launch(reads_a_lane_that_is_absent, 1, 16, 0, out.data());
+            }).find("takes no part"),
+            std::string::npos);
 }
 
 TEST(SimtMachine, RefusesWhatNoDeviceLaunches) {
@@ -203,7 +211,8 @@ TEST(SimtMachine, GoesOnAfterAFailure) {
 TEST(SimtAddressDeathTest, CatchesOverruns) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   std::vector<float> out(64), short_out(63);
-  EXPECT_DEATH(simt::launch(overruns_static_shared, 1, 64, 0, out.data()), "global-buffer-overflow|index 48 out of bounds");  // whichever sanitizer comes first
+  EXPECT_DEATH(simt::launch(overruns_static_shared, 1, 64, 0, out.data()),
+               "global-buffer-overflow|index 48 out of bounds");  // whichever sanitizer comes first
   EXPECT_DEATH(simt::launch(fill_shared, 1, 64, 63 * sizeof(float), out.data(), 0), "heap-buffer-overflow");
   EXPECT_DEATH(simt::launch(overruns_global, 1, 64, 0, short_out.data()), "heap-buffer-overflow");
 }

@@ -2,8 +2,8 @@
 // are the library's.
 #include "ops/norm_linear/norm_linear_attrs.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
-#include "tests/simt/row_widths.h"
 #include "tests/simt/one_op.h"
+#include "tests/simt/row_widths.h"
 
 namespace reckon::testing {
 namespace {
@@ -19,19 +19,25 @@ struct NormLinear {
 
   int linears() const { return static_cast<int>(outs.size()); }
   bool is_wide() const { return !ops::fits_tiles(c, weights); }
-  Tensor tensor(Device& d, const Shape& s, DType t, uint64_t seed) const { return misaligned ? make_misaligned(d, {s, t}, seed) : make(d, {s, t}, seed); }
+  Tensor tensor(Device& d, const Shape& s, DType t, uint64_t seed) const {
+    return misaligned ? make_misaligned(d, {s, t}, seed) : make(d, {s, t}, seed);
+  }
 };
 
 // Every second linear has a bias.
 Work forward(const NormLinear& n) {
-  return expect_agreement(ops::op_by_name("norm_linear"), [&](Device& d) {
-    TensorList in{n.tensor(d, {n.rows, n.c}, n.x, 1), n.tensor(d, {n.c}, n.x, 2), n.norm_bias ? n.tensor(d, {n.c}, n.x, 3) : Tensor{}};
-    for (size_t i = 0; i < n.outs.size(); ++i) {
-      in.push_back(n.tensor(d, {n.outs[i], n.c}, n.weights, 10 + i));
-      in.push_back(i % 2 == 0 ? n.tensor(d, {n.outs[i]}, n.weights, 30 + i) : Tensor{});
-    }
-    return in;
-  }, std::make_shared<ops::NormLinearAttrs>(n.kind, 1e-5), 0, 4);
+  return expect_agreement(
+      ops::op_by_name("norm_linear"),
+      [&](Device& d) {
+        TensorList in{n.tensor(d, {n.rows, n.c}, n.x, 1), n.tensor(d, {n.c}, n.x, 2),
+                      n.norm_bias ? n.tensor(d, {n.c}, n.x, 3) : Tensor{}};
+        for (size_t i = 0; i < n.outs.size(); ++i) {
+          in.push_back(n.tensor(d, {n.outs[i], n.c}, n.weights, 10 + i));
+          in.push_back(i % 2 == 0 ? n.tensor(d, {n.outs[i]}, n.weights, 30 + i) : Tensor{});
+        }
+        return in;
+      },
+      std::make_shared<ops::NormLinearAttrs>(n.kind, 1e-5), 0, 4);
 }
 
 // `needs`: bits of the forward op's inputs; what it cannot mean is left out.
@@ -40,15 +46,19 @@ Work backward(const NormLinear& n, uint32_t needs = ~0u, uint32_t used = ~0u) {
   if (!n.norm_bias) needs &= ~4u;
   for (int i = 0; i < n.linears(); ++i)
     if (!(used >> i & 1u)) needs &= ~(3u << (3 + 2 * i));
-  return expect_agreement(ops::op_by_name("norm_linear_backward"), [&](Device& d) {
-    TensorList in{n.tensor(d, {n.rows, n.c}, n.x, 1), n.tensor(d, {n.c}, n.x, 2), n.norm_bias ? n.tensor(d, {n.c}, n.x, 3) : Tensor{},
-                  n.kind == NormKind::layer ? make(d, {{n.rows}}, 4) : Tensor{}, make(d, {{n.rows}}, 5)};
-    for (size_t i = 0; i < n.outs.size(); ++i) {
-      in.push_back(n.tensor(d, {n.outs[i], n.c}, n.weights, 10 + i));
-      in.push_back(used >> i & 1u ? n.tensor(d, {n.rows, n.outs[i]}, n.weights, 30 + i) : Tensor{});
-    }
-    return in;
-  }, std::make_shared<ops::NormLinearAttrs>(n.kind, 1e-5, needs), 0, 4);
+  return expect_agreement(
+      ops::op_by_name("norm_linear_backward"),
+      [&](Device& d) {
+        TensorList in{n.tensor(d, {n.rows, n.c}, n.x, 1), n.tensor(d, {n.c}, n.x, 2),
+                      n.norm_bias ? n.tensor(d, {n.c}, n.x, 3) : Tensor{},
+                      n.kind == NormKind::layer ? make(d, {{n.rows}}, 4) : Tensor{}, make(d, {{n.rows}}, 5)};
+        for (size_t i = 0; i < n.outs.size(); ++i) {
+          in.push_back(n.tensor(d, {n.outs[i], n.c}, n.weights, 10 + i));
+          in.push_back(used >> i & 1u ? n.tensor(d, {n.rows, n.outs[i]}, n.weights, 30 + i) : Tensor{});
+        }
+        return in;
+      },
+      std::make_shared<ops::NormLinearAttrs>(n.kind, 1e-5, needs), 0, 4);
 }
 
 TEST(NormLinearOnAGpu, AgreesAtWidthsOnBothSidesOfATile) {
@@ -56,7 +66,11 @@ TEST(NormLinearOnAGpu, AgreesAtWidthsOnBothSidesOfATile) {
     for (int64_t rows : kRows)
       for (DType t : kTypes) {
         SCOPED_TRACE(fmt::format("{} rows of {} in {}", rows, c, name_of(t)));
-        const NormLinear n{.rows = rows, .c = c, .outs = {12, 5}, .weights = t, .kind = c % 3 == 0 ? NormKind::rms : NormKind::layer};
+        const NormLinear n{.rows = rows,
+                           .c = c,
+                           .outs = {12, 5},
+                           .weights = t,
+                           .kind = c % 3 == 0 ? NormKind::rms : NormKind::layer};
         const Work f = forward(n), b = backward(n);
         EXPECT_EQ(f.kernels, 1);
         EXPECT_EQ(f.library_calls, n.is_wide() ? 2 : 0);
@@ -69,7 +83,8 @@ TEST(NormLinearOnAGpu, WideRowsOfOddWidthsAddressesAndTypes) {
   forward({.rows = 5, .c = 265, .outs = {7, 3, 1}, .weights = DType::bf16});
   backward({.rows = 5, .c = 265, .outs = {7, 3, 1}, .weights = DType::bf16});
   for (DType x : {DType::f32, DType::f16}) {
-    const NormLinear mixed{.rows = 9, .c = 272, .outs = {7, 8}, .weights = DType::bf16, .x = x, .norm_bias = false};
+    const NormLinear mixed{
+        .rows = 9, .c = 272, .outs = {7, 8}, .weights = DType::bf16, .x = x, .norm_bias = false};
     forward(mixed);
     backward(mixed);
   }

@@ -35,7 +35,8 @@ inline Tensor make(Device& device, const Input& in, uint64_t seed) {
       std::memcpy(&bytes[i * 2], &bits, 2);
     }
   }
-  return in.view(Tensor::from_host(device, in.shape, in.dtype, bytes.data(), bytes.size(), Category::input, "x"));
+  return in.view(
+      Tensor::from_host(device, in.shape, in.dtype, bytes.data(), bytes.size(), Category::input, "x"));
 }
 
 // The same at an address that is no multiple of any vector.
@@ -53,8 +54,9 @@ using MakeInputs = std::function<TensorList(Device&)>;
 // Runs an op on the emulated GPU, whose library workspace is `library_bytes` (0: the usual), and checks it against the
 // CPU and against the events of its dry run. `scale` multiplies the tolerance of each output's type (a backward op's: of
 // the narrowest type it reads or writes, since weights' gradients are f32 sums of rounded terms); `needs_grad`: as dispatch.
-inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs, const ops::AttrsPtr& attrs = nullptr, size_t library_bytes = 0,
-                             double scale = 1.0, uint32_t needs_grad = 0) {
+inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs,
+                             const ops::AttrsPtr& attrs = nullptr, size_t library_bytes = 0, double scale = 1.0,
+                             uint32_t needs_grad = 0) {
   DeviceSpec spec = simt::spec();
   if (library_bytes > 0) spec.library_workspace_bytes = library_bytes;
   Device gpu(DeviceKind::cuda, spec, DeviceOptions{}, simt::make_backend()), meta(DeviceKind::meta, spec);
@@ -65,7 +67,8 @@ inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs, con
   Work w;
   {
     const TensorList on_gpu = inputs(gpu), on_meta = inputs(meta), on_cpu = inputs(*cpu);
-    const TensorList got = ops::dispatch(op, on_gpu, attrs, needs_grad), planned = ops::dispatch(op, on_meta, attrs, needs_grad),
+    const TensorList got = ops::dispatch(op, on_gpu, attrs, needs_grad),
+                     planned = ops::dispatch(op, on_meta, attrs, needs_grad),
                      want = ops::dispatch(op, on_cpu, attrs, needs_grad);
     EXPECT_EQ(first_difference(predicted.events, executed.events), "");
     EXPECT_EQ(got.size(), want.size());
@@ -77,7 +80,9 @@ inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs, con
       EXPECT_EQ(got[i].dtype(), want[i].dtype());
       EXPECT_EQ(got[i].shape(), want[i].shape());
       if (want[i].numel() > 0) {
-        EXPECT_LE(relative_error(to_doubles(got[i]), to_doubles(want[i])), std::max(of_inputs, tolerance(got[i].dtype())) * scale) << "output " << i;
+        EXPECT_LE(relative_error(to_doubles(got[i]), to_doubles(want[i])),
+                  std::max(of_inputs, tolerance(got[i].dtype())) * scale)
+            << "output " << i;
       }
     }
     for (const Event& e : executed.events) {

@@ -23,7 +23,8 @@ struct Product {
     if (!masked) return {};
     std::vector<float> v(static_cast<size_t>(n.batch * n.s * n.r));
     for (size_t i = 0; i < v.size(); ++i) v[i] = i * 7 % 5 != 0;
-    return Tensor::from_host(d, {n.batch, n.s, n.r}, DType::f32, v.data(), v.size() * 4, Category::input, "mask");
+    return Tensor::from_host(d, {n.batch, n.s, n.r}, DType::f32, v.data(), v.size() * 4, Category::input,
+                             "mask");
   }
   ops::AttrsPtr attrs(uint32_t needs = 0) const {
     return std::make_shared<ops::OuterProductMeanAttrs>(ops::OuterProductMeanOptions{normalize, 1e-3}, needs);
@@ -31,19 +32,30 @@ struct Product {
 };
 
 int64_t forward(const Product& p, size_t library_bytes = 0) {
-  return expect_agreement(ops::op_by_name("outer_product_mean"), [&](Device& d) {
-    return TensorList{make(d, p.side(), 1), make(d, p.side(), 2), make(d, p.weight(), 3), p.bias ? make(d, {{p.n.cz}, p.low}, 4) : Tensor{}, p.mask(d)};
-  }, p.attrs(), library_bytes).kernels;
+  return expect_agreement(
+             ops::op_by_name("outer_product_mean"),
+             [&](Device& d) {
+               return TensorList{make(d, p.side(), 1), make(d, p.side(), 2), make(d, p.weight(), 3),
+                                 p.bias ? make(d, {{p.n.cz}, p.low}, 4) : Tensor{}, p.mask(d)};
+             },
+             p.attrs(), library_bytes)
+      .kernels;
 }
 
 int64_t backward(const Product& p, uint32_t needs, size_t library_bytes = 0) {
-  return expect_agreement(ops::op_by_name("outer_product_mean_backward"), [&](Device& d) {
-    return TensorList{make(d, {{p.n.batch, p.n.r, p.n.r, p.n.cz}, p.low}, 5), make(d, p.side(), 1), make(d, p.side(), 2), make(d, p.weight(), 3), p.mask(d)};
-  }, p.attrs(needs), library_bytes).kernels;
+  return expect_agreement(
+             ops::op_by_name("outer_product_mean_backward"),
+             [&](Device& d) {
+               return TensorList{make(d, {{p.n.batch, p.n.r, p.n.r, p.n.cz}, p.low}, 5), make(d, p.side(), 1),
+                                 make(d, p.side(), 2), make(d, p.weight(), 3), p.mask(d)};
+             },
+             p.attrs(needs), library_bytes)
+      .kernels;
 }
 
 const std::vector<OuterSizes> kOuterFirst = {{2, 33, 9, 5, 7}, {1, 33, 17, 8, 20}, {1, 40, 5, 18, 130}};
-const std::vector<OuterSizes> kProjectFirst = {{2, 1, 33, 8, 70}, {1, 2, 130, 6, 5}, {2, 5, 9, 33, 3}, {1, 1, 17, 70, 2}};
+const std::vector<OuterSizes> kProjectFirst = {
+    {2, 1, 33, 8, 70}, {1, 2, 130, 6, 5}, {2, 5, 9, 33, 3}, {1, 1, 17, 70, 2}};
 
 TEST(OuterProductMeanOnAGpu, AgreesAcrossTiles) {
   for (const OuterSizes& n : smallest_shapes() ? std::vector<OuterSizes>{{1, 33, 9, 5, 7}} : kOuterFirst) {
@@ -78,7 +90,8 @@ TEST(OuterProductMeanOnAGpu, AgreesOverLongColumns) {
 
 TEST(OuterProductMeanOnAGpu, AgreesInEveryNormalization) {
   for (const OuterSizes& n : {OuterSizes{1, 33, 5, 4, 3}, OuterSizes{1, 2, 9, 4, 3}})
-    for (OuterNormalize how : {OuterNormalize::none, OuterNormalize::divide_after, OuterNormalize::divide_before})
+    for (OuterNormalize how :
+         {OuterNormalize::none, OuterNormalize::divide_after, OuterNormalize::divide_before})
       for (bool masked : {false, true}) {
         forward({.n = n, .masked = masked, .bias = masked, .normalize = how});
         backward({.n = n, .masked = masked, .normalize = how}, 0xf);
@@ -92,7 +105,8 @@ TEST(OuterProductMeanOnAGpu, MakesOnlyWhatIsWanted) {
 
 TEST(OuterProductMeanOnAGpu, TakesSidesOfAnotherType) {
   for (const OuterSizes& n : {OuterSizes{1, 33, 9, 8, 8}, OuterSizes{1, 2, 9, 8, 8}})
-    for (auto [sides, low] : {std::pair{DType::f32, DType::bf16}, {DType::f16, DType::f32}, {DType::bf16, DType::f16}}) {
+    for (auto [sides, low] :
+         {std::pair{DType::f32, DType::bf16}, {DType::f16, DType::f32}, {DType::bf16, DType::f16}}) {
       forward({.n = n, .low = low, .sides = sides});
       backward({.n = n, .low = low, .masked = true, .sides = sides}, 0xf);
     }
@@ -118,7 +132,9 @@ TEST(OuterProductMeanOnAGpu, KeepsToFewLaunchesAndBytes) {
   const auto plan = [](const OuterSizes& n, bool backward, bool masked) {
     Device meta(DeviceKind::meta, DeviceSpec::gpu());
     const Product p{.n = n, .low = DType::bf16};
-    const auto empty = [&](const Shape& s, DType t = DType::bf16) { return Tensor::empty(meta, s, t, Category::input, "x"); };
+    const auto empty = [&](const Shape& s, DType t = DType::bf16) {
+      return Tensor::empty(meta, s, t, Category::input, "x");
+    };
     TensorList in;
     if (backward) in.push_back(empty({n.batch, n.r, n.r, n.cz}));
     in.push_back(empty(p.side().shape));
@@ -126,7 +142,8 @@ TEST(OuterProductMeanOnAGpu, KeepsToFewLaunchesAndBytes) {
     in.push_back(empty(p.weight().shape));
     if (!backward) in.push_back(empty({n.cz}));
     in.push_back(masked ? empty({n.batch, n.s, n.r}, DType::f32) : Tensor{});
-    return ops::plan_of(ops::op_by_name(backward ? "outer_product_mean_backward" : "outer_product_mean"), in, p.attrs(0xf), meta.spec(), 0);
+    return ops::plan_of(ops::op_by_name(backward ? "outer_product_mean_backward" : "outer_product_mean"), in,
+                        p.attrs(0xf), meta.spec(), 0);
   };
   const auto bytes = [](const ops::Plan& p) {
     size_t sum = 0;

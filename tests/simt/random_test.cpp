@@ -17,7 +17,8 @@ TEST(Random, DropoutHasTheMasksOfTheCpu) {
     });
   expect_equal_bits([](Device& d) -> TensorList {
     const Tensor x = normals(d, {7, 301}).transposed(0, 1), y = normals(d, {4, 6, 10});
-    return {ops::dropout(x, 0.3, kKey), ops::dropout(y, 0.15, kKey, {0}), ops::dropout(y, 0.15, kKey, {1}), ops::dropout(y, 0.15, kKey, {1, 2}),
+    return {ops::dropout(x, 0.3, kKey), ops::dropout(y, 0.15, kKey, {0}), ops::dropout(y, 0.15, kKey, {1}),
+            ops::dropout(y, 0.15, kKey, {1, 2}),
             ops::dropout_add(normals(d, {4, 6, 10}, DType::f32, 1), y, 0.15, kKey, {1})};
   });
 }

@@ -92,11 +92,11 @@ TEST(NormKernels, TakeNoRows) {
       return TensorList{normals(d, {0, c}, DType::f32, 1), normals(d, {c}, DType::f32, 2)};
     });
     const auto device = emulated_gpu();
-    const TensorList got =
-        ops::dispatch(ops::op_by_name("rms_norm_backward"),
-                      TensorList{normals(*device, {0, c}, DType::f32, 1), normals(*device, {0, c}, DType::f32, 1),
-                                 normals(*device, {c}, DType::f32, 2), normals(*device, {0}, DType::f32, 3)},
-                      nullptr, ~0u);
+    const TensorList got = ops::dispatch(
+        ops::op_by_name("rms_norm_backward"),
+        TensorList{normals(*device, {0, c}, DType::f32, 1), normals(*device, {0, c}, DType::f32, 1),
+                   normals(*device, {c}, DType::f32, 2), normals(*device, {0}, DType::f32, 3)},
+        nullptr, ~0u);
     for (double v : to_doubles(got[1])) EXPECT_EQ(v, 0);
   }
 }
@@ -146,9 +146,12 @@ TEST(SoftmaxKernels, TreatRowsOfInfinityAndNanAsTheCpu) {
         };
       };
       const auto device = emulated_gpu(), cpu = make_device(DeviceKind::cpu);
-      for (const auto& inputs : {row(-kInfinity, false), row(-kInfinity, true), row(kInfinity, false), row(NAN, false)}) {
-        const std::vector<double> got = to_doubles(ops::dispatch(ops::op_by_name(op), inputs(*device), nullptr)[0]);
-        const std::vector<double> expected = to_doubles(ops::dispatch(ops::op_by_name(op), inputs(*cpu), nullptr)[0]);
+      for (const auto& inputs :
+           {row(-kInfinity, false), row(-kInfinity, true), row(kInfinity, false), row(NAN, false)}) {
+        const std::vector<double> got =
+            to_doubles(ops::dispatch(ops::op_by_name(op), inputs(*device), nullptr)[0]);
+        const std::vector<double> expected =
+            to_doubles(ops::dispatch(ops::op_by_name(op), inputs(*cpu), nullptr)[0]);
         for (size_t i = 0; i < got.size(); ++i) {
           EXPECT_EQ(std::isnan(got[i]), std::isnan(expected[i])) << i;
           if (std::isinf(expected[i])) {
@@ -239,8 +242,8 @@ TEST(ListKernels, EagerAndJointNormsHaveEqualBits) {
     const std::vector<std::byte> bytes = s.to_host();
     together.insert(together.end(), bytes.begin(), bytes.end());
   }
-  const Tensor all = Tensor::from_host(*device, {static_cast<int64_t>(squares.size())}, DType::f32, together.data(),
-                                       together.size(), Category::input, "");
+  const Tensor all = Tensor::from_host(*device, {static_cast<int64_t>(squares.size())}, DType::f32,
+                                       together.data(), together.size(), Category::input, "");
   EXPECT_EQ(ops::dispatch(ops::op_by_name("root_of_sum"), std::span<const Tensor>(&all, 1))[0].to_host(),
             ops::dispatch(ops::op_by_name("grad_norm"), list)[0].to_host());
 }
@@ -252,7 +255,8 @@ TEST(ListKernels, FindOneInfinityOrNanWhereverItLies) {
       const TensorList list{
           normals(*device, {11}, DType::f32, 1),
           filled(*device, {40002}, DType::bf16, [=](int64_t i) { return i == place ? special : 0.5f; })};
-      EXPECT_EQ(to_doubles(ops::dispatch(ops::op_by_name("non_finite"), list)[0])[0], std::isfinite(special) ? 0 : 1)
+      EXPECT_EQ(to_doubles(ops::dispatch(ops::op_by_name("non_finite"), list)[0])[0],
+                std::isfinite(special) ? 0 : 1)
           << place;
     }
 }

@@ -20,7 +20,8 @@ struct Pattern {
 const Pattern kPatterns[] = {
     {"one index fills the batch", 9, [](int64_t) -> int64_t { return 4; }},
     {"a small table", 7, [](int64_t i) -> int64_t { return i * i % 7; }},
-    {"half is padding, the rest is spread", 5000, [](int64_t i) -> int64_t { return i % 2 ? 0 : i * 2654435761 % 5000; }},
+    {"half is padding, the rest is spread", 5000,
+     [](int64_t i) -> int64_t { return i % 2 ? 0 : i * 2654435761 % 5000; }},
     {"runs", 300, [](int64_t i) -> int64_t { return i / 97 * 131 % 300; }},
     {"all differ", 8000, [](int64_t i) -> int64_t { return i * 7 % 8000; }},
 };
@@ -35,7 +36,8 @@ TEST(ScatterAdd, AgreesForManyPiecesAndWindows) {
         expect_agreement(
             [&](Device& d) -> TensorList {
               const Tensor ids = integers(d, {kTokens}, p.index);
-              return {ops::scatter_add(normals(d, {p.extent, columns}, t), 0, ids, normals(d, {kTokens, columns}, t, 1))};
+              return {ops::scatter_add(normals(d, {p.extent, columns}, t), 0, ids,
+                                       normals(d, {kTokens, columns}, t, 1))};
             },
             8);
       }
@@ -54,7 +56,8 @@ TEST(ScatterAdd, OuterAxesShareTheLists) {
 TEST(ScatterAdd, NothingToAdd) {
   expect_equal_bits([](Device& d) -> TensorList {
     const Tensor none = integers(d, {0}, [](int64_t) -> int64_t { return 0; });
-    return {ops::scatter_add(normals(d, {5, 8}), 0, none, normals(d, {0, 8})), ops::index_select(normals(d, {5, 8}), 0, none)};
+    return {ops::scatter_add(normals(d, {5, 8}), 0, none, normals(d, {0, 8})),
+            ops::index_select(normals(d, {5, 8}), 0, none)};
   });
 }
 
@@ -63,8 +66,10 @@ TEST(Gather, WordsOfEverySize) {
     for (int64_t columns : {1, 3, 4, 16, 33})
       expect_equal_bits(
           [&](Device& d) -> TensorList {
-            const Tensor ids = integers(d, {4, 70}, [](int64_t i) { return i * 5 % 9; }), x = normals(d, {3, 9, columns}, t);
-            return {ops::index_select(x, 1, ids), ops::index_select(x, 0, integers(d, {5}, [](int64_t i) { return i % 3; }))};
+            const Tensor ids = integers(d, {4, 70}, [](int64_t i) { return i * 5 % 9; }),
+                         x = normals(d, {3, 9, columns}, t);
+            return {ops::index_select(x, 1, ids),
+                    ops::index_select(x, 0, integers(d, {5}, [](int64_t i) { return i % 3; }))};
           },
           name_of(t).data());
 }

@@ -2,8 +2,8 @@
 // products are the library's, in one chunk of rows and in several.
 #include "ops/transition/transition_attrs.h"
 #include "ops/transition/transition_wide.h"
-#include "tests/simt/row_widths.h"
 #include "tests/simt/one_op.h"
+#include "tests/simt/row_widths.h"
 
 namespace reckon::testing {
 namespace {
@@ -14,37 +14,54 @@ struct Perceptron {
   bool gated = false, normalised = true, biases = true, misaligned = false;
 
   bool is_wide() const { return !ops::transition_fused(c, out, weights); }
-  Tensor tensor(Device& d, const Shape& s, DType t, uint64_t seed) const { return misaligned ? make_misaligned(d, {s, t}, seed) : make(d, {s, t}, seed); }
+  Tensor tensor(Device& d, const Shape& s, DType t, uint64_t seed) const {
+    return misaligned ? make_misaligned(d, {s, t}, seed) : make(d, {s, t}, seed);
+  }
   Tensor norm(Device& d, uint64_t seed) const { return normalised ? tensor(d, {c}, x, seed) : Tensor{}; }
 };
 
 Work forward(const Perceptron& p, bool keeps, size_t library_bytes = 0) {
-  return expect_agreement(ops::op_by_name(p.gated ? "swiglu_transition" : "relu_transition"), [&](Device& d) {
-    TensorList in{p.tensor(d, {p.rows, p.c}, p.x, 1), p.norm(d, 2), p.biases ? p.norm(d, 3) : Tensor{}, p.tensor(d, {p.h, p.c}, p.weights, 4)};
-    if (p.gated) {
-      in.insert(in.end(), {p.tensor(d, {p.h, p.c}, p.weights, 5), p.tensor(d, {p.out, p.h}, p.weights, 6)});
-    } else {
-      in.insert(in.end(), {p.biases ? p.tensor(d, {p.h}, p.weights, 5) : Tensor{}, p.tensor(d, {p.out, p.h}, p.weights, 6),
-                           p.biases ? p.tensor(d, {p.out}, p.weights, 7) : Tensor{}});
-    }
-    return in;
-  }, std::make_shared<ops::TransitionAttrs>(1e-5), library_bytes, 4, keeps ? ~0u : 0);
+  return expect_agreement(
+      ops::op_by_name(p.gated ? "swiglu_transition" : "relu_transition"),
+      [&](Device& d) {
+        TensorList in{p.tensor(d, {p.rows, p.c}, p.x, 1), p.norm(d, 2), p.biases ? p.norm(d, 3) : Tensor{},
+                      p.tensor(d, {p.h, p.c}, p.weights, 4)};
+        if (p.gated) {
+          in.insert(in.end(), {p.tensor(d, {p.h, p.c}, p.weights, 5), p.tensor(d, {p.out, p.h}, p.weights, 6)});
+        } else {
+          in.insert(in.end(), {p.biases ? p.tensor(d, {p.h}, p.weights, 5) : Tensor{},
+                               p.tensor(d, {p.out, p.h}, p.weights, 6),
+                               p.biases ? p.tensor(d, {p.out}, p.weights, 7) : Tensor{}});
+        }
+        return in;
+      },
+      std::make_shared<ops::TransitionAttrs>(1e-5), library_bytes, 4, keeps ? ~0u : 0);
 }
 
 Work backward(const Perceptron& p, uint32_t needs = ~0u, size_t library_bytes = 0) {
   needs &= p.gated ? 0x3fu : 0x7fu;
   if (!p.normalised) needs &= ~6u;
   if (!p.biases) needs &= p.gated ? ~4u : ~0x54u;
-  return expect_agreement(ops::op_by_name(p.gated ? "swiglu_transition_backward" : "relu_transition_backward"), [&](Device& d) {
-    const auto statistic = [&](uint64_t seed) { return p.normalised ? make(d, {{p.rows}}, seed) : Tensor{}; };
-    TensorList in{p.tensor(d, {p.rows, p.out}, p.weights, 1), p.tensor(d, {p.rows, p.c}, p.x, 2), p.norm(d, 3), p.biases ? p.norm(d, 4) : Tensor{},
-                  statistic(5), statistic(6), p.tensor(d, {p.rows, p.h}, p.weights, 7)};
-    if (p.gated) in.push_back(p.tensor(d, {p.rows, p.h}, p.weights, 8));
-    in.push_back(p.tensor(d, {p.h, p.c}, p.weights, 9));
-    if (p.gated) in.push_back(p.tensor(d, {p.h, p.c}, p.weights, 10));
-    in.push_back(p.tensor(d, {p.out, p.h}, p.weights, 11));
-    return in;
-  }, std::make_shared<ops::TransitionAttrs>(1e-5, needs), library_bytes, 4);
+  return expect_agreement(
+      ops::op_by_name(p.gated ? "swiglu_transition_backward" : "relu_transition_backward"),
+      [&](Device& d) {
+        const auto statistic = [&](uint64_t seed) {
+          return p.normalised ? make(d, {{p.rows}}, seed) : Tensor{};
+        };
+        TensorList in{p.tensor(d, {p.rows, p.out}, p.weights, 1),
+                      p.tensor(d, {p.rows, p.c}, p.x, 2),
+                      p.norm(d, 3),
+                      p.biases ? p.norm(d, 4) : Tensor{},
+                      statistic(5),
+                      statistic(6),
+                      p.tensor(d, {p.rows, p.h}, p.weights, 7)};
+        if (p.gated) in.push_back(p.tensor(d, {p.rows, p.h}, p.weights, 8));
+        in.push_back(p.tensor(d, {p.h, p.c}, p.weights, 9));
+        if (p.gated) in.push_back(p.tensor(d, {p.h, p.c}, p.weights, 10));
+        in.push_back(p.tensor(d, {p.out, p.h}, p.weights, 11));
+        return in;
+      },
+      std::make_shared<ops::TransitionAttrs>(1e-5, needs), library_bytes, 4);
 }
 
 TEST(TransitionOnAGpu, AgreesAtWidthsOnBothSidesOfATile) {
@@ -66,10 +83,13 @@ TEST(TransitionOnAGpu, AgreesAtWidthsOnBothSidesOfATile) {
 
 TEST(TransitionOnAGpu, WideRowsOfOddWidthsAddressesAndTypes) {
   for (bool gated : {false, true}) {
-    const Perceptron odd{.rows = 5, .c = 265, .h = 19, .out = 3, .weights = DType::bf16, .gated = gated, .biases = false};
+    const Perceptron odd{
+        .rows = 5, .c = 265, .h = 19, .out = 3, .weights = DType::bf16, .gated = gated, .biases = false};
     const Perceptron wide_out{.rows = 5, .c = 8, .h = 12, .out = 300, .weights = DType::f16, .gated = gated};
-    const Perceptron misaligned{.rows = 5, .c = 264, .h = 20, .out = 8, .weights = DType::bf16, .gated = gated, .misaligned = true};
-    const Perceptron mixed{.rows = 5, .c = 264, .h = 20, .out = 8, .weights = DType::bf16, .x = DType::f32, .gated = gated};
+    const Perceptron misaligned{
+        .rows = 5, .c = 264, .h = 20, .out = 8, .weights = DType::bf16, .gated = gated, .misaligned = true};
+    const Perceptron mixed{
+        .rows = 5, .c = 264, .h = 20, .out = 8, .weights = DType::bf16, .x = DType::f32, .gated = gated};
     for (const Perceptron& p : {odd, wide_out, misaligned, mixed}) {
       forward(p, true);
       forward(p, false);
@@ -79,7 +99,15 @@ TEST(TransitionOnAGpu, WideRowsOfOddWidthsAddressesAndTypes) {
   // Without a norm rows of the weights' type are read as they lie, and dx of f32 is written by the products.
   for (DType x : {DType::f32, DType::bf16, DType::f16})
     for (DType t : {DType::f32, DType::bf16}) {
-      const Perceptron bare{.rows = 5, .c = 264, .h = 20, .out = 8, .weights = t, .x = x, .gated = true, .normalised = false, .biases = false};
+      const Perceptron bare{.rows = 5,
+                            .c = 264,
+                            .h = 20,
+                            .out = 8,
+                            .weights = t,
+                            .x = x,
+                            .gated = true,
+                            .normalised = false,
+                            .biases = false};
       forward(bare, false);
       backward(bare);
     }
@@ -96,7 +124,14 @@ TEST(TransitionOnAGpu, ChunksOfRowsAddUp) {
       EXPECT_EQ(forward(p, false, kSmall).library_calls, 2 * (gated ? 3 : 2));
       EXPECT_EQ(backward(p, ~0u, kSmall).library_calls, 2 * (gated ? 6 : 4));
     }
-  const Perceptron bare{.rows = 600, .c = 264, .h = 8, .out = 4, .weights = DType::bf16, .gated = true, .normalised = false, .biases = false};
+  const Perceptron bare{.rows = 600,
+                        .c = 264,
+                        .h = 8,
+                        .out = 4,
+                        .weights = DType::bf16,
+                        .gated = true,
+                        .normalised = false,
+                        .biases = false};
   forward(bare, true, kSmall);
   backward(bare, ~0u, kSmall);
 }
@@ -126,7 +161,8 @@ TEST(TransitionOnAGpu, WideRowsMayBeNone) {
 
 // As the CPU's tiles do, within a library workspace per tile or 512 rows.
 TEST(TransitionOnAGpu, HiddenRowsThatAreNotKeptNeverExistWhole) {
-  for (const auto& [rows, h] : {std::pair{65536L, 4864L}, {8192L, 18944L}, {100L, 4864L}, {513L, 1L << 20}, {0L, 64L}}) {
+  for (const auto& [rows, h] :
+       {std::pair{65536L, 4864L}, {8192L, 18944L}, {100L, 4864L}, {513L, 1L << 20}, {0L, 64L}}) {
     const ops::HiddenChunks chunks(rows, 2 * h, size_t{32} << 20);
     int64_t sum = 0;
     for (int64_t i = 0; i < chunks.count; ++i) {
@@ -141,7 +177,8 @@ TEST(TransitionOnAGpu, HiddenRowsThatAreNotKeptNeverExistWhole) {
   const auto tensor = [&](const Shape& s) { return Tensor::empty(meta, s, DType::bf16); };
   const int64_t rows = 16384, c = 896, h = 4864;
   const TensorList in{tensor({rows, c}), {}, {}, tensor({h, c}), tensor({h, c}), tensor({c, h})};
-  const ops::Plan p = ops::plan_of(ops::op_by_name("swiglu_transition"), in, std::make_shared<ops::TransitionAttrs>(0.0), meta.spec(), 0);
+  const ops::Plan p = ops::plan_of(ops::op_by_name("swiglu_transition"), in,
+                                   std::make_shared<ops::TransitionAttrs>(0.0), meta.spec(), 0);
   size_t bytes = 0;
   for (const auto& w : p.workspaces) bytes += w.bytes;
   EXPECT_LE(bytes, 3 * meta.spec().library_workspace_bytes);
