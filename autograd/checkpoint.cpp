@@ -3,7 +3,7 @@
 #include "autograd/engine.h"
 #include "autograd/hook.h"
 #include "autograd/node.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::autograd {
 namespace {

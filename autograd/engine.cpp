@@ -6,7 +6,7 @@
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
 #include "ops/fill/fill.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::autograd {
 namespace {

@@ -5,7 +5,7 @@
 #include "autograd/node.h"
 #include "ops/cast/cast.h"
 #include "ops/op.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::autograd {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::autograd {
 

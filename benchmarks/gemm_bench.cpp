@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ops/kernel/gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 
 namespace {
 

@@ -10,7 +10,7 @@
 #include "models/qwen/qwen.h"
 #include "runtime/core/error.h"
 #include "runtime/core/format.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::calculators {
 namespace {

@@ -12,7 +12,7 @@
 #include "models/evoformer/extra_msa.h"
 #include "profiler/table.h"
 #include "runtime/core/format.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::calculators {
 namespace {

@@ -7,6 +7,7 @@
 #include "profiler/table.h"
 #include "runtime/core/error.h"
 #include "runtime/core/format.h"
+#include "runtime/device.h"
 #include "runtime/tensor.h"
 
 namespace reckon::calculators {

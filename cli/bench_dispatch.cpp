@@ -20,7 +20,7 @@
 #include "profiler/table.h"
 #include "runtime/core/format.h"
 #include "runtime/cpu/threads.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::cli {
 namespace {

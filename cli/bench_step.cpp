@@ -16,8 +16,8 @@
 #include "cli/bench.h"
 #include "cli/devices.h"
 #include "models/data/safetensors.h"
-#include "models/parity/step.h"
 #include "models/train/optimizer.h"
+#include "parity/step.h"
 #include "profiler/ledger.h"
 #include "profiler/replay.h"
 #include "profiler/report.h"
@@ -25,7 +25,7 @@
 #include "runtime/core/format.h"
 #include "runtime/cpu/isa.h"
 #include "runtime/cpu/threads.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::cli {
 namespace {

@@ -12,7 +12,7 @@
 #include "models/qwen/qwen.h"
 #include "models/train/optimizer.h"
 #include "ops/fill/fill.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::cli {
 namespace {

@@ -3,12 +3,12 @@
 #include <memory>
 
 #include "calculators/devices.h"
-#include "calculators/inference_cost.h"
 #include "calculators/quantity.h"
-#include "calculators/training_time.h"
 #include "cli/commands.h"
 #include "profiler/file.h"
 #include "runtime/core/error.h"
+#include "studies/inference_cost.h"
+#include "studies/training_time.h"
 
 namespace reckon::cli {
 namespace {

@@ -3,7 +3,6 @@
 #include <iostream>
 #include <memory>
 
-#include "calculators/journal.h"
 #include "calculators/model_memory.h"
 #include "calculators/tensor_search.h"
 #include "calculators/tensor_size.h"
@@ -12,6 +11,7 @@
 #include "models/pairformer/config.h"
 #include "profiler/file.h"
 #include "runtime/core/error.h"
+#include "studies/journal.h"
 
 namespace reckon::cli {
 namespace {

@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "cli/commands.h"
-#include "cli/figures/af3_sheets.h"
 #include "profiler/table.h"
 #include "runtime/core/error.h"
 #include "runtime/core/format.h"
+#include "studies/af3_sheets.h"
 
 namespace reckon::cli {
 namespace {

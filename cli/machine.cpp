@@ -8,7 +8,7 @@
 
 #include "cli/devices.h"
 #include "ops/fill/fill.h"
-#include "ops/kernel/gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 #include "ops/matmul/matmul.h"
 #include "runtime/core/error.h"
 

@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/devices.h"
-#include "models/parity/cases.h"
+#include "parity/cases.h"
 
 namespace reckon::cli {
 namespace {

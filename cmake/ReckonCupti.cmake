@@ -1,9 +1,9 @@
-# The plugin's view of its hardware through CUPTI (profiler/cupti). Only headers are needed to build it: the library is
+# The plugin's view of its hardware through CUPTI (gpu/cupti). Only headers are needed to build it: the library is
 # opened at run time. Sources are also given to tests/cupti, which runs them without a GPU.
 set(RECKON_CUPTI AUTO CACHE STRING "Tracing of GPUs: AUTO (where the plugin is built and CUPTI 13's headers are found), ON (an error where not) or OFF")
 set(RECKON_CUPTI_SOURCES "")
 if(TARGET reckon_cuda)
-  set(folder ${PROJECT_SOURCE_DIR}/profiler/cupti)
+  set(folder ${PROJECT_SOURCE_DIR}/gpu/cupti)
   find_path(CUPTI_HEADERS cupti_range_profiler.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES extras/CUPTI/include)
   set(version 0)
   if(CUPTI_HEADERS AND NOT RECKON_CUPTI STREQUAL "OFF")
@@ -15,7 +15,7 @@ if(TARGET reckon_cuda)
     find_library(CUPTI_LIBRARY cupti HINTS ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES extras/CUPTI/lib64)
     get_filename_component(cupti_folder "${CUPTI_LIBRARY}" DIRECTORY)
     set(RECKON_CUPTI_SOURCES ${folder}/activity_buffers.cpp ${folder}/counters.cpp ${folder}/cupti_library.cpp ${folder}/device_use.cpp
-        ${folder}/metrics.cpp ${folder}/parse.cpp ${folder}/status.cpp ${folder}/tracer.cpp)
+        ${PROJECT_SOURCE_DIR}/profiler/device_metrics.cpp ${folder}/parse.cpp ${PROJECT_SOURCE_DIR}/profiler/device_status.cpp ${folder}/tracer.cpp)
     set(RECKON_CUPTI_DEFINITIONS RECKON_CUPTI_MAJOR="${major}" RECKON_CUPTI_FOLDER="${cupti_folder}")
     target_sources(reckon_cuda PRIVATE ${RECKON_CUPTI_SOURCES})
     target_include_directories(reckon_cuda SYSTEM PRIVATE ${CUPTI_HEADERS})

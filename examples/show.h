@@ -10,7 +10,7 @@
 #include "profiler/ledger.h"
 #include "runtime/core/format.h"
 #include "runtime/device.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace show {
 

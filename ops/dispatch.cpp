@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "ops/op.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::ops {
 namespace {
@@ -238,7 +238,8 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
     std::vector<std::unique_ptr<Storage>> workspaces;
     InlineVector<std::byte*, 4> addresses;
     for (const WorkspaceSpec& w : plan.workspaces) {
-      workspaces.push_back(std::make_unique<Storage>(device, w.bytes, Category::workspace, intern(w.label)));
+      workspaces.push_back(
+          std::make_unique<Storage>(device, device.arena(), w.bytes, Category::workspace, intern(w.label)));
       addresses.push_back(workspaces.back()->data());
     }
     Recorder recorder{device, op, plan};

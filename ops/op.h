@@ -11,9 +11,10 @@
 #include <type_traits>
 #include <vector>
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 #include "runtime/core/hash.h"
 #include "runtime/core/inline_vector.h"
+#include "runtime/device.h"
 #include "runtime/tensor.h"
 
 namespace reckon::ops {
@@ -89,7 +90,7 @@ using KernelFn = void (*)(KernelArgs&);
 // Rewrites the launches and workspaces of a plan for a GPU. Outputs, saves and cost are the op's and stay.
 using GpuPlanFn = void (*)(const PlanContext&, Plan&);
 
-// The same kernel compiled for x86-64, -v3 and -v4; see RECKON_CPU_KERNEL in ops/kernel_args.h.
+// The same kernel compiled for x86-64, -v3 and -v4; see RECKON_CPU_KERNEL in ops/kernel/kernel_args.h.
 struct CpuKernel {
   KernelFn level[3] = {};
 };

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "runtime/event.h"
+#include "runtime/events/event.h"
 
 namespace reckon::profiler {
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "profiler/device_books.h"
-#include "runtime/event.h"
+#include "runtime/events/event.h"
 
 namespace reckon::profiler {
 

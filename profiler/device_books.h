@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "runtime/device_observer.h"
-#include "runtime/event.h"
+#include "runtime/events/event.h"
 
 namespace reckon::profiler {
 

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "profiler/cupti/metrics.h"
 #include "profiler/device_closure.h"
+#include "profiler/device_metrics.h"
 
 namespace reckon::profiler {
 

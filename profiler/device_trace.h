@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "profiler/cupti/join.h"
 #include "profiler/device_books.h"
+#include "profiler/device_join.h"
 #include "profiler/driver_grants.h"
 #include "runtime/device.h"
 

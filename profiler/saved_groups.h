@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "runtime/event.h"
+#include "runtime/events/event.h"
 
 namespace reckon::profiler {
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "runtime/core/error.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "runtime/backend.h"
 #include "runtime/device_spec.h"
-#include "runtime/event.h"
+#include "runtime/events/event.h"
 #include "runtime/memory/arena.h"
 
 namespace reckon {

@@ -1,5 +1,5 @@
 // What can be seen of a device's own work, as plain values, and the interfaces through which a backend offers to watch
-// it. Filled by the plugin (profiler/cupti), read by the profiler. Nothing here refers to this program's table of names:
+// it. Filled by the plugin (gpu/cupti), read by the profiler. Nothing here refers to this program's table of names:
 // a plugin has a table of its own.
 #pragma once
 

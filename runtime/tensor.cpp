@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "runtime/core/error.h"
-#include "runtime/scope.h"
+#include "runtime/device.h"
+#include "runtime/events/scope.h"
 
 namespace reckon {
 namespace {
@@ -104,8 +105,9 @@ Tensor Tensor::empty(Device& device, const Shape& shape, DType dtype, Category c
                      std::string_view label) {
   const int64_t bytes =
       checked_multiply(reckon::numel(shape), static_cast<int64_t>(size_of(dtype)), "bytes of a tensor");
-  Tensor t(std::make_shared<Storage>(device, static_cast<size_t>(bytes), category, intern(label)),
-           Layout{shape, contiguous_strides(shape), 0}, dtype);
+  Tensor t(
+      std::make_shared<Storage>(device, device.arena(), static_cast<size_t>(bytes), category, intern(label)),
+      Layout{shape, contiguous_strides(shape), 0}, dtype);
   if (tensor_sink) tensor_sink->made(t);
   return t;
 }

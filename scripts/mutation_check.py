@@ -53,7 +53,7 @@ MUTATIONS = [
     ("gelu-constant", "ops/activation/activation_kernel.h",
      "return C(0.5) * x * (C(1) + k_erf(x * C(0.70710678118654752)));", "return C(0.5) * x * (C(1) + k_erf(x * C(0.7)));", []),
     ("silu-slope", "ops/activation/activation_kernel.h", "g * (s * (C(1) + x * (C(1) - s)))", "g * (s * (C(1) - x * (C(1) - s)))", []),
-    ("norm-linear-eps", "ops/kernel/norm_rows.h", "k_sqrt(squares / C(c) + n.eps)", "k_sqrt(squares / C(c))", FUSED),
+    ("norm-linear-eps", "ops/kernel/cpu/norm_rows.h", "k_sqrt(squares / C(c) + n.eps)", "k_sqrt(squares / C(c))", FUSED),
     ("outer-product-a-b", "ops/outer_product_mean/outer_product_mean_kernel.h",
      "const Matrix a = batch_of(args.in[0], n, batch), b = batch_of(args.in[1], n, batch);\n    for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {\n      const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;\n      if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));",
      "const Matrix a = batch_of(args.in[1], n, batch), b = batch_of(args.in[0], n, batch);\n    for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {\n      const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;\n      if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));",

@@ -4,7 +4,7 @@
 #include <set>
 #include <string>
 
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/gpu_kernels.h"
 
 namespace simt {
 namespace {

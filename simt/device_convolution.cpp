@@ -1,5 +1,5 @@
 // The emulated GPU's convolutions: the CPU's plain loops in f64.
-#include "ops/kernel/device_convolution.h"
+#include "ops/kernel/plan/device_convolution.h"
 
 #include <vector>
 

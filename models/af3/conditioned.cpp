@@ -8,10 +8,11 @@
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
 #include "ops/layer_norm/layer_norm.h"
+#include "ops/mean_var/mean_var.h"
 #include "ops/norm_linear/norm_linear.h"
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
 

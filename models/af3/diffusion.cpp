@@ -13,7 +13,7 @@
 #include "ops/fill/fill.h"
 #include "ops/index_select/index_select.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
 

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "runtime/core/rng.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
 namespace {

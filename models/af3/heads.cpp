@@ -11,11 +11,12 @@
 #include "ops/fill/fill.h"
 #include "ops/masked_fill/masked_fill.h"
 #include "ops/matmul/matmul.h"
+#include "ops/mean_var/mean_var.h"
 #include "ops/mse_loss/mse_loss.h"
 #include "ops/softmax/softmax.h"
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
 

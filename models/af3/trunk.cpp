@@ -8,9 +8,10 @@
 #include "ops/embedding/embedding.h"
 #include "ops/index_select/index_select.h"
 #include "ops/matmul/matmul.h"
+#include "ops/mean_var/mean_var.h"
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
 

@@ -5,7 +5,7 @@
 #include "autograd/checkpoint.h"
 #include "ops/binary/binary.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

@@ -11,7 +11,7 @@
 #include "ops/linear/linear.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

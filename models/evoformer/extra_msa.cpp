@@ -3,7 +3,7 @@
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "ops/binary/binary.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

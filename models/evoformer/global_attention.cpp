@@ -8,7 +8,7 @@
 #include "ops/softmax/softmax.h"
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

@@ -8,7 +8,7 @@
 #include "ops/transition/transition.h"
 #include "ops/triangle_multiply/triangle_multiply.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

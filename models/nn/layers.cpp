@@ -7,7 +7,7 @@
 #include "ops/linear/linear.h"
 #include "ops/norm_linear/norm_linear.h"
 #include "ops/rms_norm/rms_norm.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

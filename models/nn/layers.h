@@ -3,8 +3,8 @@
 
 #include <optional>
 
+#include "autograd/fusion.h"
 #include "models/nn/parameters.h"
-#include "models/toggles.h"
 
 namespace reckon::models {
 

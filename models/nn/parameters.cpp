@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "autograd/node.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

@@ -11,7 +11,7 @@
 #include "ops/mul_sigmoid/mul_sigmoid.h"
 #include "ops/softmax/softmax.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

@@ -6,7 +6,7 @@
 #include "autograd/grad_mode.h"
 #include "ops/cast/cast.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

@@ -3,7 +3,7 @@
 #include "ops/cast/cast.h"
 #include "ops/copy_into/copy_into.h"
 #include "runtime/core/error.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 

@@ -19,7 +19,7 @@
 #include "ops/swiglu/swiglu.h"
 #include "ops/transition/transition.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

@@ -5,7 +5,7 @@
 #include "models/af3/model.h"
 #include "models/train/task.h"
 #include "runtime/core/format.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

@@ -6,7 +6,7 @@
 #include "ops/grad_norm/grad_norm.h"
 #include "ops/grad_scaler/grad_scaler.h"
 #include "ops/sgd/sgd.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

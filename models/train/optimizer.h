@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "autograd/fusion.h"
 #include "models/nn/parameters.h"
-#include "models/toggles.h"
 
 namespace reckon::models {
 

@@ -7,11 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
 #include "models/af3/config.h"
 #include "models/qwen/config.h"
 #include "models/qwen/lora.h"
-#include "models/toggles.h"
 #include "models/train/optimizer.h"
 #include "models/train/schedule.h"
 #include "runtime/core/dtype.h"

@@ -5,7 +5,7 @@
 #include "models/train/task.h"
 #include "models/train/upload.h"
 #include "runtime/core/format.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

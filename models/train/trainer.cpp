@@ -10,7 +10,7 @@
 #include "ops/binary/binary.h"
 #include "ops/view/view.h"
 #include "runtime/core/format.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

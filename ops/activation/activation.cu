@@ -1,9 +1,9 @@
 // Elementwise functions of one tensor and their derivatives: f(x), and df(g, s) with what the forward pass kept in s.
 #include "ops/activation/activation_list.h"
-#include "ops/kernel/angle.cuh"
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/logistic.cuh"
+#include "ops/kernel/gpu/angle.cuh"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/logistic.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "ops/activation/activation_list.h"
-#include "ops/kernel/elementwise.h"
+#include "ops/kernel/cpu/elementwise.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

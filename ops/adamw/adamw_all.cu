@@ -3,8 +3,8 @@
 // search over the tensors' first blocks.
 #include "ops/adamw/adamw_attrs.h"
 #include "ops/adamw/update.cuh"
-#include "ops/kernel/bits.cuh"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/bits.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

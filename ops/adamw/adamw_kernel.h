@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ops/adamw/adamw_attrs.h"
-#include "ops/kernel/tensor_list.h"
+#include "ops/kernel/cpu/tensor_list.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

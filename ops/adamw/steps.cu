@@ -1,8 +1,8 @@
 // The update in small steps, one op each, as a plain framework runs it.
 #include "ops/adamw/adamw_attrs.h"
 #include "ops/adamw/update.cuh"
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
 
 namespace reckon::ops::gpu {
 

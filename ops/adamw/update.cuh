@@ -1,7 +1,7 @@
 // The formulas of the update, each rounded in one given way: the eager steps and the fused kernel give the same bits.
 #pragma once
 
-#include "ops/kernel/device.cuh"
+#include "ops/kernel/gpu/device.cuh"
 
 namespace reckon::ops::gpu {
 

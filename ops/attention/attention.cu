@@ -1,5 +1,5 @@
 #include "ops/attention/attention_gpu.h"
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/gpu_kernels.h"
 
 RECKON_GPU_KERNELS(attention) {
   return {{"attention", reckon::ops::gpu::attention_gpu},

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ops/attention/attention_tile.h"
-#include "ops/kernel/amx_tiles.h"
+#include "ops/kernel/cpu/amx_tiles.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

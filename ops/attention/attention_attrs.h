@@ -1,7 +1,7 @@
 // What the attention kernels need beside tensors, and the extents they read off their inputs.
 #pragma once
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 
 namespace reckon::ops {
 

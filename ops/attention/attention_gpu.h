@@ -1,7 +1,7 @@
 // The GPU's attention: what attention.cu registers.
 #pragma once
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 
 namespace reckon::ops::gpu {
 

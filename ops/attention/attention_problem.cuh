@@ -3,8 +3,8 @@
 #pragma once
 
 #include "ops/attention/attention_attrs.h"
-#include "ops/kernel/elements.cuh"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/elements.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 
 namespace reckon::ops::gpu {
 

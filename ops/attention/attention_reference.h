@@ -2,7 +2,7 @@
 #pragma once
 
 #include "ops/attention/attention_attrs.h"
-#include "ops/kernel/scalar.h"
+#include "ops/kernel/cpu/scalar.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

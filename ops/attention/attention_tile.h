@@ -7,8 +7,8 @@
 #include <omp.h>
 
 #include "ops/attention/attention_attrs.h"
-#include "ops/kernel/elementwise.h"
-#include "ops/kernel/gemm_simd.h"
+#include "ops/kernel/cpu/elementwise.h"
+#include "ops/kernel/cpu/gemm_simd.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -7,8 +7,8 @@
 #pragma once
 
 #include "ops/attention/attention_problem.cuh"
-#include "ops/kernel/mma.cuh"
-#include "ops/kernel/tiles.cuh"
+#include "ops/kernel/gpu/mma.cuh"
+#include "ops/kernel/gpu/tiles.cuh"
 
 namespace reckon::ops::gpu {
 

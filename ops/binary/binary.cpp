@@ -183,16 +183,6 @@ void accumulate(Tensor& a, const Tensor& b) {
   dispatch(accumulate_op, in);
 }
 
-Tensor sum_to(const Tensor& t, const Shape& shape) {
-  if (t.shape() == shape) return t;
-  const int lead = t.rank() - shape.rank();
-  Dims axes;
-  for (int a = 0; a < t.rank(); ++a)
-    if (a < lead || (shape[a - lead] == 1 && t.shape()[a] != 1)) axes.push_back(a);
-  Tensor s = axes.rank() ? sum(t, axes, /*keep=*/true) : t;
-  return s.shape() == shape ? s : s.reshaped(shape);
-}
-
 std::vector<const OpDef*> binary_ops() {
   return {&add_op, &sub_op, &mul_op, &div_op, &affine_op, &scale_op, &accumulate_op};
 }

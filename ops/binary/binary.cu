@@ -1,7 +1,7 @@
 // Arithmetic of two tensors with broadcasting, and of a tensor with constants. `accumulate` is `add` into its first input.
 #include "ops/binary/binary_attrs.h"
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -16,7 +16,4 @@ Tensor scale(const Tensor& x, double factor);
 // Writes a += b into a's storage; no gradient. Shapes must be equal, a contiguous.
 void accumulate(Tensor& a, const Tensor& b);
 
-// Sums over the axes that broadcasting added, so that the result has `shape`.
-Tensor sum_to(const Tensor& t, const Shape& shape);
-
 }  // namespace reckon::ops

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ops/binary/binary_attrs.h"
-#include "ops/kernel/elementwise.h"
+#include "ops/kernel/cpu/elementwise.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -1,9 +1,9 @@
 // Conversions through f32, and row-major copies of any strides.
 #include "ops/cast/cast_attrs.h"
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/list_launch.cuh"
-#include "ops/kernel/strided_copy.cuh"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/list_launch.cuh"
+#include "ops/kernel/gpu/strided_copy.cuh"
 
 #include <cuda_fp8.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ops/cast/cast_attrs.h"
-#include "ops/kernel/tensor_list.h"
+#include "ops/kernel/cpu/tensor_list.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -1,7 +1,7 @@
 // Parts side by side: a strided copy each, many to a launch.
 #include "ops/concat/concat_attrs.h"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/strided_copy.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/strided_copy.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

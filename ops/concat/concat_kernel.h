@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ops/concat/concat_attrs.h"
-#include "ops/kernel/parallel.h"
+#include "ops/kernel/cpu/parallel.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -7,7 +7,7 @@
 #include "ops/conv2d/conv2d_steps.h"
 #include "ops/conv2d/geometry.h"
 #include "ops/conv2d/plain.h"
-#include "ops/kernel/gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 #include "ops/rules.h"
 #include "ops/sum/sum.h"
 

@@ -1,10 +1,10 @@
 // The library's convolution over dense operands of one type; the bias is added by a kernel of its own, in any type.
 #include "ops/conv2d/conv2d_steps.h"
-#include "ops/kernel/device_convolution.h"
-#include "ops/kernel/elements.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/pack.h"
+#include "ops/kernel/gpu/elements.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/plan/device_convolution.h"
+#include "ops/kernel/plan/pack.h"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/kernel/scalar.h"
+#include "ops/kernel/cpu/scalar.h"
 
 namespace reckon::ops {
 namespace {

@@ -1,7 +1,7 @@
 #include "ops/conv2d/plain.h"
 
 #include "ops/conv2d/geometry.h"
-#include "ops/kernel/scalar.h"
+#include "ops/kernel/cpu/scalar.h"
 
 namespace reckon::ops {
 namespace {

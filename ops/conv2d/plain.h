@@ -2,7 +2,7 @@
 // image multiplies a zero, as the matrix products do. Used by the cost test and by the emulated GPU.
 #pragma once
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 
 namespace reckon::ops {
 

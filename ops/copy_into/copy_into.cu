@@ -1,6 +1,6 @@
 // One tensor's elements over another's, both of any strides.
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/strided_copy.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/strided_copy.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -3,7 +3,7 @@
 #include "ops/cast/cast.h"
 #include "ops/cross_entropy/cross_entropy_kernel.h"
 #include "ops/rules.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 RECKON_DECLARE_CPU_KERNEL(cross_entropy_cpu)
 RECKON_DECLARE_CPU_KERNEL(cross_entropy_backward_cpu)

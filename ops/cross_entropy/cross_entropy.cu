@@ -2,9 +2,9 @@
 // block's, which reads it once. Values cannot be checked here: a target that is no class makes its row's loss and
 // gradient NaN, where the CPU raises an error.
 #include "ops/cross_entropy/cross_entropy_attrs.h"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/row_softmax.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/gpu/row_softmax.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

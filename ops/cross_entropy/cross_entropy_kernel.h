@@ -1,7 +1,7 @@
 #pragma once
 
 #include "ops/cross_entropy/cross_entropy_attrs.h"
-#include "ops/kernel/rows.h"
+#include "ops/kernel/cpu/rows.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -1,9 +1,9 @@
 // A tensor's elements on the diagonal of two axes, zeros elsewhere. The diagonal itself is a view and has no kernel.
 #include "ops/diagonal/diagonal_attrs.h"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/walk.cuh"
-#include "ops/kernel/words.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/gpu/walk.cuh"
+#include "ops/kernel/gpu/words.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

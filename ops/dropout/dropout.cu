@@ -2,8 +2,8 @@
 // i / 4. A group of four elements takes one block. A mask that is kept and shared, or that is shared in another
 // pattern than SharedRun's, is written first and then applied.
 #include "ops/dropout/dropout_attrs.h"
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
 #include "runtime/core/rng.h"
 
 namespace reckon::ops::gpu {

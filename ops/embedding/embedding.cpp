@@ -2,9 +2,9 @@
 
 #include "ops/cast/cast.h"
 #include "ops/embedding/embedding_kernel.h"
-#include "ops/kernel/scatter_rows.h"
+#include "ops/kernel/plan/scatter_rows.h"
 #include "ops/rules.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 RECKON_DECLARE_CPU_KERNEL(embedding_cpu)
 RECKON_DECLARE_CPU_KERNEL(embedding_backward_cpu)

@@ -1,7 +1,7 @@
 // Rows of the table by index, and the table's gradient: rows of the output's gradient summed by index.
-#include "ops/kernel/gather_rows.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/scatter_rows.cuh"
+#include "ops/kernel/gpu/gather_rows.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/scatter_rows.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/rows.h"
+#include "ops/kernel/cpu/rows.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -1,7 +1,7 @@
 // Constants, causal masks and random numbers written over a contiguous tensor.
 #include "ops/fill/fill_attrs.h"
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
 
 #include <stdexcept>
 

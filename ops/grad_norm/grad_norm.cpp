@@ -3,7 +3,7 @@
 #include "ops/cast/cast.h"
 #include "ops/concat/concat.h"
 #include "ops/grad_norm/grad_norm_kernel.h"
-#include "ops/kernel/list_chunks.h"
+#include "ops/kernel/plan/list_chunks.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(sum_squares_cpu)

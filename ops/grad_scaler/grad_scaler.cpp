@@ -4,7 +4,7 @@
 
 #include "ops/cast/cast.h"
 #include "ops/grad_scaler/grad_scaler_kernel.h"
-#include "ops/kernel/list_chunks.h"
+#include "ops/kernel/plan/list_chunks.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(non_finite_cpu)

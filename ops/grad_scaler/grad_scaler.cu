@@ -1,6 +1,6 @@
 #include "ops/grad_scaler/grad_scaler_attrs.h"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/list_launch.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/list_launch.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "ops/cast/cast.h"
 #include "ops/index_select/index_select_kernel.h"
-#include "ops/kernel/scatter_rows.h"
+#include "ops/kernel/plan/scatter_rows.h"
 #include "ops/rules.h"
 
 RECKON_DECLARE_CPU_KERNEL(index_select_cpu)

@@ -1,8 +1,8 @@
 // Slices of an axis by index, their sums, and one-hot vectors.
 #include "ops/index_select/index_select_attrs.h"
-#include "ops/kernel/gather_rows.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/scatter_rows.cuh"
+#include "ops/kernel/gpu/gather_rows.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/scatter_rows.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -1,7 +1,7 @@
 #include "ops/layer_norm/layer_norm.h"
 
 #include "ops/cast/cast.h"
-#include "ops/kernel/norm_pieces.h"
+#include "ops/kernel/plan/norm_pieces.h"
 #include "ops/layer_norm/layer_norm_kernel.h"
 #include "ops/rules.h"
 #include "ops/sum/sum.h"

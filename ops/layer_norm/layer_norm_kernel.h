@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/rows.h"
+#include "ops/kernel/cpu/rows.h"
 #include "ops/layer_norm/layer_norm_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

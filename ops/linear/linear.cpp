@@ -1,11 +1,11 @@
 #include "ops/linear/linear.h"
 
 #include "ops/cast/cast.h"
-#include "ops/kernel/gemm.h"
-#include "ops/kernel/scalar.h"
+#include "ops/kernel/cpu/gemm.h"
+#include "ops/kernel/cpu/scalar.h"
 #include "ops/linear/linear_problem.h"
 #include "ops/matmul/matmul.h"
-#include "ops/product_plan.h"
+#include "ops/plan/product_plan.h"
 #include "ops/rules.h"
 #include "ops/sum/sum.h"
 

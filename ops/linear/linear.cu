@@ -1,5 +1,5 @@
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/run_product.h"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/run_product.h"
 #include "ops/linear/linear_problem.h"
 
 namespace reckon::ops::gpu {

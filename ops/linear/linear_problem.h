@@ -1,8 +1,8 @@
 // Translates a linear call into the GEMM's terms. Pure in shapes: the CPU's kernel, the GPU's and its plan call it.
 #pragma once
 
-#include "ops/kernel/gemm.h"
-#include "ops/kernel_args.h"
+#include "ops/kernel/cpu/gemm.h"
+#include "ops/kernel/kernel_args.h"
 
 namespace reckon::ops {
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "ops/cast/cast.h"
-#include "ops/kernel/gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_reference.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_steps.h"
 #include "ops/rules.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_cpu)
 RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_backward_cpu)

@@ -1,12 +1,12 @@
 // Products by the library, and kernels that read each tile of logits once: see linear_cross_entropy_steps.h for the way
 // through the tiles. A target that is neither a class nor the ignored index makes the loss NaN: a GPU cannot raise the
 // CPU's error.
-#include "ops/kernel/device_gemm.h"
-#include "ops/kernel/elements.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/pack.h"
-#include "ops/kernel/reduce.cuh"
+#include "ops/kernel/gpu/elements.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/gpu/reduce.cuh"
+#include "ops/kernel/plan/device_gemm.h"
+#include "ops/kernel/plan/pack.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_steps.h"
 
 namespace reckon::ops::gpu {

@@ -1,7 +1,7 @@
 // The formula with one row of logits at a time, for f64 and for the cost test.
 #pragma once
 
-#include "ops/kernel/rows.h"
+#include "ops/kernel/cpu/rows.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

@@ -2,7 +2,7 @@
 // the second.
 #pragma once
 
-#include "ops/kernel/gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_reference.h"
 
 namespace reckon::ops::RECKON_ISA {

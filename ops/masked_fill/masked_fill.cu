@@ -1,6 +1,6 @@
 // x where the mask is zero, the value elsewhere; the mask broadcasts.
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/masked_fill/masked_fill_attrs.h"
 
 namespace reckon::ops::gpu {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/elementwise.h"
+#include "ops/kernel/cpu/elementwise.h"
 #include "ops/masked_fill/masked_fill_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

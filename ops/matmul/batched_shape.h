@@ -2,8 +2,8 @@
 // call it.
 #pragma once
 
-#include "ops/kernel/gemm.h"
-#include "ops/kernel_args.h"
+#include "ops/kernel/cpu/gemm.h"
+#include "ops/kernel/kernel_args.h"
 
 namespace reckon::ops {
 

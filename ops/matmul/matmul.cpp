@@ -3,8 +3,9 @@
 #include "ops/binary/binary.h"
 #include "ops/matmul/matmul_attrs.h"
 #include "ops/matmul/matmul_kernel.h"
-#include "ops/product_plan.h"
+#include "ops/plan/product_plan.h"
 #include "ops/rules.h"
+#include "ops/sum/sum.h"
 
 namespace reckon::ops {
 

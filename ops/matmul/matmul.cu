@@ -1,6 +1,6 @@
-// Library products of what lies well, and packed copies of what does not: see ops/kernel/device_product.h.
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/run_product.h"
+// Library products of what lies well, and packed copies of what does not: see ops/kernel/plan/device_product.h.
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/run_product.h"
 #include "ops/matmul/batched_shape.h"
 
 namespace reckon::ops::gpu {

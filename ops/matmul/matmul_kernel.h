@@ -1,7 +1,7 @@
 // The plain triple loop that the cost test counts.
 #pragma once
 
-#include "ops/kernel/scalar.h"
+#include "ops/kernel/cpu/scalar.h"
 #include "ops/matmul/batched_shape.h"
 
 namespace reckon::ops {

@@ -6,6 +6,13 @@
 
 namespace reckon::ops {
 
+Tensor mean(const Tensor& x, const Dims& axes, bool keep_axes) {
+  int64_t n = 1;
+  for (int64_t a : axes) n *= x.size(static_cast<int>(a));
+  RECKON_CHECK(n > 0, "mean over no elements of {}", describe(x));
+  return scale(sum(x, axes, keep_axes), 1.0 / static_cast<double>(n));
+}
+
 MeanVar mean_var(const Tensor& x, const Dims& axes, bool unbiased, bool keep_axes) {
   int64_t n = 1;
   for (int64_t a : axes) n *= x.size(static_cast<int>(a));

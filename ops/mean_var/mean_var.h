@@ -6,6 +6,8 @@
 
 namespace reckon::ops {
 
+Tensor mean(const Tensor& x, const Dims& axes, bool keep_axes = false);
+
 struct MeanVar {
   Tensor mean, var;
 };

@@ -1,8 +1,8 @@
 // Sums of squared differences: one per piece of kMsePiece elements, then their sum by one block.
-#include "ops/kernel/fours.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/reduce.cuh"
+#include "ops/kernel/gpu/fours.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/gpu/reduce.cuh"
 #include "ops/mse_loss/mse_loss_attrs.h"
 
 namespace reckon::ops::gpu {

@@ -1,7 +1,7 @@
 // x sigmoid(gate); with s = sigmoid(gate): dx = g s, dgate = g s x (1 - s).
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/logistic.cuh"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/logistic.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/elementwise.h"
+#include "ops/kernel/cpu/elementwise.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -1,8 +1,9 @@
 #include "ops/norm_linear/norm_linear.h"
 
-#include "ops/fused_plan.h"
+#include "ops/cast/cast.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
 #include "ops/norm_linear/norm_linear_kernel.h"
+#include "ops/plan/fused_plan.h"
 
 RECKON_DECLARE_CPU_KERNEL(norm_linear_cpu)
 RECKON_DECLARE_CPU_KERNEL(norm_linear_backward_cpu)

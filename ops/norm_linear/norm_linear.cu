@@ -2,8 +2,8 @@
 // the weights stream past; 16-bit types multiply on tensor cores. See norm_linear_gpu.h.
 #include <algorithm>
 
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/norm_linear/norm_linear.cuh"
 
 namespace reckon::ops::gpu {

@@ -1,7 +1,7 @@
 // What the files of norm_linear's GPU kernels show each other.
 #pragma once
 
-#include "ops/kernel/norm_tile.cuh"
+#include "ops/kernel/gpu/norm_tile.cuh"
 #include "ops/norm_linear/norm_linear_attrs.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
 

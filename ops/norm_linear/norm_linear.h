@@ -4,7 +4,7 @@
 // may be wider.
 #pragma once
 
-#include "ops/kernel/norm_kind.h"
+#include "ops/kernel/plan/norm_kind.h"
 #include "ops/op.h"
 
 namespace reckon::ops {

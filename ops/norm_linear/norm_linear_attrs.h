@@ -1,7 +1,7 @@
 #pragma once
 
-#include "ops/kernel/norm_kind.h"
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
+#include "ops/kernel/plan/norm_kind.h"
 
 namespace reckon::ops {
 

@@ -1,7 +1,7 @@
 // The gradients of norm_linear for rows that fit tiles, in three launches: dx and the norm's parameters tile
 // by tile of rows, the linears' parameters by pieces of the rows, and the sums of the pieces.
-#include "ops/kernel/gradient_sums.cuh"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/gradient_sums.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/norm_linear/norm_linear.cuh"
 
 namespace reckon::ops::gpu {

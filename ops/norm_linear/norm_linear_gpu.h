@@ -3,8 +3,8 @@
 // into a workspace, and the library multiplies them.
 #pragma once
 
-#include "ops/kernel/norm_pieces.h"
-#include "ops/kernel/tile_pieces.h"
+#include "ops/kernel/plan/norm_pieces.h"
+#include "ops/kernel/plan/tile_pieces.h"
 
 namespace reckon::ops {
 

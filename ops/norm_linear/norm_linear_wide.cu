@@ -1,7 +1,7 @@
 // norm_linear for rows wider than tiles: normalised rows in a workspace, products by the library. See norm_linear_gpu.h.
-#include "ops/kernel/column_sums.cuh"
-#include "ops/kernel/gradient_sums.cuh"
-#include "ops/kernel/wide_norm.h"
+#include "ops/kernel/gpu/column_sums.cuh"
+#include "ops/kernel/gpu/gradient_sums.cuh"
+#include "ops/kernel/gpu/wide_norm.h"
 #include "ops/norm_linear/norm_linear.cuh"
 
 namespace reckon::ops::gpu {

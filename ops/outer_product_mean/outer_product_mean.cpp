@@ -1,8 +1,9 @@
 #include "ops/outer_product_mean/outer_product_mean.h"
 
-#include "ops/fused_plan.h"
+#include "ops/cast/cast.h"
 #include "ops/outer_product_mean/outer_product_mean_gpu.h"
 #include "ops/outer_product_mean/outer_product_mean_kernel.h"
+#include "ops/plan/fused_plan.h"
 
 RECKON_DECLARE_CPU_KERNEL(outer_product_mean_cpu)
 RECKON_DECLARE_CPU_KERNEL(outer_product_mean_backward_cpu)

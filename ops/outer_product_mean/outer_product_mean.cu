@@ -2,7 +2,7 @@
 // in steps of 16 x 16, whose products it makes in shared memory and projects from there. See outer_product_mean_gpu.h.
 #include "ops/outer_product_mean/outer_product_mean.cuh"
 
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/gpu_kernels.h"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <type_traits>
 
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/tile_product.cuh"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/gpu/tile_product.cuh"
 #include "ops/outer_product_mean/outer_product_mean_gpu.h"
 
 namespace reckon::ops::gpu {

@@ -1,7 +1,7 @@
 // Attributes, and how the work is cut: the same pure rules serve the plan and the kernels.
 #pragma once
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 #include "ops/outer_product_mean/outer_product_mean_options.h"
 
 namespace reckon::ops {

@@ -1,7 +1,7 @@
 // The gradients of the outer product mean, outer products first, in two kernels that make what they need in shared memory: for
 // da and db the gradient of the products, dP_ij = f_ij W^T g_ij, for the weight the products themselves. See
 // outer_product_mean_gpu.h.
-#include "ops/kernel/gradient_sums.cuh"
+#include "ops/kernel/gpu/gradient_sums.cuh"
 #include "ops/outer_product_mean/outer_product_mean.cuh"
 
 namespace reckon::ops::gpu {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/row_tiles.h"
+#include "ops/kernel/cpu/row_tiles.h"
 #include "ops/outer_product_mean/outer_product_mean_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

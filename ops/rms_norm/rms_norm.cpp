@@ -1,7 +1,7 @@
 #include "ops/rms_norm/rms_norm.h"
 
 #include "ops/cast/cast.h"
-#include "ops/kernel/norm_pieces.h"
+#include "ops/kernel/plan/norm_pieces.h"
 #include "ops/rms_norm/rms_norm_kernel.h"
 #include "ops/rules.h"
 

@@ -1,5 +1,5 @@
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/norm_rows.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/norm_rows.cuh"
 #include "ops/rms_norm/rms_norm_attrs.h"
 
 namespace reckon::ops::gpu {

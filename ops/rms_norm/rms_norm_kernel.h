@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/elementwise.h"
+#include "ops/kernel/cpu/elementwise.h"
 #include "ops/rms_norm/rms_norm_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

@@ -1,10 +1,10 @@
 // A block takes some tokens and a tile of pairs: it works out their cosines and sines once, in shared memory, and turns
 // the pairs of all heads by them. Angles are f64.
-#include "ops/kernel/angle.cuh"
-#include "ops/kernel/elements.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/walk.cuh"
+#include "ops/kernel/gpu/angle.cuh"
+#include "ops/kernel/gpu/elements.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/gpu/walk.cuh"
 #include "ops/rope/rope_attrs.h"
 
 namespace reckon::ops::gpu {

@@ -1,6 +1,6 @@
 // One pass over a parameter, its gradient and, with momentum, its buffer.
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/sgd/sgd_attrs.h"
 
 namespace reckon::ops::gpu {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/tensor_list.h"
+#include "ops/kernel/cpu/tensor_list.h"
 #include "ops/sgd/sgd_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

@@ -2,7 +2,7 @@
 
 #include <omp.h>
 
-#include "ops/kernel/rows.h"
+#include "ops/kernel/cpu/rows.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {

@@ -1,9 +1,7 @@
 #include "ops/sum/sum.h"
 
-#include "ops/binary/binary.h"
 #include "ops/rules.h"
 #include "ops/sum/sum_kernel.h"
-#include "ops/view/view.h"
 
 RECKON_DECLARE_CPU_KERNEL(sum_cpu)
 
@@ -105,11 +103,14 @@ Tensor sum_all(const Tensor& x) {
   return call(sum_op, {x}, std::make_shared<SumAttrs>((1u << x.rank()) - 1u, false))[0];
 }
 
-Tensor mean(const Tensor& x, const Dims& axes, bool keep_axes) {
-  int64_t n = 1;
-  for (int64_t a : axes) n *= x.size(static_cast<int>(a));
-  RECKON_CHECK(n > 0, "mean over no elements of {}", describe(x));
-  return scale(sum(x, axes, keep_axes), 1.0 / static_cast<double>(n));
+Tensor sum_to(const Tensor& t, const Shape& shape) {
+  if (t.shape() == shape) return t;
+  const int lead = t.rank() - shape.rank();
+  Dims axes;
+  for (int a = 0; a < t.rank(); ++a)
+    if (a < lead || (shape[a - lead] == 1 && t.shape()[a] != 1)) axes.push_back(a);
+  Tensor s = axes.rank() ? sum(t, axes, /*keep=*/true) : t;
+  return s.shape() == shape ? s : s.reshaped(shape);
 }
 
 std::vector<const OpDef*> sum_ops() { return {&sum_op}; }

@@ -1,8 +1,8 @@
 // Sums over any axes of any strided tensor. Where the terms of a result are neighbours, a group of lanes runs along them;
 // where the results are, it runs along those, and strands of such groups go down the terms. Pieces: see SumWalk.
-#include "ops/kernel/fours.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/piece_sums.cuh"
+#include "ops/kernel/gpu/fours.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/piece_sums.cuh"
 #include "ops/sum/sum_attrs.h"
 #include "ops/sum/sum_axes.h"
 

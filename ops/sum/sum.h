@@ -1,4 +1,4 @@
-// Sums and means over axes, in f32 (f64 for f64), result in the input's type; `sum_wide` leaves it as it was summed.
+// Sums over axes, in f32 (f64 for f64), result in the input's type; `sum_wide` leaves it as it was summed.
 // Keeps nothing for backward.
 #pragma once
 
@@ -9,6 +9,8 @@ namespace reckon::ops {
 Tensor sum(const Tensor& x, const Dims& axes, bool keep_axes = false);
 Tensor sum_wide(const Tensor& x, const Dims& axes);
 Tensor sum_all(const Tensor& x);  // shape []
-Tensor mean(const Tensor& x, const Dims& axes, bool keep_axes = false);
+
+// Sums over the axes that broadcasting added, so that the result has `shape`.
+Tensor sum_to(const Tensor& t, const Shape& shape);
 
 }  // namespace reckon::ops

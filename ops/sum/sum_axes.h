@@ -2,7 +2,7 @@
 // kernels.
 #pragma once
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 
 namespace reckon::ops {
 

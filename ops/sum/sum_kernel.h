@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/elementwise.h"
+#include "ops/kernel/cpu/elementwise.h"
 #include "ops/sum/sum_attrs.h"
 #include "ops/sum/sum_axes.h"
 

@@ -1,7 +1,7 @@
 // gate sigmoid(gate) up; with s = sigmoid(gate): dup = g gate s, dgate = g up s (1 + gate (1 - s)).
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/logistic.cuh"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/logistic.cuh"
 
 namespace reckon::ops::gpu {
 namespace {

@@ -1,6 +1,7 @@
 #include "ops/transition/transition.h"
 
-#include "ops/fused_plan.h"
+#include "ops/cast/cast.h"
+#include "ops/plan/fused_plan.h"
 #include "ops/transition/transition_kernel.h"
 #include "ops/transition/transition_wide.h"
 

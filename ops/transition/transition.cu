@@ -1,6 +1,6 @@
 // The transitions forward, for rows and outputs that fit tiles: see transition_gpu.h.
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/transition/transition.cuh"
 
 namespace reckon::ops::gpu {

@@ -1,7 +1,7 @@
 // What the files of the transitions' GPU kernels show each other.
 #pragma once
 
-#include "ops/kernel/norm_tile.cuh"
+#include "ops/kernel/gpu/norm_tile.cuh"
 #include "ops/transition/transition_attrs.h"
 #include "ops/transition/transition_gpu.h"
 

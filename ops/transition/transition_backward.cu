@@ -1,7 +1,7 @@
 // The transitions' gradients, for rows and outputs that fit tiles, in three launches: dx and the norm's
 // parameters tile by tile of rows (here), the weights' and biases' gradients (transition_weights.cu), the sums of the pieces.
-#include "ops/kernel/gradient_sums.cuh"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/gradient_sums.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/transition/transition.cuh"
 
 namespace reckon::ops::gpu {

@@ -3,7 +3,7 @@
 // gradient twice, for rows and for weights, rather than keep it. Wider ones: transition_wide.h.
 #pragma once
 
-#include "ops/kernel/tile_pieces.h"
+#include "ops/kernel/plan/tile_pieces.h"
 
 namespace reckon::ops {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/norm_rows.h"
+#include "ops/kernel/cpu/norm_rows.h"
 #include "ops/transition/transition_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

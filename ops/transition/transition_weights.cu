@@ -1,6 +1,6 @@
 // The gradients of the transitions' weights and biases: a block takes 64 hidden units, 128 columns of the inputs and 128 of the
 // outputs, and sums over one piece of the rows. The hidden layer's gradient is made on the way, from dy and what is kept.
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/transition/transition.cuh"
 
 namespace reckon::ops::gpu {

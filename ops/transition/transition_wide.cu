@@ -1,11 +1,11 @@
 // The transitions where rows or outputs are wider than tiles: the library multiplies, these kernels do what lies between. See
 // transition_wide.h for the way through the chunks of rows.
-#include "ops/kernel/column_sums.cuh"
-#include "ops/kernel/elementwise.cuh"
-#include "ops/kernel/gradient_sums.cuh"
-#include "ops/kernel/logistic.cuh"
-#include "ops/kernel/pack.h"
-#include "ops/kernel/wide_norm.h"
+#include "ops/kernel/gpu/column_sums.cuh"
+#include "ops/kernel/gpu/elementwise.cuh"
+#include "ops/kernel/gpu/gradient_sums.cuh"
+#include "ops/kernel/gpu/logistic.cuh"
+#include "ops/kernel/gpu/wide_norm.h"
+#include "ops/kernel/plan/pack.h"
 #include "ops/transition/transition.cuh"
 #include "ops/transition/transition_wide.h"
 

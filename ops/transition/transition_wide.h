@@ -6,7 +6,7 @@
 // weights have their gradients, the f32 gradient of these rows take the same workspace.
 #pragma once
 
-#include "ops/kernel/norm_pieces.h"
+#include "ops/kernel/plan/norm_pieces.h"
 #include "ops/transition/transition_gpu.h"
 
 namespace reckon::ops {

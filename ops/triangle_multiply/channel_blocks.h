@@ -3,8 +3,8 @@
 // the same bits.
 #pragma once
 
-#include "ops/kernel/gemm_simd.h"
-#include "ops/kernel/row_tiles.h"
+#include "ops/kernel/cpu/gemm_simd.h"
+#include "ops/kernel/cpu/row_tiles.h"
 #include "ops/triangle_multiply/triangle_multiply_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

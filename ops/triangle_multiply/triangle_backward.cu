@@ -1,6 +1,6 @@
 // The order of backward's launches: see TriangleWork. dt, da, a and b lie by channels; db takes b's place once da is made.
-#include "ops/kernel/gradient_sums.cuh"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/gradient_sums.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/triangle_multiply/triangle_backward.cuh"
 #include "ops/triangle_multiply/triangle_products.cuh"
 

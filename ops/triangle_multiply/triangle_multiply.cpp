@@ -1,6 +1,7 @@
 #include "ops/triangle_multiply/triangle_multiply.h"
 
-#include "ops/fused_plan.h"
+#include "ops/cast/cast.h"
+#include "ops/plan/fused_plan.h"
 #include "ops/triangle_multiply/triangle_multiply_backward_kernel.h"
 #include "ops/triangle_multiply/triangle_multiply_gpu.h"
 

@@ -2,9 +2,9 @@
 // the channels, and the output. See triangle_multiply_gpu.h.
 #include <algorithm>
 
-#include "ops/kernel/device_gemm.h"
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/plan/device_gemm.h"
 #include "ops/triangle_multiply/triangle_multiply.cuh"
 #include "ops/triangle_multiply/triangle_products.cuh"
 

@@ -2,7 +2,7 @@
 // [channel][position], and the gates.
 #pragma once
 
-#include "ops/kernel/norm_tile.cuh"
+#include "ops/kernel/gpu/norm_tile.cuh"
 #include "ops/triangle_multiply/triangle_multiply_gpu.h"
 
 namespace reckon::ops::gpu {

@@ -3,7 +3,7 @@
 // kernels over tiles of positions that keep normalised rows and gates on chip. No launch count grows with R or B.
 #pragma once
 
-#include "ops/kernel/tile_pieces.h"
+#include "ops/kernel/plan/tile_pieces.h"
 #include "ops/triangle_multiply/triangle_multiply_attrs.h"
 
 namespace reckon::ops {

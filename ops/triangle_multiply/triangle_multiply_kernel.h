@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/norm_rows.h"
+#include "ops/kernel/cpu/norm_rows.h"
 #include "ops/triangle_multiply/channel_blocks.h"
 #include "ops/triangle_multiply/triangle_multiply_attrs.h"
 

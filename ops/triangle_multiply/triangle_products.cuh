@@ -1,7 +1,7 @@
 // The library's products over all channels of all batch elements, as one batch.
 #pragma once
 
-#include "ops/kernel/device_gemm.h"
+#include "ops/kernel/plan/device_gemm.h"
 #include "ops/triangle_multiply/triangle_multiply_gpu.h"
 
 namespace reckon::ops::gpu {

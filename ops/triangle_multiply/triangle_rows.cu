@@ -1,5 +1,5 @@
 // Backward over tiles of positions: from dy to the triangle's gradient dt, and from da, db and dy to dz.
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/triangle_multiply/triangle_backward.cuh"
 
 namespace reckon::ops::gpu {

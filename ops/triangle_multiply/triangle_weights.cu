@@ -1,6 +1,6 @@
 // The gradients of the six weights and their biases: a block sums 128 of their rows (64 channels of a side and of its gate, or
 // 128 of w_z or w_g) by 128 columns over one piece of the positions. The projections' gradients are made on the way.
-#include "ops/kernel/launch.cuh"
+#include "ops/kernel/gpu/launch.cuh"
 #include "ops/triangle_multiply/triangle_backward.cuh"
 
 namespace reckon::ops::gpu {

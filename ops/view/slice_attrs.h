@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 
 namespace reckon::ops {
 

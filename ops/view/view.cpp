@@ -1,8 +1,8 @@
 #include "ops/view/view.h"
 
-#include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
 #include "ops/rules.h"
+#include "ops/sum/sum.h"
 #include "ops/view/view_kernel.h"
 
 RECKON_DECLARE_CPU_KERNEL(pad_cpu)

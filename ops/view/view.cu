@@ -1,8 +1,8 @@
 // A tensor set into zeros along one axis. The other ops of this folder are views and launch nothing.
-#include "ops/kernel/gpu_kernels.h"
-#include "ops/kernel/launch.cuh"
-#include "ops/kernel/walk.cuh"
-#include "ops/kernel/words.cuh"
+#include "ops/kernel/gpu/gpu_kernels.h"
+#include "ops/kernel/gpu/launch.cuh"
+#include "ops/kernel/gpu/walk.cuh"
+#include "ops/kernel/gpu/words.cuh"
 #include "ops/view/slice_attrs.h"
 
 namespace reckon::ops::gpu {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ops/kernel/parallel.h"
+#include "ops/kernel/cpu/parallel.h"
 #include "ops/view/view_attrs.h"
 
 namespace reckon::ops::RECKON_ISA {

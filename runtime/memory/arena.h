@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/event.h"
+#include "runtime/events/event.h"
 #include "runtime/memory/source.h"
 
 namespace reckon {

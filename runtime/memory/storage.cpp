@@ -1,32 +1,33 @@
 #include "runtime/memory/storage.h"
 
 #include "runtime/core/error.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon {
 
-Storage::Storage(Device& device, size_t bytes, Category category, NameId label) : device_(device) {
+Storage::Storage(Device& device, Arena& arena, size_t bytes, Category category, NameId label)
+    : device_(device), arena_(arena) {
   const Context& c = context();
-  block_ = device.arena().allocate(bytes, {c.op, c.module, label, c.phase, category, c.step});
+  block_ = arena_.allocate(bytes, {c.op, c.module, label, c.phase, category, c.step});
 }
 
-Storage::~Storage() { device_.arena().free(block_); }
+Storage::~Storage() { arena_.free(block_); }
 
 void Storage::add_saver() {
   if (savers_++ > 0) return;
   const Category c = category();
-  device_.arena().recategorize(block_, c == Category::transient ? Category::saved : c, EventKind::saved);
+  arena_.recategorize(block_, c == Category::transient ? Category::saved : c, EventKind::saved);
 }
 
 void Storage::drop_saver() {
   RECKON_ASSERT(savers_ > 0);
   if (--savers_ > 0) return;
   const Category c = category();
-  device_.arena().recategorize(block_, c == Category::saved ? Category::transient : c, EventKind::unsaved);
+  arena_.recategorize(block_, c == Category::saved ? Category::transient : c, EventKind::unsaved);
 }
 
 void Storage::set_category(Category category) {
-  if (category != this->category()) device_.arena().recategorize(block_, category, EventKind::recategorized);
+  if (category != this->category()) arena_.recategorize(block_, category, EventKind::recategorized);
 }
 
 }  // namespace reckon

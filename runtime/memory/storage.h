@@ -5,13 +5,16 @@
 #include <memory>
 
 #include "runtime/core/hash.h"
-#include "runtime/device.h"
+#include "runtime/memory/arena.h"
 
 namespace reckon {
 
+class Device;
+
 class Storage {
  public:
-  Storage(Device& device, size_t bytes, Category category, NameId label);
+  // `arena`: the device's.
+  Storage(Device& device, Arena& arena, size_t bytes, Category category, NameId label);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -20,7 +23,7 @@ class Storage {
   std::byte* data() const { return block_.data; }
   size_t bytes() const { return block_.bytes; }
   int64_t id() const { return block_.id; }
-  Category category() const { return device_.arena().category_of(block_); }
+  Category category() const { return arena_.category_of(block_); }
 
   // Backward keeps this storage: the first saver turns `transient` into `saved`, the last one turns it back.
   void add_saver();
@@ -41,6 +44,7 @@ class Storage {
 
  private:
   Device& device_;
+  Arena& arena_;
   Block block_;
   int savers_ = 0;
   uint32_t version_ = 0;

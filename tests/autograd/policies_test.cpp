@@ -13,7 +13,7 @@
 #include "ops/linear/linear.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/sum/sum.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 #include "tests/support/event_log.h"
 #include "tests/support/op_case_runner.h"
 

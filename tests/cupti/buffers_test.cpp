@@ -1,5 +1,5 @@
 // The buffers CUPTI writes to and the thread that reads them, with this test in CUPTI's place.
-#include "profiler/cupti/activity_buffers.h"
+#include "gpu/cupti/activity_buffers.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <thread>
 
-#include "runtime/cuda/marks.h"
+#include "gpu/marks.h"
 
 namespace reckon::testing {
 namespace {

@@ -1,5 +1,5 @@
 // Which counters a chip has and how many passes they take: CUPTI's host interface knows without a GPU.
-#include "profiler/cupti/counters.h"
+#include "gpu/cupti/counters.h"
 
 #include <gtest/gtest.h>
 

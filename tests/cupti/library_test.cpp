@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "profiler/cupti/cupti_library.h"
+#include "gpu/cupti/cupti_library.h"
 #include "runtime/device_observer.h"
 
 namespace reckon::testing {

@@ -1,12 +1,12 @@
 // Activity buffers made by hand from CUPTI's own structures, read back as plain records.
-#include "profiler/cupti/parse.h"
+#include "gpu/cupti/parse.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-#include "profiler/cupti/cupti_library.h"
-#include "profiler/cupti/join.h"
+#include "gpu/cupti/cupti_library.h"
+#include "profiler/device_join.h"
 
 namespace reckon::testing {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "models/parity/cases.h"
+#include "parity/cases.h"
 #include "tests/gpu/gpu_device.h"
 
 namespace reckon::parity {

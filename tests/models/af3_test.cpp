@@ -12,7 +12,7 @@
 #include "profiler/audit.h"
 #include "profiler/ledger.h"
 #include "profiler/repeats.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
 namespace {

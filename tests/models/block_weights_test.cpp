@@ -12,7 +12,7 @@
 #include "models/evoformer/evoformer.h"
 #include "models/nn/stored.h"
 #include "models/pairformer/pairformer.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

@@ -7,8 +7,8 @@
 #include "autograd/node.h"
 #include "models/bioformer/bioformer.h"
 #include "models/pairformer/pairformer.h"
-#include "models/parity/books.h"
-#include "runtime/scope.h"
+#include "parity/books.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

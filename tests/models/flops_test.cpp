@@ -8,7 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "models/parity/cases.h"
+#include "parity/cases.h"
 #include "runtime/core/error.h"
 
 namespace reckon::models {

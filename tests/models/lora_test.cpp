@@ -11,10 +11,10 @@
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
 #include "models/data/safetensors.h"
-#include "models/parity/books.h"
 #include "models/qwen/folder.h"
 #include "models/train/trainer.h"
-#include "runtime/scope.h"
+#include "parity/books.h"
+#include "runtime/events/scope.h"
 
 namespace reckon::models {
 namespace {

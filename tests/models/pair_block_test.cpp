@@ -8,7 +8,7 @@
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
 #include "models/pairformer/pairformer.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 #include "tests/support/event_log.h"
 
 namespace reckon::models {

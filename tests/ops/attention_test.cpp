@@ -9,7 +9,7 @@
 #include "autograd/node.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
-#include "ops/kernel/isa.h"
+#include "ops/kernel/cpu/isa.h"
 #include "ops/matmul/matmul.h"
 #include "ops/view/view.h"
 #include "tests/support/event_log.h"

@@ -10,7 +10,7 @@
 #include "autograd/node.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
-#include "ops/kernel/scalar.h"
+#include "ops/kernel/cpu/scalar.h"
 #include "ops/sum/sum.h"
 #include "runtime/cpu/isa.h"
 #include "tests/support/event_log.h"

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "ops/kernel/gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 
 namespace reckon::ops {
 

@@ -1,5 +1,5 @@
 // Matrix products against a double loop: sizes, layouts, dtypes, batches, workspaces, refused calls.
-#include "ops/kernel/gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

@@ -7,6 +7,7 @@
 
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
+#include "ops/mean_var/mean_var.h"
 #include "ops/sum/sum.h"
 #include "tests/support/op_values.h"
 

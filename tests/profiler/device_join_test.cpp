@@ -1,5 +1,5 @@
 // Records of a tracer, made up: what belongs to which op, and what is said when they do not fit.
-#include "profiler/cupti/join.h"
+#include "profiler/device_join.h"
 
 #include <gtest/gtest.h>
 

@@ -11,7 +11,7 @@
 #include "profiler/json.h"
 #include "profiler/ledger.h"
 #include "profiler/report.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 #include "tests/profiler/fake_gpu.h"
 
 namespace reckon::testing {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 
-#include "ops/kernel_args.h"
+#include "ops/kernel/kernel_args.h"
 #include "runtime/core/error.h"
 #include "runtime/device.h"
 

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <sstream>
 
-#include "profiler/cupti/metrics.h"
-#include "profiler/cupti/status.h"
+#include "profiler/device_metrics.h"
 #include "profiler/device_report.h"
+#include "profiler/device_status.h"
 
 namespace reckon::testing {
 namespace {

@@ -15,8 +15,8 @@
 #include "ops/sum/sum.h"
 #include "profiler/audit.h"
 #include "profiler/json.h"
+#include "runtime/events/scope.h"
 #include "runtime/memory/storage.h"
-#include "runtime/scope.h"
 #include "tests/profiler/network.h"
 #include "tests/support/op_case_runner.h"
 
@@ -139,7 +139,7 @@ TEST(Ledger, KeptForBackwardCountsEachStorageOnceAndParametersApart) {
 
 TEST(Ledger, BlocksBornBeforeItListenedAreReported) {
   auto device = make_device(DeviceKind::meta);
-  auto before = std::make_unique<Storage>(*device, 100, Category::transient, NameId{});
+  auto before = std::make_unique<Storage>(*device, device->arena(), 100, Category::transient, NameId{});
   Ledger ledger;
   device->add_sink(&ledger);
   before.reset();
@@ -228,9 +228,9 @@ class RandomProgram {
       const NameId label = intern("label" + std::to_string(below(3)));
       // Mostly small; now and then one that needs a segment of its own.
       const size_t bytes = below(20) == 0 ? below(size_t{30} << 20) : below(5000);
-      held_.push_back(
-          {std::make_unique<Storage>(*device_, bytes, static_cast<Category>(below(kCategories)), label),
-           context().op, context().module, label, context().phase});
+      held_.push_back({std::make_unique<Storage>(*device_, device_->arena(), bytes,
+                                                 static_cast<Category>(below(kCategories)), label),
+                       context().op, context().module, label, context().phase});
     } else if (choice < 7) {
       const size_t i = below(held_.size());
       while (held_[i].storage->savers()) held_[i].storage->drop_saver();

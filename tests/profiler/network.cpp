@@ -10,7 +10,7 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/sum/sum.h"
 #include "profiler/report.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 #include "tests/support/op_case_runner.h"
 
 namespace reckon::testing {

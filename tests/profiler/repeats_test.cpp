@@ -10,7 +10,7 @@
 #include "ops/fill/fill.h"
 #include "ops/linear/linear.h"
 #include "ops/view/view.h"
-#include "runtime/scope.h"
+#include "runtime/events/scope.h"
 #include "tests/support/event_log.h"
 
 namespace reckon::profiler {

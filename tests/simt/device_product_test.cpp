@@ -1,5 +1,5 @@
 // What a GPU's products do about operands that a library does not take: against the CPU, and as planned.
-#include "ops/kernel/device_product.h"
+#include "ops/kernel/plan/device_product.h"
 
 #include <array>
 

@@ -5,9 +5,9 @@
 
 #include <numeric>
 
-#include "ops/kernel/device.cuh"
-#include "ops/kernel/mma.cuh"
-#include "ops/kernel/reduce.cuh"
+#include "ops/kernel/gpu/device.cuh"
+#include "ops/kernel/gpu/mma.cuh"
+#include "ops/kernel/gpu/reduce.cuh"
 
 namespace reckon::testing {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "ops/cross_entropy/cross_entropy_attrs.h"
 #include "ops/grad_norm/grad_norm.h"
-#include "ops/kernel/list_chunks.h"
+#include "ops/kernel/plan/list_chunks.h"
 #include "ops/layer_norm/layer_norm_attrs.h"
 #include "ops/mse_loss/mse_loss_attrs.h"
 #include "ops/op.h"

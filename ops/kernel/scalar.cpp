@@ -1,8 +1,0 @@
-#include "ops/kernel/scalar.h"
-
-namespace reckon::ops {
-
-thread_local int64_t Counted::n_flops = 0;
-thread_local int64_t Counted::n_special = 0;
-
-}  // namespace reckon::ops
