@@ -14,6 +14,7 @@
 #include "ops/cast/cast.h"
 #include "ops/linear/linear.h"
 #include "ops/matmul/matmul.h"
+#include "ops/mean_var/mean_var.h"
 #include "ops/rules.h"
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
