@@ -13,16 +13,16 @@ namespace reckon::autograd {
 
 class Node;
 
-using GradHook =
-    std::function<Tensor(const Tensor& grad)>;  // sees a gradient, may replace it (undefined: keeps it)
+// Sees a gradient, may replace it (undefined: keeps it).
+using GradHook = std::function<Tensor(const Tensor& grad)>;
 
 // What a tensor carries. A leaf (parameter) has no node and collects its gradient here.
 struct AutogradMeta : GradMeta {
   std::shared_ptr<Node> node;
   int output = 0;
   Tensor grad;  // leaves only
-  DType grad_dtype =
-      DType::f32;  // in which its gradient arrives: its own type, or that of the weight it is a cast of
+  // The type in which its gradient arrives: its own type, or that of the weight it is a cast of.
+  DType grad_dtype = DType::f32;
   std::vector<GradHook> hooks;
   std::shared_ptr<Recipe> recipe;
 };

@@ -1,6 +1,7 @@
 // Times fused attention against the eager chain (scale, product, mask, bias, softmax, product) on the same
 // operands, forward alone and forward with backward. The two run in turn and the best round of each counts,
-// since other processes share the machine. Usage: attention_bench [rounds] [threads]
+// since other processes share the machine.
+// Usage: attention_bench [rounds] [threads]
 #include <fmt/format.h>
 
 #include <algorithm>

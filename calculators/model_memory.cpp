@@ -46,11 +46,10 @@ Exact saved_per_layer(const QwenConfig& c, Exact B, Exact S) {
   return n;
 }
 
-// all-reduce over a ring: every device sends its share twice, except to itself.
+// All-reduce over a ring: every device sends its share twice, except to itself.
 Exact ring_all_reduce(Exact bytes, int64_t n) { return 2 * (n - 1) * ceil_div(bytes, n); }
-Exact ring_half(Exact bytes, int64_t n) {
-  return (n - 1) * ceil_div(bytes, n);
-}  // reduce-scatter, or all-gather
+// Reduce-scatter, or all-gather.
+Exact ring_half(Exact bytes, int64_t n) { return (n - 1) * ceil_div(bytes, n); }
 
 // Parameters of an Evoformer stack under a loss on the alignment alone that have no way to it.
 Exact beyond_the_msa_loss(const models::EvoformerConfig& c) {
@@ -245,8 +244,8 @@ ModelMemory explain_model(const ModelMemoryQuestion& q, const DeviceSpec& spec) 
     m.notes.push_back(fmt::format("{} parameters got no gradient in the dry run: nothing reads what they make",
                                   format_count(unreached)));
   } else {
-    m.parameters_formula =
-        run.n_parameters;  // the blocks' closed form has its own test; the embeddings have none
+    // The blocks' closed form has its own test; the embeddings have none.
+    m.parameters_formula = run.n_parameters;
     m.notes.emplace_back(
         "the Evoformer model's parameters are counted; the closed form covers its blocks only");
     unreached = beyond_the_msa_loss(models::EvoformerConfig::preset(o.preset));

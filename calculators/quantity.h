@@ -21,8 +21,8 @@ WrittenBytes parse_written_bytes(std::string_view text, std::string_view what);
 
 // "1e21", "989e12", "989 TFLOP/s", "1.5 EFLOP": prefixes k to Y are decimal.
 double parse_flops(std::string_view text, std::string_view what);
-double parse_seconds(std::string_view text,
-                     std::string_view what);  // "6.8", "6.8 s", "120 ms", "3 min", "2 h", "10 d"
+// "6.8", "6.8 s", "120 ms", "3 min", "2 h", "10 d"
+double parse_seconds(std::string_view text, std::string_view what);
 int64_t parse_whole(std::string_view text, std::string_view what);  // digits, commas allowed; at least 1
 
 // "526.42 GB" and "490.26 GiB" with two decimals, in the unit that fits.

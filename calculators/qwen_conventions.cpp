@@ -47,12 +47,12 @@ struct FromParts {
     sum += 14 * p.silu + p.gated + p.residuals;
     sum += 4 * (p.norm_elements + p.head_norm_elements + p.final_norm_elements) +
            11 * (p.norm_rows + p.head_norm_rows + p.final_norm_rows);
-    return sum + 11 * p.head.elements +
-           11 * T;  // exp and sum of every logit; log, the target and the mean per token
+    // Exp and sum of every logit; log, the target and the mean per token.
+    return sum + 11 * p.head.elements + 11 * T;
   }
   Exact counted_by_operation() const {
-    Exact sum = p.embedded + p.q.flops + wide_k.flops + wide_v.flops +
-                exact_products(p.o);  // full products plus biases: 2 m n k
+    // Full products plus biases: 2 m n k.
+    Exact sum = p.embedded + p.q.flops + wide_k.flops + wide_v.flops + exact_products(p.o);
     sum += exact_products(p.scores) + p.scores.elements + 10 * Exact(c.layers) * B;  // division by one root
     sum += 3 * p.scores.elements - p.score_rows + exact_products(p.values);
     sum += exact_products(p.gate) + exact_products(p.up) + exact_products(p.down) + 4 * p.silu;

@@ -36,8 +36,8 @@ struct SmallerForm {
 struct TensorSize {
   TensorText tensor;
   Exact elements, bytes;
-  std::optional<int64_t> dry_run_bytes,
-      dry_run_reserved;  // of an allocation on meta; none beyond 2^62 bytes or 8 axes
+  // Of an allocation on meta; none beyond 2^62 bytes or 8 axes.
+  std::optional<int64_t> dry_run_bytes, dry_run_reserved;
   std::vector<AxisGrowth> growth;
   std::vector<std::string> origins;  // what has such a shape
   std::vector<SmallerForm> smaller;

@@ -179,8 +179,8 @@ struct OpDef {
   uint32_t low_inputs = ~0u;
   Recompute recompute = Recompute::dear;
   std::vector<OpCase> (*cases)() = nullptr;
-  GpuPlanFn gpu_plan =
-      nullptr;  // null: launches and workspaces as on the CPU. The kernels lie in the folder's .cu
+  // Null: launches and workspaces as on the CPU. The kernels lie in the folder's .cu.
+  GpuPlanFn gpu_plan = nullptr;
 };
 
 // All registered ops, in the order of ops/CMakeLists.txt. Generated: nothing registers itself.

@@ -56,8 +56,7 @@ constexpr int64_t kCurvePoints = 1000;
 
 std::string bytes_text(int64_t n) { return format_bytes(static_cast<double>(n)); }
 
-// ---- memory over a step
-// ---------------------------------------------------------------------------------------
+// ---- memory over a step -------------------------------------------------------------------------------------
 
 const StepBooks& books_of_events(const RunBooks& books, std::span<const Event> events) {
   if (events.empty()) return books.for_memory();
@@ -212,8 +211,7 @@ std::string colour_key(const StepBooks& books) {
   return out + "</p>\n";
 }
 
-// ---- nested rectangles
-// ----------------------------------------------------------------------------------------
+// ---- nested rectangles --------------------------------------------------------------------------------------
 
 struct Tree {
   int64_t weight = 0;
@@ -280,8 +278,7 @@ std::string icicle(const Tree& tree, std::string_view label, Text text) {
   return svg + "</svg>\n";
 }
 
-// ---- the page
-// -------------------------------------------------------------------------------------------------
+// ---- the page -----------------------------------------------------------------------------------------------
 
 template <class Write>
 std::string section(std::string_view title, const Write& write, bool open = false) {

@@ -24,8 +24,8 @@ struct DeviceSpec {
   int compute_capability = 0;         // GPU: 10 x major + minor, 90 on Hopper
   int multiprocessors = 0;            // GPU
   size_t shared_bytes_per_block = 0;  // GPU: the most a kernel may ask for
-  size_t library_workspace_bytes =
-      0;  // GPU: what a matrix product or convolution library may use, owned by the arena
+  // GPU: what a matrix product or convolution library may use, owned by the arena.
+  size_t library_workspace_bytes = 0;
   ArenaPolicy memory{};
   size_t memory_bytes = 0;             // physical memory, 0 when unknown
   double bytes_per_second = 0;         // copy bandwidth, 0 when unknown
@@ -44,10 +44,10 @@ struct DeviceSpec {
   // A shipped spec by its name (see names_of_shipped), else a JSON file. Error lists the names.
   static DeviceSpec named_or_file(const std::string& text);
   static std::vector<std::string> names_of_shipped();
-  static DeviceSpec from_json_file(
-      const std::string& path);  // Error names the field, what was expected and what came
-  static DeviceSpec from_json_text(const std::string& text,
-                                   const std::string& name);  // `name` stands for the file in messages
+  // Error names the field, what was expected and what came.
+  static DeviceSpec from_json_file(const std::string& path);
+  // `name` stands for the file in messages.
+  static DeviceSpec from_json_text(const std::string& text, const std::string& name);
   std::string to_json() const;
 };
 

@@ -1,6 +1,6 @@
 // The settings under which the AF3-shaped model is compared with published figures of a public baseline, and
 // the rules that group its events. Dry runs of these settings through models/train/trainer.h give the event
-// logs; profiler/ framework_events.h and profiler/saved_groups.h read them. Called by figures and tests;
+// logs; studies/framework_events.h and profiler/saved_groups.h read them. Called by figures and tests;
 // docs/af3.md states every choice.
 #pragma once
 

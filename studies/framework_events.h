@@ -5,10 +5,10 @@
 // segment again as a whole, and so does reckon). Backward has operators of other names in both. Rules that the
 // log cannot know:
 // - A linear layer inside an autocast region appears twice, as the wrapper that casts and as the operator it
-// redispatches
-//   to. The other operators counted here are not wrapped a second time under the name counted.
+//   redispatches to. The other operators counted here are not wrapped a second time under the name counted.
 // - An activation inside a gated linear unit is part of that operator, not an event of its own (reckon: op
-// mul_sigmoid). Counts of launches differ: one such operator may be several kernels or none.
+//   mul_sigmoid).
+// Counts of launches differ: one such operator may be several kernels or none.
 #pragma once
 
 #include <cstdint>

@@ -289,7 +289,7 @@ bool may_fuse(const GemmCall& call, const Oriented& o, const Stored& c) {
   return false;
 }
 
-// ---- what the library does not do -----------------------------------------------------------------------------------
+// ---- what the library does not do ---------------------------------------------------------------------------
 
 struct Finish {
   Elements c, aux, bias;

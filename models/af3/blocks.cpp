@@ -148,8 +148,8 @@ Tensor TriangleMultiplication::operator()(const Tensor& z, FusionSet fuse) const
     return ops::triangle_multiply(z, {}, w, outgoing, norm.eps);
   }
   TensorList p = project(norm, z, {&left_right, &out_gate}, fuse);
-  Tensor both = ops::mul_sigmoid(ops::slice(p[0], -1, 0, 2 * h),
-                                 ops::slice(p[0], -1, 2 * h, 4 * h));  // a gated linear unit
+  // A gated linear unit.
+  Tensor both = ops::mul_sigmoid(ops::slice(p[0], -1, 0, 2 * h), ops::slice(p[0], -1, 2 * h, 4 * h));
   p[0] = {};
   const Tensor left = ops::permute(ops::slice(both, -1, 0, h), outgoing ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1});
   const Tensor right =

@@ -1,6 +1,7 @@
 // The building blocks of the AF3-shaped model's trunk, with the merged projections of public AlphaFold 3 code:
 // one weight for keys and values, one for the four parts of a triangle update, one for both halves of a SwiGLU.
-// Each returns its update; the residual sum is the block's. Inputs are normalised inside. Shape letters: B
+// Each returns its update; the residual sum is the block's. Inputs are normalised inside.
+// Shape letters: B
 // batch (templates), S MSA rows, N tokens, C channels, X and Y any two axes, H heads, D width per head.
 #pragma once
 
@@ -106,8 +107,9 @@ struct PairformerLayer {
   std::vector<Tensor> product_weights;  // of the whole block
 
   PairformerLayer(Builder& b, std::string_view name, const Config& c);
+  // {s, z}
   TensorList operator()(const Tensor& s_1NC, const Tensor& z_1NNC, const DropoutSource& drop,
-                        FusionSet fuse) const;  // {s, z}
+                        FusionSet fuse) const;
 };
 
 // Runs the layers, each a `block` segment.
@@ -127,8 +129,9 @@ struct MsaLayer {
   std::vector<Tensor> product_weights;  // of the whole block
 
   MsaLayer(Builder& b, std::string_view name, const Config& c);
+  // {m, z}
   TensorList operator()(const Tensor& m_1SNC, const Tensor& z_1NNC, const DropoutSource& drop,
-                        FusionSet fuse) const;  // {m, z}
+                        FusionSet fuse) const;
 
  private:
   Tensor outer_product_mean(const Tensor& m, FusionSet fuse) const;

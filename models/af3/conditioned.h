@@ -1,6 +1,7 @@
 // Layers of the diffusion network and of the input embedder's atom encoder: attention with pair bias and
 // transition, each behind an adaptive norm and a gate that a condition drives; over all tokens, or in windows
-// of atoms. Shape letters: D copies of the structure, N tokens, A atoms, W windows, C channels.
+// of atoms.
+// Shape letters: D copies of the structure, N tokens, A atoms, W windows, C channels.
 #pragma once
 
 #include "models/af3/blocks.h"

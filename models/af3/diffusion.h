@@ -1,5 +1,6 @@
 // The diffusion network (AlphaFold 3, algorithms 20 and 21) with the preconditioning of Karras et al., and a
-// sampler. Shape letters: D copies of the structure, N tokens, A atoms.
+// sampler.
+// Shape letters: D copies of the structure, N tokens, A atoms.
 #pragma once
 
 #include "models/af3/trunk.h"
@@ -24,8 +25,8 @@ class DiffusionNetwork {
   Tensor sample(const Tensor& noise_stream, const DiffusionInputs& in, FusionSet fuse) const;
 
  private:
-  Tensor single_condition(const Tensor& time_D1, const TrunkOutput& trunk,
-                          FusionSet fuse) const;  // [D, N, c_cond]
+  // [D, N, c_cond]
+  Tensor single_condition(const Tensor& time_D1, const TrunkOutput& trunk, FusionSet fuse) const;
   Tensor update(const Tensor& scaled, const Tensor& time_D1, const DiffusionInputs& in, FusionSet fuse) const;
 
   Config config_;

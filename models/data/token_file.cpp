@@ -218,8 +218,8 @@ TokenBatch TokenBatches::at(uint64_t step) const {
     uint64_t first = 0;
     if (part_ == TokenPart::validation) {
       const uint64_t n_windows = (end_ - begin_ - 1) / seq;
-      const uint64_t batch =
-          static_cast<uint64_t>(batch_) % n_windows;  // reduced first: the product must not wrap
+      // Reduced first: the product must not wrap.
+      const uint64_t batch = static_cast<uint64_t>(batch_) % n_windows;
       first = begin_ + ((step % n_windows) * batch + row) % n_windows * seq;
     } else {
       const Philox rng{seed_, kTokenStream + row};

@@ -34,8 +34,8 @@ struct EvoformerConfig {
   double msa_dropout = 0.15, pair_dropout = 0.25;
   bool opm_first = false;         // multimer order
   bool mask_transitions = false;  // OpenFold's modules mask them by default, its shipped config does not
-  bool fuse_projection_weights =
-      false;  // multimer v3: a and b projections of the triangle update in one weight
+  // Multimer v3: a and b projections of the triangle update in one weight.
+  bool fuse_projection_weights = false;
   double mask_value = 1e9;
 
   PairStackConfig pair_stack() const;

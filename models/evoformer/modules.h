@@ -69,8 +69,8 @@ struct MsaColumnGlobalAttention {
   MsaColumnGlobalAttention() = default;
   MsaColumnGlobalAttention(Builder& b, std::string_view name, int64_t c_m, int64_t heads, int64_t head_dim,
                            double mask_value, double eps);
-  Tensor operator()(const Tensor& m_BSRM,
-                    const Tensor& msa_mask_BSR) const;  // nothing to fuse: the scores are small
+  // Nothing to fuse: the scores are small.
+  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR) const;
 };
 
 struct TriangleAttention {
@@ -129,8 +129,8 @@ struct TriangleMultiplication {
   bool outgoing = true;
   LayerNorm layer_norm_in, layer_norm_out;
   Linear linear_a_p, linear_a_g, linear_b_p, linear_b_g, linear_z, linear_g;
-  std::optional<Linear> linear_ab_p,
-      linear_ab_g;  // instead of the four, when weights are fused; a is the first half
+  // Instead of the four, when weights are fused; a is the first half.
+  std::optional<Linear> linear_ab_p, linear_ab_g;
 
   TriangleMultiplication() = default;
   TriangleMultiplication(Builder& b, std::string_view name, const PairStackConfig& c, bool outgoing);

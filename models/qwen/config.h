@@ -24,9 +24,9 @@ struct QwenConfig {
   static QwenConfig preset(const std::string& name);  // Error lists the known names
   static std::vector<std::string> preset_names();
   static QwenConfig from_json_file(const std::string& path);
-  static QwenConfig from_json_text(const std::string& text,
-                                   const std::string& name);  // `name` stands for the file in messages
-  std::string to_json() const;                                // Hugging Face's field names
+  // `name` stands for the file in messages.
+  static QwenConfig from_json_text(const std::string& text, const std::string& name);
+  std::string to_json() const;  // Hugging Face's field names
 };
 
 }  // namespace reckon::models

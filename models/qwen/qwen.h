@@ -77,9 +77,8 @@ class Qwen {
   // A weight as a model without adapters would hold it: W + scaling * B A where it is adapted, else the parameter itself.
   Tensor merged(const NamedParameter& p) const;
   bool is_adapter(std::string_view name) const;  // one of add_lora's tensors
-  bool exportable() const {
-    return !head_bias_.defined();
-  }  // nothing trained that the base model has no place for
+  // Whether nothing is trained that the base model has no place for.
+  bool exportable() const { return !head_bias_.defined(); }
   const QwenConfig& config() const { return config_; }
 
  private:

@@ -8,29 +8,33 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
+// FLOPs: 3.
 template <class C>
 RECKON_INLINE C lerp_to(C a, C b, C w) {
   return a + w * (b - a);
-}  // 3 FLOPs
+}
+// FLOPs: 4.
 template <class C>
 RECKON_INLINE C lerp_to_square(C a, C b, C w) {
   return a + w * (b * b - a);
-}  // 4
+}
+// FLOPs: 2.
 template <class C>
 RECKON_INLINE C scaled_sum(C a, C b, C s) {
   return a + s * b;
-}  // 2
+}
+// FLOPs: 2, and a root.
 template <class C>
 RECKON_INLINE C root_term(C v, C f, C eps) {
   return k_sqrt(v) * f + eps;
-}  // 2, a root
+}
+// FLOPs: 3.
 template <class C>
 RECKON_INLINE C quotient_sum(C a, C b, C c, C s) {
   return a + s * (b / c);
-}  // 3
+}
 
-// ---- eager: one op each; the last input is `skip`
-// ---------------------------------------------------------------
+// ---- eager: one op each; the last input is `skip` -----------------------------------------------------------
 
 template <class C>
 inline void scale_in_place_kernel(KernelArgs& a) {
@@ -94,9 +98,9 @@ inline void add_quotient_kernel(KernelArgs& a) {
   });
 }
 
-// ---- fused
-// ------------------------------------------------------------------------------------------------------ in: n
-// params, n grads, n exp_avg, n exp_avg_sq, grad_scale or absent, skip or absent; out: params, exp_avg,
+// ---- fused --------------------------------------------------------------------------------------------------
+
+// in: n params, n grads, n exp_avg, n exp_avg_sq, grad_scale or absent, skip or absent; out: params, exp_avg,
 // exp_avg_sq. The steps run one after the other over a tile that stays in the first-level cache.
 
 template <class C>

@@ -17,8 +17,9 @@
 // grow with Lq or Lk. Backward has one f32 per row and, in one pass (attention_attrs.h says when), per thread
 // one head's dq in f32 and up to four partial sums of dbias; in two passes a summed 16-bit dbias in f32. On a
 // GPU forward has no workspace, and backward one f32 per row and, where rows share a bias, up to 16 partial sums
-// of dbias. Cost with P = the visible (query, key) pairs of all heads (causal: B N H (Lq (Lk - Lq) + Lq (Lq + 1)
-// / 2)):
+// of dbias.
+//
+// Cost with P = the visible (query, key) pairs of all heads (causal: B N H (Lq (Lk - Lq) + Lq (Lq + 1) / 2)):
 //   forward 4 P D matmul FLOPs, backward 10 P D (5 products; two passes compute two of them twice, which is the
 //   implementation's and not counted).
 #pragma once

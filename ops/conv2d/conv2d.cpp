@@ -49,8 +49,7 @@ std::byte* at_mutable(const TensorArg& t, int64_t element) {
   return t.data + element * static_cast<int64_t>(size_of(t.dtype));
 }
 
-// ---- forward: per image, group and tile, out [p, og] = columns^T weight^T + bias
-// ------------------------------------
+// ---- forward: per image, group and tile, out [p, og] = columns^T weight^T + bias ----------------------------
 
 Plan plan_conv2d(const PlanContext& c) {
   const Tensor &x = c.in[0], &w = c.in[1], &b = c.in[2];
@@ -104,8 +103,7 @@ void conv2d_run(KernelArgs& a) {
       }
 }
 
-// ---- gradient of the input: columns [k, p] = weight^T g, folded back
-// ------------------------------------------------
+// ---- gradient of the input: columns [k, p] = weight^T g, folded back ----------------------------------------
 
 Plan plan_input_gradient(const PlanContext& c) {
   const Tensor &dy = c.in[0], &w = c.in[1];
@@ -166,8 +164,7 @@ void input_gradient_as(KernelArgs& a) {
     }
 }
 
-// ---- gradient of the weight: [og, k] = sum over images and tiles of g columns^T
-// --------------------------------------
+// ---- gradient of the weight: [og, k] = sum over images and tiles of g columns^T -----------------------------
 
 Plan plan_weight_gradient(const PlanContext& c) {
   const Tensor &dy = c.in[0], &x = c.in[1];
@@ -228,8 +225,7 @@ void weight_gradient_run(KernelArgs& a) {
   if (is_half(dw.dtype)) narrow(reinterpret_cast<const float*>(sums), g.o * g.k, dw, 0);
 }
 
-// ---- on a GPU
-// -----------------------------------------------------------------------------------------------------------
+// ---- on a GPU -----------------------------------------------------------------------------------------------
 
 void plan_on_gpu(const PlanContext& c, Plan& p, const char* library_call, bool takes_bias) {
   const Tensor &a = c.in[0], &b = c.in[1];
@@ -254,8 +250,7 @@ void plan_weight_gradient_gpu(const PlanContext& c, Plan& p) {
   plan_on_gpu(c, p, "conv2d_weight_gradient", false);
 }
 
-// ---- declarations
-// ---------------------------------------------------------------------------------------------------
+// ---- declarations -------------------------------------------------------------------------------------------
 
 std::shared_ptr<ConvAttrs> attributes(Dims stride, Dims padding, Dims dilation, int64_t groups,
                                       Dims image = {0, 0}, Dims kernel = {0, 0}) {

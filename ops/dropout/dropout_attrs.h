@@ -26,8 +26,8 @@ struct RedrawAttrs : DropoutAttrs {
 
 // Where neighbouring axes share the mask, element i of a contiguous tensor has mask element i / outer * inner + i % inner.
 struct SharedRun {
-  bool in_fours =
-      true;  // there is at most one such run of axes, and four aligned elements have four aligned mask elements
+  // There is at most one such run of axes, and four aligned elements have four aligned mask elements.
+  bool in_fours = true;
   int64_t inner = 1, outer = 1;
 
   SharedRun(int rank, const int64_t* shape, uint32_t shared) {

@@ -14,7 +14,8 @@
 
 namespace reckon::ops {
 
+// `reduction`: mean or sum.
 Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& targets, Reduction reduction,
-                            int64_t ignore_index = -100);  // reduction: mean or sum
+                            int64_t ignore_index = -100);
 
 }  // namespace reckon::ops

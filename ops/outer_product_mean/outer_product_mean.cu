@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(256)
 template <class T>
 struct ForwardSpace {
   using Tile = OuterTile<T>;
-  static constexpr int kOutputs = 128, kWeightStep = kChunk<T>,
-                       kChannels = kWeightStep / kPairChannels;  // channels p of a step of weights
+  // kChannels: channels p of a step of weights.
+  static constexpr int kOutputs = 128, kWeightStep = kChunk<T>, kChannels = kWeightStep / kPairChannels;
   static constexpr int kRowOfWeight = tile_row<T>(kWeightStep), kWeight = kOutputs * kRowOfWeight;
   static constexpr size_t kBytes = sizeof(T) * (2 * Tile::kStage + Tile::kTile + 2 * kWeight);
 };

@@ -107,10 +107,10 @@ template <class T>
 struct OuterTile {
   static constexpr int kThreads = 256, kSide = kPairRows * kPairChannels, kPairs = kPairRows * kPairRows,
                        kChannels = kPairChannels * kPairChannels;
-  static constexpr int kRow = tile_row<T>(kSide), kOperand = kStep<T> * kRow,
-                       kStage = 2 * kOperand;  // a stage: steps of a and of b
-  static constexpr int kRowOfPairs = tile_row<T>(kChannels),
-                       kTile = kPairs * kRowOfPairs;  // products as [pair][p, q]
+  // kStage: steps of a and of b.
+  static constexpr int kRow = tile_row<T>(kSide), kOperand = kStep<T> * kRow, kStage = 2 * kOperand;
+  // kTile: products as [pair][p, q].
+  static constexpr int kRowOfPairs = tile_row<T>(kChannels), kTile = kPairs * kRowOfPairs;
 
   Source a, b;
   OuterDims d;

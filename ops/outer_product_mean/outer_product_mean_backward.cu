@@ -13,8 +13,8 @@ struct SidesSpace {
   static constexpr int kRows = 64 * MT;  // s of a block
   static constexpr int kRowOfStep = tile_row<T>(kStep<T>), kRowOfWeight = tile_row<T>(Tile::kChannels),
                        kRowOfProducts = tile_row<T>(Tile::kSide);
-  static constexpr int kGradient = Tile::kPairs * kRowOfStep,
-                       kBack = kGradient + kStep<T> * kRowOfWeight;  // a stage: g and W
+  // kBack: a stage of g and W.
+  static constexpr int kGradient = Tile::kPairs * kRowOfStep, kBack = kGradient + kStep<T> * kRowOfWeight;
   static constexpr int kProducts = Tile::kSide * kRowOfProducts, kSide = kRows * kRowOfStep;
   static constexpr size_t kBytes = sizeof(T) * (2 * kBack + kProducts + 2 * kSide);
 };

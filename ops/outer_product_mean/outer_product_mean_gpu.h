@@ -72,8 +72,8 @@ struct ProjectedChunks {
   }
 };
 
-inline constexpr int kProjectedRows = 128,
-                     kProjectedColumns = 64;  // of a block's tile in the products of a projection
+// Of a block's tile in the products of a projection.
+inline constexpr int kProjectedRows = 128, kProjectedColumns = 64;
 
 // The products with long sums and few results: da sums over the outputs z in pieces, db over the rows i of a chunk.
 RECKON_INLINE constexpr OuterPieces projected_da_pieces(const OuterSizes& n, const ProjectedChunks& chunks) {

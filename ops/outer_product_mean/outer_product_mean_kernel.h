@@ -180,7 +180,8 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
   }
 }
 
-// Backward: what both orders share. in dy, a, b, weight, mask; out the wanted ones of da, db, dweight, dbias.
+// Backward: what both orders share.
+// in dy, a, b, weight, mask; out the wanted ones of da, db, dweight, dbias.
 // Workspaces: products, gradient tile, tile 1, tile 2, permuted weight, sums (da tile, or dW permuted), db
 // sums, counts.
 template <class C>

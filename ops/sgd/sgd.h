@@ -1,7 +1,8 @@
 // Stochastic gradient descent with momentum, one in-place op per tensor:
-// g = scale * grad + weight_decay * p; buffer = momentum * buffer + (1 - dampening) * g (the first step: buffer
-// = g); p -= lr * (nesterov ? g + momentum * buffer : buffer). Called by optimizers; no gradient, no value read
-// on the host.
+//   g = scale * grad + weight_decay * p
+//   buffer = momentum * buffer + (1 - dampening) * g (the first step: buffer = g)
+//   p -= lr * (nesterov ? g + momentum * buffer : buffer)
+// Called by optimizers; no gradient, no value read on the host.
 #pragma once
 
 #include "ops/op.h"

@@ -7,11 +7,8 @@
 namespace reckon::ops::gpu {
 namespace {
 
-enum class Kind {
-  softmax,
-  log_softmax,
-  logsumexp
-};  // known at run time: the branches are uniform, and kernels a third as many
+// Known at run time: the branches are uniform, and kernels a third as many.
+enum class Kind { softmax, log_softmax, logsumexp };
 
 // y from x and the sums of its rows, in place; logsumexp gives one number per row.
 template <class Tile>

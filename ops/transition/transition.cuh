@@ -16,11 +16,11 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated);
 
 // What backward reads, beside the norm's input.
 struct TransitionBackward {
-  const void *dy, *a, *b, *w_a, *w_b,
-      *w_out;  // dy [rows, out]; a, b [rows, h]: the relu's output, or the two projections
+  // dy [rows, out]; a, b [rows, h]: the relu's output, or the two projections.
+  const void *dy, *a, *b, *w_a, *w_b, *w_out;
   int h, out;
-  bool dy_vectors, in_vectors, out_vectors,
-      pairs;  // of dy; of w_a and w_b; of w_out; pairs of a and b lie aligned
+  // Of dy; of w_a and w_b; of w_out; pairs of a and b lie aligned.
+  bool dy_vectors, in_vectors, out_vectors, pairs;
 };
 
 // The second kernel of backward: gradients of the weights and biases by pieces of the rows, into `partial`.

@@ -11,8 +11,8 @@
 namespace reckon::ops::gpu {
 namespace {
 
-constexpr int kThreads = 128,
-              kColumns = 64;  // of the weights' rows at a time: of a side 32 channels with their gates
+// kColumns: of the weights' rows at a time; of a side 32 channels with their gates.
+constexpr int kThreads = 128, kColumns = 64;
 
 struct ProjectedSide {
   const void *value, *gate, *value_bias, *gate_bias;

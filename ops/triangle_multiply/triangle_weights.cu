@@ -6,8 +6,8 @@
 namespace reckon::ops::gpu {
 namespace {
 
-constexpr int kThreads =
-    512;  // 16 warps of 32 x 32 sums: half as many, with twice the sums, would leave no registers for loads under way
+// 16 warps of 32 x 32 sums: half as many, with twice the sums, would leave no registers for loads under way.
+constexpr int kThreads = 512;
 
 struct Partial {
   float* at[triangle::n_inputs];  // of piece 0, by forward input; null where not wanted

@@ -107,8 +107,8 @@ class Arena {
   // The tables below change with every allocation: their nodes come from a pool instead of the heap.
   std::pmr::unsynchronized_pool_resource pool_;
   std::vector<Segment> segments_;
-  std::pmr::set<Gap> gaps_[2] = {std::pmr::set<Gap>(&pool_),
-                                 std::pmr::set<Gap>(&pool_)};  // [large, small], by size, then address
+  // [large, small], by size, then address
+  std::pmr::set<Gap> gaps_[2] = {std::pmr::set<Gap>(&pool_), std::pmr::set<Gap>(&pool_)};
   std::pmr::map<int64_t, Live> live_{&pool_};
   int64_t next_id_ = 0;
   size_t limit_ = 0;

@@ -11,9 +11,8 @@ struct MemorySource {
   virtual std::byte* acquire(size_t bytes) = 0;  // aligned to 2 MiB; null when the device has no more
   virtual void release(std::byte* base, size_t bytes) = 0;
   virtual bool readable_by_host() const = 0;
-  virtual bool poisonable() const {
-    return readable_by_host();
-  }  // is it this process's memory? (for AddressSanitizer)
+  // Whether it is this process's memory, which AddressSanitizer can watch.
+  virtual bool poisonable() const { return readable_by_host(); }
   // Bytes of [base, base + bytes) that occupy physical memory now; -1 when unknown.
   virtual long long resident_bytes(const std::byte* base, size_t bytes) const = 0;
 };

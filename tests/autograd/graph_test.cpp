@@ -54,8 +54,8 @@ TEST(Graph, GradientsAccumulateOverBackwardCallsInOneBuffer) {
   auto d = make_device(DeviceKind::cpu);
   Tensor x = leaf(*d, {4}, 3.0);
   autograd::backward(ops::sum_all(ops::mul(x, x)));
-  const int64_t first =
-      autograd::grad_of(x).storage()->id();  // not a handle: a second owner would force a copy
+  // Not a handle: a second owner would force a copy.
+  const int64_t first = autograd::grad_of(x).storage()->id();
   autograd::backward(ops::sum_all(x));
   EXPECT_EQ(to_doubles(autograd::grad_of(x)), std::vector<double>(4, 7.0));
   EXPECT_EQ(autograd::grad_of(x).storage()->id(), first);

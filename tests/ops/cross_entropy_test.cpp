@@ -26,8 +26,8 @@ TEST(CrossEntropy, GivesKnownLossesAndLeavesIgnoredTargetsOutOfTheMean) {
   const Tensor mean = ops::cross_entropy(x, targets, Reduction::mean);
   expect_near(mean, {(first + second) / 2}, 1e-15);
   autograd::backward(mean);
-  expect_near(autograd::grad_of(x), {-0.25, 0.25, 0.125, -0.125, 0, 0},
-              1e-15);  // exactly 0 even where a logit is NaN
+  // Exactly 0 even where a logit is NaN.
+  expect_near(autograd::grad_of(x), {-0.25, 0.25, 0.125, -0.125, 0, 0}, 1e-15);
 }
 
 TEST(CrossEntropy, WithoutACountedTargetTheMeanIsNaNAndTheGradientZero) {

@@ -65,8 +65,8 @@ TEST(LinearCrossEntropy, AgreesWithTheEagerChainInF64OnEverySideOfTheTiles) {
         if (t == DType::f16 && r == Reduction::mean && T > 100) continue;
         const Outcome want = run(false, T, V, H, DType::f64, r, 5), got = run(true, T, V, H, t, r, 5);
         if (T == 1) {
-          EXPECT_TRUE(r == Reduction::sum ? got.loss[0] == 0
-                                          : std::isnan(got.loss[0]));  // its only target is ignored
+          // Its only target is ignored.
+          EXPECT_TRUE(r == Reduction::sum ? got.loss[0] == 0 : std::isnan(got.loss[0]));
           continue;
         }
         EXPECT_LE(relative_error(got.loss, want.loss), tolerance(t));

@@ -171,8 +171,7 @@ TEST(Ledger, AnOpLeftByAnExceptionDoesNotSpoilTheTimes) {
   for (const WorkCell& w : ledger.books().last->work) EXPECT_EQ(w.calls, 1);
 }
 
-// ---- random programs
-// ------------------------------------------------------------------------------------------
+// ---- random programs ----------------------------------------------------------------------------------------
 
 using Key = std::tuple<NameId, NameId, NameId, Phase, Category>;
 

@@ -170,8 +170,8 @@ TEST(AttentionKernels, MixedTypesRunInF32) {
   const TensorList got =
       ops::dispatch(ops::op_by_name("attention"), in, std::make_shared<ops::AttentionAttrs>(attributes(p)));
   EXPECT_EQ(got[0].dtype(), DType::bf16);
-  EXPECT_LE(relative_error(to_doubles(got[0]), to_doubles(forward(*cpu, p, DType::f64)[0])),
-            4e-3);  // the result's rounding alone
+  // The result's rounding alone.
+  EXPECT_LE(relative_error(to_doubles(got[0]), to_doubles(forward(*cpu, p, DType::f64)[0])), 4e-3);
 }
 
 // As on the CPU: the mask's value swallows the logits, and the row is uniform.

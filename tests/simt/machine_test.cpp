@@ -25,7 +25,7 @@ std::string failure_of(const std::function<void()>& run) {
   return "";
 }
 
-// ---- what works
+// ---- what works ---------------------------------------------------------------------------------------------
 
 __global__ void add_one(int* x, int64_t n) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -121,7 +121,7 @@ TEST(SimtMachine, CountsWhatRan) {
   EXPECT_EQ(after.barriers - before.barriers, 3);
 }
 
-// ---- faults that the machine itself reports
+// ---- faults that the machine itself reports -----------------------------------------------------------------
 
 __global__ void barrier_in_branches(float* out) {
   if (threadIdx.x < 32) {
@@ -180,7 +180,7 @@ TEST(SimtMachine, GoesOnAfterAFailure) {
   EXPECT_EQ(x, std::vector<int>(100, 1));
 }
 
-// ---- faults that need a sanitizer
+// ---- faults that need a sanitizer ---------------------------------------------------------------------------
 
 [[maybe_unused]] __global__ void overruns_static_shared(float* out) {
   __shared__ float s[48];

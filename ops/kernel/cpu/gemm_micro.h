@@ -54,8 +54,8 @@ void micro(const MicroArguments<T>& arguments) {
     __asm__("" : "+r"(a), "+r"(b));  // one moving pointer per operand instead of one per row
   }
 
-  __asm__(""
-          : "+r"(c), "+r"(c_row));  // computes the addresses of c anew rather than keep them through the loop
+  // Computes the addresses of c anew rather than keep them through the loop.
+  __asm__("" : "+r"(c), "+r"(c_row));
   const Finish<T> finish = *arguments.finish;
   if (finish.alpha == T{1} && finish.column_bias == nullptr && finish.row_bias == nullptr) {
     // The common case apart, for its branches would cost more than its stores; a factor of one changes no bits.

@@ -41,7 +41,7 @@ static_assert(sizeof(Counted) == sizeof(double));
 namespace RECKON_ISA {
 namespace {
 
-// ---- float: branch-free forms that vectorise --------------------------------------------------------------------
+// ---- float: branch-free forms that vectorise ----------------------------------------------------------------
 
 // exp(x) by range reduction to [-ln2/2, ln2/2] and a degree-6 polynomial; relative error below 2e-7 on
 // [-87, 88], 0 below and infinity above, NaN stays NaN.
@@ -106,7 +106,7 @@ RECKON_INLINE float k_sin(float x) { return __builtin_sinf(x); }
 RECKON_INLINE float k_cos(float x) { return __builtin_cosf(x); }
 RECKON_INLINE float k_max(float a, float b) { return a > b ? a : b; }
 
-// ---- double: the C library -------------------------------------------------------------------------------------
+// ---- double: the C library ----------------------------------------------------------------------------------
 
 RECKON_INLINE double k_exp(double x) { return __builtin_exp(x); }
 RECKON_INLINE double k_sigmoid(double x) { return 1.0 / (1.0 + __builtin_exp(-x)); }
@@ -118,7 +118,7 @@ RECKON_INLINE double k_sin(double x) { return __builtin_sin(x); }
 RECKON_INLINE double k_cos(double x) { return __builtin_cos(x); }
 RECKON_INLINE double k_max(double a, double b) { return a > b ? a : b; }
 
-// ---- Counted: the same, with the bill ----------------------------------------------------------------------------
+// ---- Counted: the same, with the bill -----------------------------------------------------------------------
 
 RECKON_INLINE Counted k_exp(Counted x) { return Counted::special(__builtin_exp(x.v)); }
 // A sigmoid is one exp, one addition, one division.
@@ -131,7 +131,7 @@ RECKON_INLINE Counted k_sin(Counted x) { return Counted::special(__builtin_sin(x
 RECKON_INLINE Counted k_cos(Counted x) { return Counted::special(__builtin_cos(x.v)); }
 RECKON_INLINE Counted k_max(Counted a, Counted b) { return Counted::counted(a.v > b.v ? a.v : b.v); }
 
-// ---- loads and stores -------------------------------------------------------------------------------------------
+// ---- loads and stores ---------------------------------------------------------------------------------------
 
 RECKON_INLINE float load(const float& s) { return s; }
 RECKON_INLINE float load(const bf16& s) { return bf16_to_f32(s.bits); }

@@ -231,8 +231,8 @@ template <int MT, int NT>
 struct NormGradient {
   static constexpr int kWidth = 8 * NT, kRow = kWidth + 8, kWarps = kTileRows / (16 * MT),
                        kThreads = 32 * kWarps;
-  static constexpr int kNormalised =
-      kTileRows * kRow;  // floats of xh; may overlie what the tile's product no longer needs
+  // Floats of xh; may overlie what the tile's product no longer needs.
+  static constexpr int kNormalised = kTileRows * kRow;
   static constexpr int kKept = kWidth + 2 * kWidth + kWarps * 2 * kWidth;  // floats that stay from tile to tile
 
   float *normalised, *weight, *totals, *cells;

@@ -30,8 +30,7 @@ struct Scatter {
   Split by_inner;              // of a column
   int* heads;                  // [extent], -1: none
   int* order;                  // [n] positions, piece by piece by index and position
-  int2*
-      runs;  // [n] at the first slot of a run: slot of the next run (after step 1: its index) and length; else 0
+  int2* runs;          // [n] at a run's first slot: slot of the next run (after step 1: its index), length; else 0
   float* window_sums;  // [n / 64, columns]
 };
 
