@@ -43,8 +43,9 @@ void remember(const Tensor& t, const Tensor& made) {
   cache[t.storage().get()] = {t.storage(), made.storage(), made.layout(), made.dtype()};
 }
 
-// Shares the bytes of a cast, never its node: each use adds its gradient to the weight in the weight's own
-// precision, so sharing cannot change a result. Backward ops give a weight's gradient in f32, so it passes through.
+// Shares the bytes of a cast, never its node: each use adds its gradient to the weight in the
+// weight's own precision, so sharing cannot change a result. Backward ops give a weight's
+// gradient in f32, so it passes through.
 Tensor cast_weight(const Tensor& t, DType to) {
   TensorList out{held_cast(t, to)};
   if (!out[0].defined()) {

@@ -1,6 +1,6 @@
 // Mixed precision: inside the scope, matrix products run in the low type and norms, softmax and losses in f32,
-// by visible cast ops. Parameters stay f32, and so do their gradients. A cast of a weight is shared while somebody still holds it; the
-// cache itself keeps nothing alive.
+// by visible cast ops. Parameters stay f32, and so do their gradients. A cast of a weight is shared while
+// somebody still holds it; the cache itself keeps nothing alive.
 #pragma once
 
 #include <span>
@@ -30,15 +30,15 @@ class AutocastScope {
   AutocastState before_;
 };
 
-// The stream that a model's residual branches are added to, where it begins: in the low type when the scope asks for
-// it, else as it is. Branches keep a stream's type (add_to_residual).
+// The stream that a model's residual branches are added to, where it begins: in the low type when the scope
+// asks for it, else as it is. Branches keep a stream's type (add_to_residual).
 Tensor residual_stream(const Tensor& x);
 // A branch in the type of its stream x, and their sum.
 Tensor in_stream_type(const Tensor& x, const Tensor& branch);
 Tensor add_to_residual(const Tensor& x, const Tensor& branch);
 
-// Casts the weights of the matrix products of a block in one launch and holds them while the block runs; without it each
-// op casts its own. Weights of other types, and those whose cast is held already, are left out.
+// Casts the weights of the matrix products of a block in one launch and holds them while the block runs;
+// without it each op casts its own. Weights of other types, and those whose cast is held already, are left out.
 class WeightCasts {
  public:
   explicit WeightCasts(std::span<const Tensor> weights);

@@ -7,8 +7,8 @@
 
 namespace reckon::autograd {
 
-// Gradients of sum(root * seed) into the leaves below root. Without a seed, root must have one element and the
-// seed is 1.
+// Gradients of sum(root * seed) into the leaves below root. Without a seed, root must have
+// one element and the seed is 1.
 void backward(const Tensor& root, const Tensor& seed = {});
 // Several roots at once.
 void backward(std::span<const Tensor> roots, std::span<const Tensor> seeds);

@@ -1,5 +1,5 @@
-// The switches a user flips: what is fused. A fusion chooses between compositions of ops in model code, so its effect
-// shows in the ledger as other ops, other saves and fewer launches.
+// The switches a user flips: what is fused. A fusion chooses between compositions of ops in model code, so its
+// effect shows in the ledger as other ops, other saves and fewer launches.
 #pragma once
 
 #include <cstdint>

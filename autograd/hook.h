@@ -15,8 +15,8 @@ void install_hook();  // on the calling thread; idempotent
 void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs,
                  uint32_t needs, const ops::Plan& plan, TensorList& outputs);
 
-// Hash of the ops recorded or run since the last reset: a recomputed segment must take the path it took at
-// first.
+// Hash of the ops recorded or run since the last reset: a recomputed segment must
+// take the path it took at first.
 uint64_t trace_hash();
 void set_trace_hash(uint64_t h);
 

@@ -1,8 +1,7 @@
 // Compares reckon's matrix products with oneDNN's on the same operands, plain row-major layouts on both sides
 // (oneDNN's own packed layout is not used for b: both pack within the timed call). The two are timed in turn
 // and the best round of each counts, since other processes share the machine.
-// Usage: gemm_bench [rounds]
-// [threads...]
+// Usage: gemm_bench [rounds] [threads...]
 #include <fmt/format.h>
 #include <omp.h>
 #include <time.h>

@@ -24,8 +24,8 @@ struct OpCall {
   std::vector<MadeTensor> outputs;  // those that got memory; workspaces are not among them
 };
 
-// Listens to a device and to the thread's new tensors while it lives. Construct it after the device and destroy
-// it before.
+// Listens to a device and to the thread's new tensors while it lives. Construct it after
+// the device and destroy it before.
 class Recorder : public EventSink, public TensorSink {
  public:
   explicit Recorder(Device& device);

@@ -63,8 +63,8 @@ ModelMemory explain_model(const ModelMemoryQuestion& question, const DeviceSpec&
 
 // 2 L S K D bytes per sequence.
 Exact kv_cache_bytes(const models::QwenConfig& config, int64_t batch, int64_t seq, DType dtype);
-// The same from a dry run of decoding until the cache holds `seq` tokens: the ledger's category kv_cache at its
-// fullest.
+// The same from a dry run of decoding until the cache holds `seq` tokens: the ledger's
+// category kv_cache at its fullest.
 Exact recorded_kv_bytes(const models::QwenConfig& config, int64_t batch, int64_t seq, DType dtype,
                         const DeviceSpec& spec);
 

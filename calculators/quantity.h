@@ -1,6 +1,6 @@
-// Sizes, rates and times as people write them. Called by the calculators and the command line; every text that
-// is not a positive number with a known unit is an Error that names the flag, the text and the forms that are
-// understood.
+// Sizes, rates and times as people write them. Called by the calculators and the command line; every
+// text that is not a positive number with a known unit is an Error that names the flag, the text and
+// the forms that are understood.
 #pragma once
 
 #include <string>

@@ -1,8 +1,7 @@
 // What one training step of a Qwen decoder consists of, in numbers every counting convention is made from: once
 // folded from the op calls of a recorded dry run, once from the config. Called by qwen_conventions.
-// Letters: B
-// batch, S sequence, T = B S, h hidden, A query heads, K key/value heads, D head width, I feed-forward, V
-// vocabulary.
+// Letters: B batch, S sequence, T = B S, h hidden, A query heads, K key/value heads, D head
+// width, I feed-forward, V vocabulary.
 #pragma once
 
 #include "calculators/dry_run.h"

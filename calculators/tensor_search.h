@@ -45,8 +45,8 @@ struct ExtraMsaQuestion {
 };
 Recording record_extra_msa(const ExtraMsaQuestion& question, const DeviceSpec& spec);
 
-// "[1, 1024, 8, 384, 384] = batch 1 x rows 1024 x ...": what is equal to a size that was asked for gets its
-// name.
+// "[1, 1024, 8, 384, 384] = batch 1 x rows 1024 x ...": what is equal to a size
+// that was asked for gets its name.
 std::string named_shape(const Shape& shape, const std::vector<std::pair<std::string, int64_t>>& names);
 
 void write_tensor_search(std::ostream& out, const TensorSearch& s,

@@ -18,8 +18,8 @@ struct TensorText {
   std::vector<int64_t> shape;
   DType dtype = DType::f32;
 };
-// "32x501x501x128x128 f32", "[32, 501] bf16"; without a type, `fallback`. Error on extents below 1 and unknown
-// types.
+// "32x501x501x128x128 f32", "[32, 501] bf16"; without a type, `fallback`. Error on
+// extents below 1 and unknown types.
 TensorText parse_tensor(std::string_view text, DType fallback);
 
 struct AxisGrowth {

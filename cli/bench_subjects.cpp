@@ -170,8 +170,8 @@ std::vector<BenchSubject> grown_case(Device& device, const ops::OpDef& op, DType
     for (int64_t s = 1; s <= 4096; s *= 2) {
       int64_t bytes = 0;
       try {
-        // An op whose attributes hold extents refuses other shapes: then its declared size is what can be
-        // measured.
+        // An op whose attributes hold extents refuses other shapes: then its
+        // declared size is what can be measured.
         bytes = traffic(ops::plan_of(op, scaled_inputs(paper, c, dtype, s), c.attrs, device.spec(), ~0u));
       } catch (const Error&) {
         break;

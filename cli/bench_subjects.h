@@ -15,8 +15,8 @@ struct BenchSubject {
   std::function<void()> run;  // once through; op calls tell the device's sinks
 };
 
-// One block of each family, forward, backward and (qwen) optimizer, plain and fused, in f32 or bf16. `small`:
-// tiny sizes.
+// One block of each family, forward, backward and (qwen) optimizer, plain and fused, in
+// f32 or bf16. `small`: tiny sizes.
 std::vector<BenchSubject> model_subjects(Device& device, DType dtype, bool small);
 
 // The op's heaviest declared case with every extent multiplied while its plan accepts that and it stays below

@@ -1,5 +1,5 @@
-// The subcommands of the program. Each adds its flags and help to the app; the callback does the work and returns by
-// exception: reckon::Error is printed by main as one message, exit code 1.
+// The subcommands of the program. Each adds its flags and help to the app; the callback does the work and
+// returns by exception: reckon::Error is printed by main as one message, exit code 1.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -14,8 +14,8 @@ class DeviceWatch {
   // Error unless `mode` is on, off or counters, and when counters are asked of a device that has none.
   static void check(const std::string& mode, const std::string& device);
 
-  // Begins where the device's backend has a tracer; says in one line why not. Nothing on cpu and meta. `steps` from
-  // `first_step` on will be made.
+  // Begins where the device's backend has a tracer; says in one line why not. Nothing on cpu and meta. `steps`
+  // from `first_step` on will be made.
   DeviceWatch(Device& device, const std::string& mode, DType dtype, int64_t first_step, int64_t steps);
   ~DeviceWatch();
   DeviceWatch(const DeviceWatch&) = delete;

@@ -1,4 +1,5 @@
-// One op, and what the books say about it: its bytes, its launch, its FLOPs, counted before it ran and while it ran.
+// One op, and what the books say about it: its bytes, its launch, its FLOPs, counted
+// before it ran and while it ran.
 #include "examples/show.h"
 #include "ops/linear/linear.h"
 

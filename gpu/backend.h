@@ -8,8 +8,8 @@
 
 namespace reckon::cuda {
 
-// Null with one line in *why when the driver, the device or code for its architecture is missing. `trace`: with a tracer
-// of what the hardware does, where there is one.
+// Null with one line in *why when the driver, the device or code for its architecture is missing. `trace`: with
+// a tracer of what the hardware does, where there is one.
 std::unique_ptr<Backend> open_backend(int device, bool trace, std::string* why);
 
 }  // namespace reckon::cuda

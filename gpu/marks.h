@@ -1,5 +1,5 @@
-// Marks each op call for the tools of NVIDIA (Nsight Systems and Compute), under the name counters and reports use. Costs
-// a pointer comparison where no such tool runs the program.
+// Marks each op call for the tools of NVIDIA (Nsight Systems and Compute), under the name counters and reports
+// use. Costs a pointer comparison where no such tool runs the program.
 #pragma once
 
 #include <nvtx3/nvToolsExt.h>

@@ -1,5 +1,5 @@
-// Copies between pageable host memory and the device through two pinned buffers, so that the host fills (or empties) one
-// while the other is on its way.
+// Copies between pageable host memory and the device through two pinned buffers, so that the host fills (or
+// empties) one while the other is on its way.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -27,8 +27,8 @@ bool is_number(std::string_view s) {
          std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// "evoformer.blocks.3.rest" -> {"evoformer.blocks", "3", "rest"}, at the first "blocks" or "layers" with a
-// number.
+// "evoformer.blocks.3.rest" -> {"evoformer.blocks", "3", "rest"}, at the first
+// "blocks" or "layers" with a number.
 struct BlockName {
   std::string prefix, number, rest;
 };

@@ -1,6 +1,6 @@
-// The declaration of an op: everything the runtime, autograd, the ledger and the tests know about it. A plan is pure
-// in shapes, types, attributes and the device's spec; it decides outputs, workspaces, launches, saves and cost before
-// anything runs, and a real run that deviates from it is an error.
+// The declaration of an op: everything the runtime, autograd, the ledger and the tests know about it. A plan is
+// pure in shapes, types, attributes and the device's spec; it decides outputs, workspaces, launches, saves and
+// cost before anything runs, and a real run that deviates from it is an error.
 #pragma once
 
 #include <cstring>
@@ -125,8 +125,8 @@ struct InputSpec {
   bool no_grad = false;     // masks and targets: never differentiated
 };
 
-// One example the generic suites run: forward against float64, gradient check, cost against counted operations,
-// meta against cpu.
+// One example the generic suites run: forward against float64, gradient check, cost against
+// counted operations, meta against cpu.
 struct OpCase {
   std::string name;
   std::vector<InputSpec> inputs;
@@ -165,8 +165,8 @@ uint64_t fingerprint_by(const Attrs& attrs) {
 
 struct OpDef {
   const char* name;
-  // Of the attributes; null where there are none, or where calls are not worth comparing (backward, optimizer): calls
-  // with attributes and without this are taken to differ. Views need none.
+  // Of the attributes; null where there are none, or where calls are not worth comparing (backward, optimizer):
+  // calls with attributes and without this are taken to differ. Views need none.
   FingerprintFn fingerprint = nullptr;
   PlanFn plan;
   CpuKernel cpu;       // f32, bf16, f16 and integers
@@ -187,8 +187,8 @@ struct OpDef {
 std::span<const OpDef* const> all_ops();
 const OpDef& op_by_name(std::string_view name);  // Error when unknown
 
-// The op door. Plans, allocates, runs (or, on meta, records), checks launches made against planned, frees workspaces.
-// Never records a gradient. `used` receives the plan it followed, for a caller that needs it too.
+// The op door. Plans, allocates, runs (or, on meta, records), checks launches made against planned, frees
+// workspaces. Never records a gradient. `used` receives the plan it followed, for a caller that needs it too.
 TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr,
                     uint32_t needs_grad = 0, Plan* used = nullptr);
 

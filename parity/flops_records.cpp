@@ -1,5 +1,5 @@
-// Records of the coursework's FLOPs module: function, arguments by name, value. Every value must be met
-// exactly.
+// Records of the coursework's FLOPs module: function, arguments by name, value.
+// Every value must be met exactly.
 #include <cmath>
 #include <limits>
 

@@ -26,8 +26,8 @@ Books count(const fs::path& file, Settings settings) {
   return books;
 }
 
-// Counts of the plain composition, whatever the flags of the run: fused ops do other work, and have their own
-// row.
+// Counts of the plain composition, whatever the flags of the run: fused ops do
+// other work, and have their own row.
 void flop_counts(const fs::path& path, const Json& cases, Settings settings, Report& report) {
   using autograd::CheckpointPolicy;
   report.kind = "matmul FLOPs, dry run";

@@ -105,8 +105,8 @@ void schedule(OpRun& r, models::Schedule::Kind kind) {
   r.file.compare_values("out.lr", lr, {Measure::largest, 1e-13});  // computed in double whatever the run's type
 }
 
-// Compares bits: the values of the 16-bit types say them all but for the sign of a zero and of a NaN, so signs
-// are compared too.
+// Compares bits: the values of the 16-bit types say them all but for the sign of a zero and of a
+// NaN, so signs are compared too.
 std::vector<double> with_signs(std::vector<double> v) {
   const size_t n = v.size();
   for (size_t i = 0; i < n; ++i) v.push_back(std::signbit(v[i]) && !std::isnan(v[i]) ? 1 : 0);

@@ -124,8 +124,8 @@ void attention(OpRun& r) {
   const int64_t B = q.size(0), H = q.size(1), L = q.size(2), D = q.size(3), K = k.size(1), M = k.size(2);
   const bool causal = r.flag("causal");
   const double scale = 1.0 / std::sqrt(static_cast<double>(D));
-  // The public code counts visible keys from the first one, our causal mask from the last one: the same when L
-  // = M.
+  // The public code counts visible keys from the first one, our causal mask from the
+  // last one: the same when L = M.
   Tensor future;
   if (causal && L != M) {
     std::vector<double> hidden(static_cast<size_t>(L * M), 0);

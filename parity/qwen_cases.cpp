@@ -179,8 +179,8 @@ void compare_forward(ModelRun& run, const Tensor& logits, const Tensor& loss) {
                    c.settings().dtype == DType::bf16 ? run.bar.loss : Tolerance{Measure::absolute, 1e-5});
 }
 
-// The next id of every row is the one with the largest logit; only it goes through the model, the rest is
-// cached.
+// The next id of every row is the one with the largest logit; only it goes through
+// the model, the rest is cached.
 void compare_greedy(ModelRun& run, const Prompt& prompt) {
   Case& c = run.c;
   if (!c.has("out.generated_ids")) return;

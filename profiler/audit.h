@@ -18,10 +18,10 @@ struct AuditResult {
 };
 AuditResult audit(std::span<const Event> predicted, std::span<const Event> executed);
 
-// Replays a complete log (one that starts with its device) and verifies at every event: frees and changes match
-// their allocation, live blocks lie inside their segment and do not overlap, rounded >= requested, the
-// categories sum to live bytes, live <= reserved; ops and steps nest; and at the end that the cells of the peak
-// sum to it.
+// Replays a complete log (one that starts with its device) and verifies at every event: frees and
+// changes match their allocation, live blocks lie inside their segment and do not overlap, rounded >=
+// requested, the categories sum to live bytes, live <= reserved; ops and steps nest; and at the end that
+// the cells of the peak sum to it.
 struct BooksCheck {
   bool closed = false;
   int64_t n_events = 0, n_allocations = 0, n_live_at_end = 0;

@@ -1,6 +1,6 @@
-// The records a ledger writes and everybody else reads: plain values, no behaviour beyond sums. Bytes, launches
-// and FLOPs are exact integers. Times come from the steady clock and are the only figures that differ between
-// two equal runs.
+// The records a ledger writes and everybody else reads: plain values, no behaviour beyond sums. Bytes,
+// launches and FLOPs are exact integers. Times come from the steady clock and are the only figures that
+// differ between two equal runs.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ using ByCategory = std::array<T, kCategories>;
 template <class T>
 using ByPhase = std::array<T, kPhases>;
 
-// Live bytes that share an owner. Op, module, label and phase are those of birth; the category is that of the
-// moment.
+// Live bytes that share an owner. Op, module, label and phase are those of birth; the
+// category is that of the moment.
 struct Cell {
   NameId op{}, module{}, label{};
   Phase phase{};

@@ -1,5 +1,5 @@
-// What was seen of a device's own work and memory, filed under the ops that asked for it: plain values, written by
-// profiler/device_trace and read by the reports and by run.json. Unknown figures are absent, never 0.
+// What was seen of a device's own work and memory, filed under the ops that asked for it: plain values, written
+// by profiler/device_trace and read by the reports and by run.json. Unknown figures are absent, never 0.
 #pragma once
 
 #include <array>
@@ -31,7 +31,8 @@ struct DeviceCell {
   NameId op{}, module{};
   Phase phase{};
   int64_t calls = 0;
-  // Launches the op announced while it ran: the planned ones, since a call that differs from its plan is stopped.
+  // Launches the op announced while it ran: the planned ones, since a call that
+  // differs from its plan is stopped.
   std::array<int64_t, kLaunchKinds> announced{};
   // Launches that were seen on the device.
   int64_t own_kernels = 0, library_kernels = 0, copies = 0, sets = 0;

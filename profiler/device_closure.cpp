@@ -50,7 +50,8 @@ void add_grants(Lines& lines, const ClosureFigures& f) {
                   fmt::format("{} allocation{}", format_count(g.count), g.count == 1 ? "" : "s"));
     return;
   }
-  // Sources cannot be told apart from our own segments; their sum still can, unless segments are older than the tracer.
+  // Sources cannot be told apart from our own segments; their sum still can, unless
+  // segments are older than the tracer.
   const Bytes rest = difference(all, f.reserved);
   if (rest && *rest < 0)
     lines.add("library allocations", std::nullopt, Origin::derived,

@@ -1,5 +1,6 @@
-// Where a device's used memory is: the arena's share, what libraries took, what the tracer took, the context, and what
-// nobody can explain. Pure: figures in, lines out; a figure that is missing stays unknown and is never taken for 0.
+// Where a device's used memory is: the arena's share, what libraries took, what the tracer took, the
+// context, and what nobody can explain. Pure: figures in, lines out; a figure that is missing stays
+// unknown and is never taken for 0.
 #pragma once
 
 #include <optional>
@@ -23,8 +24,8 @@ struct ClosureFigures {
   std::optional<int64_t> tracer_bytes;
 };
 
-// used = in use before + context and modules + live tensors + rounding + free inside segments + the driver's rounding
-// + library allocations by source + tracer's buffers + unexplained.
+// used = in use before + context and modules + live tensors + rounding + free inside segments + the driver's
+// rounding + library allocations by source + tracer's buffers + unexplained.
 DeviceClosure close_device(const ClosureFigures& figures);
 
 void write_closure(std::ostream& out, const DeviceClosure& closure);

@@ -1,4 +1,5 @@
-// What was seen of the device, in run.json. Reading checks that lists refer to what is there and that the closure closes.
+// What was seen of the device, in run.json. Reading checks that lists refer to what is
+// there and that the closure closes.
 #pragma once
 
 #include "profiler/device_books.h"

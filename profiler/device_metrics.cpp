@@ -22,8 +22,9 @@ struct Way {
 
 constexpr std::string_view kJointTensor = "sm__ops_path_tensor_src_fp16_bf16_tf32_dst_fp32";
 
-// Instructions of the ordinary arithmetic units. A multiply-add is two operations. Half-precision instructions are
-// counted as packed pairs, which is what compilers make of them where it matters; ffma2 and its like are pairs of f32.
+// Instructions of the ordinary arithmetic units. A multiply-add is two operations. Half-precision
+// instructions are counted as packed pairs, which is what compilers make of them where it matters; ffma2
+// and its like are pairs of f32.
 constexpr Part kScalar[] = {
     {"smsp__sass_thread_inst_executed_op_fadd_pred_on", 1},
     {"smsp__sass_thread_inst_executed_op_fmul_pred_on", 1},

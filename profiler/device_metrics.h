@@ -1,5 +1,5 @@
-// Which hardware metrics give FLOPs and bytes on which chip, and what their values mean. Pure: names in, names out. Names
-// differ between chips, so they are chosen from the list the chip's own tables give.
+// Which hardware metrics give FLOPs and bytes on which chip, and what their values mean. Pure: names in, names
+// out. Names differ between chips, so they are chosen from the list the chip's own tables give.
 #pragma once
 
 #include <span>
@@ -39,8 +39,9 @@ struct MetricChoice {
   std::vector<std::string> names() const;  // as CUPTI wants them, sums over the chip
 };
 
-// `available`: the base metrics of the chip. `dtype` ("bf16", "f16", "f32") decides which tensor-core operations are
-// counted, since each type takes a pass of its own: for f32 those on tf32, of which there must be none.
+// `available`: the base metrics of the chip. `dtype` ("bf16", "f16", "f32") decides which
+// tensor-core operations are counted, since each type takes a pass of its own: for f32 those on
+// tf32, of which there must be none.
 MetricChoice choose_metrics(std::span<const std::string> available, std::string_view dtype);
 
 // The choice that these names stand for (see MetricChoice::names).
@@ -49,8 +50,8 @@ MetricChoice choice_of_names(std::span<const std::string> names);
 // Adds the values of one range, in the order of the choice.
 void add_values(const MetricChoice& choice, std::span<const double> values, CountedWork& work);
 
-// Ranges by op, module and phase; their names are "NUMBER/module/op/phase" (see range_name; the number makes each one
-// unique).
+// Ranges by op, module and phase; their names are "NUMBER/module/op/phase" (see range_name; the
+// number makes each one unique).
 CounterBooks file_ranges(std::span<const std::string> metric_names, std::span<const RangeValues> ranges);
 
 }  // namespace reckon::profiler::cupti

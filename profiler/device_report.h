@@ -1,5 +1,5 @@
-// What was seen of the device, for a terminal: launches planned, made and seen, device time by op, FLOPs by formula and by
-// hardware, and where the device's memory is. Marks as in profiler/report.h.
+// What was seen of the device, for a terminal: launches planned, made and seen, device time by op, FLOPs by
+// formula and by hardware, and where the device's memory is. Marks as in profiler/report.h.
 #pragma once
 
 #include <ostream>

@@ -75,7 +75,8 @@ void DeviceTrace::begin_step(int64_t step) {
   if (!counters_ || step < count_from_) return;
   tracer_.stop();
   std::string why;
-  // The same ranges come in every pass, and a first step makes no fewer calls than later ones. Room costs memory.
+  // The same ranges come in every pass, and a first step makes no fewer calls than
+  // later ones. Room costs memory.
   in_pass_ = counters_->begin_pass(most_calls_ + most_calls_ / 8 + 64, &why);
   if (in_pass_) {
     if (!books_.counters)

@@ -1,6 +1,6 @@
-// Watches a device through its backend's tracer while a program runs, and files what it sees under the ops. Add it as a
-// sink beside the ledger: the events say which op call runs and what it announces, the tracer says what ran. Per step it
-// waits for the device and reads the tracer's records.
+// Watches a device through its backend's tracer while a program runs, and files what it sees under the ops. Add
+// it as a sink beside the ledger: the events say which op call runs and what it announces, the tracer says what
+// ran. Per step it waits for the device and reads the tracer's records.
 #pragma once
 
 #include <string>
@@ -20,9 +20,9 @@ class DeviceTrace : public EventSink {
   ~DeviceTrace() override;
 
   bool start(std::string* why);
-  // Steps from `first` on are counted instead of traced, one per pass of the counters; all steps must do the same work
-  // from there on. `n_steps`: how many steps there are from `first`; one is left for tracing. Returns the passes; 0, with
-  // a note in the books, when counters cannot be had.
+  // Steps from `first` on are counted instead of traced, one per pass of the counters; all steps must do the
+  // same work from there on. `n_steps`: how many steps there are from `first`; one is left for tracing. Returns
+  // the passes; 0, with a note in the books, when counters cannot be had.
   int count_steps(int64_t first, int64_t n_steps, std::string_view dtype);
   void on(const Event& event) override;
   // Ends the watch and closes the device's memory against the arena as it is now.

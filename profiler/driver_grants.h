@@ -1,5 +1,5 @@
-// Device memory that the driver has granted and not taken back, by the shared object that asked for it. Fed with a
-// tracer's records as they come; pure.
+// Device memory that the driver has granted and not taken back, by the shared object that asked for it. Fed
+// with a tracer's records as they come; pure.
 #pragma once
 
 #include <map>

@@ -1,5 +1,5 @@
-// Counter values by op, module and phase. Apart from the choice of metrics because names are interned here: the plugin has
-// no part in it.
+// Counter values by op, module and phase. Apart from the choice of metrics because names are interned
+// here: the plugin has no part in it.
 #include <algorithm>
 #include <map>
 #include <tuple>

@@ -1,9 +1,9 @@
-// FLOPs three times over: what the maths needs, what the ops declare to have run, what the hardware's counters saw; and
-// names for the differences. Pure.
+// FLOPs three times over: what the maths needs, what the ops declare to have run, what the hardware's counters
+// saw; and names for the differences. Pure.
 //
 // needed    forward, loss, backward and optimizer: the declared work without what is run a second time
-// executed  the declared work of everything that ran
-// hardware  tensor-core operations plus arithmetic of the ordinary units (a multiply-add is two, as everywhere)
+// executed the declared work of everything that ran hardware tensor-core operations plus arithmetic of the
+// ordinary units (a multiply-add is two, as everywhere)
 #pragma once
 
 #include <optional>
@@ -28,8 +28,8 @@ std::optional<Tile> tile_of_kernel(std::string_view name);
 bool is_split_k_reduction(std::string_view name);
 
 int64_t product_flops(const Product& p);  // 2 m n k, all batches and counts
-// What is computed when every extent is filled up to whole tiles. Which extent of the product is the tile's m, and which
-// its n, depends on the order of storage: the smaller result counts.
+// What is computed when every extent is filled up to whole tiles. Which extent of the product is the tile's m,
+// and which its n, depends on the order of storage: the smaller result counts.
 int64_t padded_flops(const Product& p, const Tile& tile);
 
 // Pairs of queries and keys that a causal mask lets through: query i of lq sees keys 0 .. lk - lq + i.
@@ -49,12 +49,13 @@ struct FlopRow {
   int64_t needed = 0, executed = 0;
   std::optional<int64_t> hardware;
   std::vector<GapReason> reasons;
-  // hardware less executed less the reasons for that difference whose size is known; recompute is no such reason.
+  // hardware less executed less the reasons for that difference whose size is
+  // known; recompute is no such reason.
   std::optional<int64_t> unexplained;
 };
 
-// Rows of the cells where work was declared or counted, by executed FLOPs. `traced` gives names of kernels and shapes of
-// products; null: unknown.
+// Rows of the cells where work was declared or counted, by executed FLOPs. `traced` gives names of kernels and
+// shapes of products; null: unknown.
 std::vector<FlopRow> reconcile_flops(const StepBooks& work, const DeviceStep* traced,
                                      const CounterBooks& counted);
 

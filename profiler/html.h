@@ -1,5 +1,5 @@
-// A run as one HTML file that needs no network: memory over a step, the peak as nested rectangles, and the
-// tables.
+// A run as one HTML file that needs no network: memory over a step, the peak as
+// nested rectangles, and the tables.
 #pragma once
 
 #include <span>
@@ -10,8 +10,8 @@
 
 namespace reckon::profiler {
 
-// `events` (of one step, may be empty) draw the curve exactly; without them it is drawn from the timeline in
-// the books.
+// `events` (of one step, may be empty) draw the curve exactly; without them it is drawn
+// from the timeline in the books.
 std::string to_html(const RunRecord& run, std::span<const Event> events);
 void write_html(const std::string& path, const RunRecord& run, std::span<const Event> events);
 

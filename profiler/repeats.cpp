@@ -97,8 +97,8 @@ class Finder {
     for (const NameId module : it->second) {
       const auto [open, first_time] = open_.try_emplace(module.index, -1);
       Execution* x = open->second < 0 ? nullptr : &executions_[static_cast<size_t>(open->second)];
-      // Another begins after a gap, in another execution of the module around it, or where the first call comes
-      // again.
+      // Another begins after a gap, in another execution of the module around it, or
+      // where the first call comes again.
       if (!x || x->last_call != calls_ - 1 || x->parent != parent || x->first == signature) {
         open->second = static_cast<int64_t>(executions_.size());
         executions_.push_back({.module = module, .parent = parent, .first = signature});

@@ -23,11 +23,11 @@ struct RepeatedSubgraph {
   int64_t spare_flops() const { return (executions - 1) * flops; }
 };
 
-// Reads the op calls of the forward direction (phases forward and loss; recomputation repeats by design). An
-// execution of a module is a run of calls in it or below it without others between. Executions are equal when
-// their calls are, one by one (Event::signature: op, attributes and the identity of every input), so values are
-// never looked at. Only the outermost module of what repeats is listed; the largest in FLOPs spared comes
-// first.
+// Reads the op calls of the forward direction (phases forward and loss; recomputation repeats by
+// design). An execution of a module is a run of calls in it or below it without others between.
+// Executions are equal when their calls are, one by one (Event::signature: op, attributes and the
+// identity of every input), so values are never looked at. Only the outermost module of what repeats is
+// listed; the largest in FLOPs spared comes first.
 std::vector<RepeatedSubgraph> find_repeated_subgraphs(std::span<const Event> step_events);
 
 }  // namespace reckon::profiler

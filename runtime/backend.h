@@ -1,6 +1,7 @@
-// What runs the work of a device whose memory the host cannot read: where segments come from, copies, kernels by the
-// name of their op, and a place to mark which op is running. One is made by the CUDA plugin; another runs the very
-// same kernels on the host, thread by thread, for tests (simt/). Called by Device and dispatch only.
+// What runs the work of a device whose memory the host cannot read: where segments come from,
+// copies, kernels by the name of their op, and a place to mark which op is running. One is made by
+// the CUDA plugin; another runs the very same kernels on the host, thread by thread, for tests
+// (simt/). Called by Device and dispatch only.
 #pragma once
 
 #include <memory>
@@ -42,7 +43,8 @@ class Backend {
   }
   virtual void end_op() {}
 
-  // Null, with one line in *why, where the hardware cannot be watched (or nobody asked for it when the backend was opened).
+  // Null, with one line in *why, where the hardware cannot be watched (or nobody asked for
+  // it when the backend was opened).
   virtual DeviceTracer* tracer(std::string* why) {
     *why = "this backend has no tracer";
     return nullptr;

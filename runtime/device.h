@@ -1,5 +1,5 @@
-// A device owns an arena and tells its sinks what happens. `meta` runs the same code with no data. A device must
-// outlive its tensors.
+// A device owns an arena and tells its sinks what happens. `meta` runs the same code with no data. A
+// device must outlive its tensors.
 #pragma once
 
 #include <memory>

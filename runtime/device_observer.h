@@ -1,6 +1,6 @@
-// What can be seen of a device's own work, as plain values, and the interfaces through which a backend offers to watch
-// it. Filled by the plugin (gpu/cupti), read by the profiler. Nothing here refers to this program's table of names:
-// a plugin has a table of its own.
+// What can be seen of a device's own work, as plain values, and the interfaces through which a backend offers
+// to watch it. Filled by the plugin (gpu/cupti), read by the profiler. Nothing here refers to this program's
+// table of names: a plugin has a table of its own.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@
 
 namespace reckon {
 
-// Times are ns of the clock that events use; 0: not collected. `correlation` is equal in all records of one API call.
+// Times are ns of the clock that events use; 0: not collected. `correlation` is equal
+// in all records of one API call.
 struct KernelRecord {
   uint32_t correlation = 0;
   int32_t name = 0;  // in Activity::names, as the compiler mangled it
@@ -120,7 +121,8 @@ struct ObserverCost {
   int64_t n_buffers = 0, n_records = 0;
 };
 
-// Values of the counters' metrics over the work of one range (see range_name); ranges of one name may come several times.
+// Values of the counters' metrics over the work of one range (see range_name); ranges of
+// one name may come several times.
 struct RangeValues {
   std::string range;
   std::vector<double> values;  // in the order of DeviceCounters::metrics
@@ -169,8 +171,8 @@ inline std::string range_name(std::string_view module, std::string_view op, std:
   return name.append("/").append(op).append("/").append(phase);
 }
 
-// In the plugin: a tracer for a device, to be made after the driver answered and before the context exists. Null with one
-// line in *why where there is none.
+// In the plugin: a tracer for a device, to be made after the driver answered and before the context exists.
+// Null with one line in *why where there is none.
 std::unique_ptr<DeviceTracer> make_tracer(int device, std::string* why);
 
 }  // namespace reckon

@@ -1,5 +1,5 @@
-// All that a plan may know of hardware. Read from the running machine, or from a JSON file so that a dry run can
-// imitate another one.
+// All that a plan may know of hardware. Read from the running machine, or from a JSON file so that a
+// dry run can imitate another one.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The hardware specs in runtime/specs/, compiled in (see runtime/CMakeLists.txt), so that `--spec h200` needs no file.
+// The hardware specs in runtime/specs/, compiled in (see runtime/CMakeLists.txt), so
+// that `--spec h200` needs no file.
 #pragma once
 
 #include <span>

@@ -99,8 +99,8 @@ class Tensor {
   std::shared_ptr<GradMeta> grad_;
 };
 
-// Told of every tensor that gets memory of its own (views do not), for readers that need shapes beside the bytes of
-// the events. One per thread; returns the one before it, nullptr when there was none.
+// Told of every tensor that gets memory of its own (views do not), for readers that need shapes beside the
+// bytes of the events. One per thread; returns the one before it, nullptr when there was none.
 struct TensorSink {
   virtual ~TensorSink() = default;
   virtual void made(const Tensor& t) = 0;

@@ -27,8 +27,8 @@ void AnnotateIgnoreWritesEnd(const char*, int);
 #error "the emulator switches stacks in x86-64 assembly"
 #endif
 
-// Saves the callee's registers on this stack, leaves its pointer in *from, and goes on where `to` stopped. The jump
-// instead of a return spares the processor a wrong guess at each switch.
+// Saves the callee's registers on this stack, leaves its pointer in *from, and goes on where `to` stopped. The
+// jump instead of a return spares the processor a wrong guess at each switch.
 extern "C" void simt_switch(void** from, void* to);
 asm(R"(
 .text
@@ -175,8 +175,8 @@ void Machine::run_block() {
   }
   free_stacks_ = stacks_;  // after a failure the abandoned ones too
 #if defined(__SANITIZE_THREAD__)
-  // Blocks are ordered: stacks and static shared memory serve the next one. Of a thread that a failure abandoned, that
-  // is said here in its place.
+  // Blocks are ordered: stacks and static shared memory serve the next one. Of a thread that a failure
+  // abandoned, that is said here in its place.
   for (uint32_t i = 0; i < n_ && !failure_.empty(); ++i) {
     if (threads_[i].state == State::done || threads_[i].state == State::fresh) continue;
     __tsan_switch_to_fiber(threads_[i].stack->tsan_fiber, __tsan_switch_to_fiber_no_sync);
@@ -219,8 +219,8 @@ void Machine::start_next() {
   }
   starting_ = free_stacks_.back();
   free_stacks_.pop_back();
-  // As if it had been switched away from at the start of the trampoline: a return address nobody uses, the entry, and
-  // six registers.
+  // As if it had been switched away from at the start of the trampoline: a return address nobody
+  // uses, the entry, and six registers.
   auto** top = reinterpret_cast<void**>(starting_->low + kStackBytes);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(&Machine::trampoline);
@@ -268,8 +268,8 @@ void Machine::wait() {
 #endif
 }
 
-// Runs one CUDA thread after another on this stack for as long as none of them waits: kernels without barriers never
-// switch.
+// Runs one CUDA thread after another on this stack for as long as none of them waits: kernels
+// without barriers never switch.
 void Machine::trampoline() {
   Machine& m = get();
   Stack* stack = m.starting_;

@@ -1,11 +1,13 @@
-// Runs CUDA kernels on the host, one fiber per CUDA thread, so that the kernels' own source is executed where there is
-// no GPU, under AddressSanitizer and ThreadSanitizer too. Blocks run one after another on the calling thread; inside a
-// block a thread runs until it waits at a barrier or a warp operation. Reports (as simt::Failure): barriers in
-// divergent branches, warp operations whose lanes disagree, reads from lanes that take no part, deadlocks.
+// Runs CUDA kernels on the host, one fiber per CUDA thread, so that the kernels' own source is executed
+// where there is no GPU, under AddressSanitizer and ThreadSanitizer too. Blocks run one after another on
+// the calling thread; inside a block a thread runs until it waits at a barrier or a warp operation. Reports
+// (as simt::Failure): barriers in divergent branches, warp operations whose lanes disagree, reads from
+// lanes that take no part, deadlocks.
 //
 // It knows nothing of time, coalescing, bank conflicts or occupancy, and cannot run inline PTX.
 //
-// RECKON_SIMT_ORDER=reverse runs lanes and warps in the opposite order, which exposes results that depend on it.
+// RECKON_SIMT_ORDER=reverse runs lanes and warps in the opposite order, which
+// exposes results that depend on it.
 #pragma once
 
 #include <cstddef>
@@ -56,9 +58,9 @@ class Machine {
   unsigned lane() const { return current_->number % 32; }
 
   void barrier(int line);
-  // Leaves `value` for the other lanes of `mask`, waits until all of them that still live did, and returns what each
-  // left; *taking_part says which did. Valid until this warp's next operation but one. `orders_memory`: as __syncwarp,
-  // which shuffles are not.
+  // Leaves `value` for the other lanes of `mask`, waits until all of them that still live did, and returns what
+  // each left; *taking_part says which did. Valid until this warp's next operation but one. `orders_memory`: as
+  // __syncwarp, which shuffles are not.
   const uint64_t* exchange(uint32_t mask, uint64_t value, int line, uint32_t* taking_part, bool orders_memory);
 
   const Counters& counters() const { return counters_; }

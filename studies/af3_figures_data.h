@@ -26,8 +26,8 @@ RunOptions activation_step(int64_t tokens);
 // (transition, attention).
 RunOptions checkpointed_step(int64_t tokens, FusionSet fuse);
 
-// Everything that lowers the peak: fused ops, checkpoints, 16-bit products in every part, one conditioner a
-// step.
+// Everything that lowers the peak: fused ops, checkpoints, 16-bit products in
+// every part, one conditioner a step.
 RunOptions smallest_step(int64_t tokens);
 
 // Operator family of what a module keeps for backward: "transition", "attention" or "other".

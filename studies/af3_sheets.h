@@ -1,5 +1,5 @@
-// The published figures of AF3-style training as sheets, each from dry runs on meta. Called by `reckon
-// figures`.
+// The published figures of AF3-style training as sheets, each from dry runs on
+// meta. Called by `reckon figures`.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// Small SVG pictures: lines over a common x axis, and stacked bars. Text in, text out; called by the figure
-// sheets.
+// Small SVG pictures: lines over a common x axis, and stacked bars. Text in, text
+// out; called by the figure sheets.
 #pragma once
 
 #include <optional>

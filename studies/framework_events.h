@@ -1,9 +1,9 @@
 // The operator events an eager framework's profiler would have shown for a step: counted from a log of op
 // calls, under rules that are written down here. Called by figures and tests.
 //
-// Op calls of the forward direction count: phases forward, loss and recompute (a framework runs a checkpointed
-// segment again as a whole, and so does reckon). Backward has operators of other names in both. Rules that the
-// log cannot know:
+// Op calls of the forward direction count: phases forward, loss and recompute (a framework runs a
+// checkpointed segment again as a whole, and so does reckon). Backward has operators of other names in both.
+// Rules that the log cannot know:
 // - A linear layer inside an autocast region appears twice, as the wrapper that casts and as the operator it
 //   redispatches to. The other operators counted here are not wrapped a second time under the name counted.
 // - An activation inside a gated linear unit is part of that operator, not an event of its own (reckon: op

@@ -1,6 +1,6 @@
-// An ESTIMATE of what predicting a whole database costs: a histogram of sequence lengths, anchor times measured
-// on one device, and a rule that scales them to another. Called by `reckon plan inference-cost` and by whoever
-// draws it.
+// An ESTIMATE of what predicting a whole database costs: a histogram of sequence lengths, anchor times
+// measured on one device, and a rule that scales them to another. Called by `reckon plan
+// inference-cost` and by whoever draws it.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
-// A memory journal of a gene-expression transformer, recomputed: what each claim says, what is true, and the
-// remedy run for real at a size that fits here, predicted bytes against measured ones. Called by `reckon
-// explain journal`.
+// A memory journal of a gene-expression transformer, recomputed: what each claim says, what is true,
+// and the remedy run for real at a size that fits here, predicted bytes against measured ones.
+// Called by `reckon explain journal`.
 #pragma once
 
 #include <nlohmann/json.hpp>

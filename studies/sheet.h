@@ -1,5 +1,5 @@
-// One figure as files: a table (CSV, JSON) and a picture (SVG), published values beside ours with the
-// deviation.
+// One figure as files: a table (CSV, JSON) and a picture (SVG), published values
+// beside ours with the deviation.
 #pragma once
 
 #include <filesystem>

@@ -1,6 +1,6 @@
-// The buffers CUPTI writes its records to, and the thread that reads them. CUPTI's callbacks carry no user data, so there
-// is one set per process, and it is never destroyed: a callback may come as late as the process's end. Part of the CUDA
-// plugin.
+// The buffers CUPTI writes its records to, and the thread that reads them. CUPTI's callbacks carry no user
+// data, so there is one set per process, and it is never destroyed: a callback may come as late as the
+// process's end. Part of the CUDA plugin.
 #pragma once
 
 #include <condition_variable>
@@ -22,8 +22,8 @@ class ActivityBuffers {
 
   // Registers the callbacks, once per process.
   CUptiResult attach(const Library& library);
-  // Reads everything queued so far; the caller has flushed. `library`'s functions are called with no lock held, since they
-  // call back.
+  // Reads everything queued so far; the caller has flushed. `library`'s functions are called with no
+  // lock held, since they call back.
   Activity take();
 
   // What CUPTI calls.

@@ -1,5 +1,5 @@
-// Hardware counters through CUPTI's host interface (which metrics a chip has, how many passes they take, what a counter
-// image means; needs no GPU) and its range profiler (needs one). Part of the CUDA plugin.
+// Hardware counters through CUPTI's host interface (which metrics a chip has, how many passes they take, what a
+// counter image means; needs no GPU) and its range profiler (needs one). Part of the CUDA plugin.
 #pragma once
 
 #include <memory>
@@ -18,8 +18,8 @@ std::vector<std::string> supported_chips(const Library& library);
 // The metrics of one chip, as CUPTI's tables have them.
 class ChipMetrics {
  public:
-  // `availability` (of the driver's making) says what this very device can count; empty: what the chip can. Null with one
-  // line in *why.
+  // `availability` (of the driver's making) says what this very device can count; empty: what the chip
+  // can. Null with one line in *why.
   static std::unique_ptr<ChipMetrics> open(const Library& library, const std::string& chip,
                                            std::span<const uint8_t> availability, std::string* why);
   ~ChipMetrics();
@@ -46,8 +46,9 @@ class ChipMetrics {
   int n_passes_ = 0;
 };
 
-// The counters of device `device`, whose context must be current. Null with one line in *why: no permission, a virtual
-// GPU, a MIG slice, counters taken by another tool. `begin_op` and `end_op` mark ranges while a pass is open.
+// The counters of device `device`, whose context must be current. Null with one line in *why: no
+// permission, a virtual GPU, a MIG slice, counters taken by another tool. `begin_op` and `end_op`
+// mark ranges while a pass is open.
 class RangeCounters : public DeviceCounters {
  public:
   static std::unique_ptr<RangeCounters> open(const Library& library, int device, std::string_view dtype,

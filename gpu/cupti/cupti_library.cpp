@@ -27,7 +27,8 @@ std::vector<fs::path> candidates() {
 }
 
 void* open_file(const fs::path& file) {
-  // The library asks for this one by its bare name and does not say so when it is not found: make it known first.
+  // The library asks for this one by its bare name and does not say so when it is
+  // not found: make it known first.
   if (file.has_parent_path()) dlopen((file.parent_path() / "libnvperf_host.so").c_str(), RTLD_NOW | RTLD_LOCAL);
   return dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
 }

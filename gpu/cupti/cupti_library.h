@@ -1,5 +1,5 @@
-// libcupti, opened at run time: a program that never watches its GPU must not pay for it, and one on a machine without
-// the toolkit must still start. Part of the CUDA plugin.
+// libcupti, opened at run time: a program that never watches its GPU must not pay for it, and one on a machine
+// without the toolkit must still start. Part of the CUDA plugin.
 #pragma once
 
 #include <cupti.h>
@@ -68,8 +68,8 @@ struct Library {
   std::string name() const;  // "CUPTI 13.0.1"
 };
 
-// Opened once and kept: libcupti registers exit handlers. Null with one line in *why. Searched: the file or folder that
-// RECKON_CUPTI names, the toolkit this was built with, the loader's own places.
+// Opened once and kept: libcupti registers exit handlers. Null with one line in *why. Searched: the file or
+// folder that RECKON_CUPTI names, the toolkit this was built with, the loader's own places.
 const Library* open_library(std::string* why);
 
 std::string version_text(uint32_t version);  // 130001 -> "13.0.1"; 28 -> "API 28"

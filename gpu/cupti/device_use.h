@@ -1,5 +1,5 @@
-// How much of a device's memory is in use, all processes together: by the driver's management library (no context
-// needed), else by the runtime (makes one). Part of the CUDA plugin.
+// How much of a device's memory is in use, all processes together: by the driver's management library (no
+// context needed), else by the runtime (makes one). Part of the CUDA plugin.
 #pragma once
 
 #include <cstdint>

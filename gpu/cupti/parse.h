@@ -1,5 +1,5 @@
-// CUPTI's activity buffers as plain records. Part of the CUDA plugin; the walk over a buffer is a parameter, so that tests
-// can feed buffers they made themselves.
+// CUPTI's activity buffers as plain records. Part of the CUDA plugin; the walk over a buffer is a parameter, so
+// that tests can feed buffers they made themselves.
 #pragma once
 
 #include <cupti.h>
@@ -11,7 +11,8 @@
 
 namespace reckon::profiler::cupti {
 
-// As cuptiActivityGetNextRecord: the record after *record (the first one for null); CUPTI_ERROR_MAX_LIMIT_REACHED at the end.
+// As cuptiActivityGetNextRecord: the record after *record (the first one for null);
+// CUPTI_ERROR_MAX_LIMIT_REACHED at the end.
 using NextRecord = CUptiResult (*)(uint8_t* buffer, size_t valid_bytes, CUpti_Activity** record);
 
 class Parser {

@@ -11,8 +11,8 @@ namespace {
 constexpr std::string_view kDoing = "tracing the device";
 constexpr CUpti_ExternalCorrelationKind kOurIds = CUPTI_EXTERNAL_CORRELATION_KIND_CUSTOM0;
 
-// Correlations come with the records of API calls, so those are needed too. Never KIND_KERNEL, which lets no two kernels
-// run at once.
+// Correlations come with the records of API calls, so those are needed too. Never KIND_KERNEL, which
+// lets no two kernels run at once.
 constexpr CUpti_ActivityKind kKinds[] = {
     CUPTI_ACTIVITY_KIND_EXTERNAL_CORRELATION,
     CUPTI_ACTIVITY_KIND_RUNTIME,
@@ -81,7 +81,8 @@ bool Tracer::prepare(std::string* why) {
   return false;
 }
 
-// By default CUPTI takes a few MB of device memory per context for itself; page-locked host memory serves as well.
+// By default CUPTI takes a few MB of device memory per context for itself;
+// page-locked host memory serves as well.
 void Tracer::keep_buffers_off_the_device() {
   uint8_t pinned = 1;
   size_t size = sizeof(pinned);

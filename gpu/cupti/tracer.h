@@ -1,8 +1,8 @@
-// The tracer of an NVIDIA GPU: CUPTI's activity records, joined to ops by the number of the op call, and its range
-// profiler for counters. Part of the CUDA plugin; made by make_tracer (runtime/device_observer.h).
+// The tracer of an NVIDIA GPU: CUPTI's activity records, joined to ops by the number of the op call, and its
+// range profiler for counters. Part of the CUDA plugin; made by make_tracer (runtime/device_observer.h).
 //
-// Order matters to CUPTI: subscribing and attributes before the context exists, the clock before any kind of record is
-// enabled. One per process.
+// Order matters to CUPTI: subscribing and attributes before the context exists, the clock before any kind of
+// record is enabled. One per process.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,8 @@
-// cuDNN behind library_convolution, opened at the first convolution rather than linked: the plugin then starts where
-// cuDNN is missing, and a run without convolutions does not pay for it. Each kind of convolution is described once; of
-// the library's algorithms only those that sum in f32 in a fixed order are asked for (no Winograd, no Fourier, no TF32),
-// in the order of its own heuristic, and the first that fits into the plan's workspace is kept.
+// cuDNN behind library_convolution, opened at the first convolution rather than linked: the plugin then
+// starts where cuDNN is missing, and a run without convolutions does not pay for it. Each kind of
+// convolution is described once; of the library's algorithms only those that sum in f32 in a fixed order are
+// asked for (no Winograd, no Fourier, no TF32), in the order of its own heuristic, and the first that fits
+// into the plan's workspace is kept.
 #include <dlfcn.h>
 
 #include <array>
@@ -241,7 +242,8 @@ class Described {
  private:
   static constexpr int kResults = 8;
 
-  // The first result of the heuristic that is one of `known` and fits; else the first of those that fits at all.
+  // The first result of the heuristic that is one of `known` and fits; else the
+  // first of those that fits at all.
   template <class A, size_t N, class R, class Size>
   void take(const Convolution& c, A& chosen, const A (&known)[N], const R (&results)[kResults], int n,
             size_t workspace_bytes, Size&& size) {

@@ -1,6 +1,7 @@
-// cuBLASLt behind library_gemm. The library thinks in columns: a row-major c = a b is its c^T = b^T a^T, whose "row bias"
-// is our bias along n. One heuristic query per kind of product; its answer, with the descriptors, is kept in the
-// context. cuBLASLt gives equal bits for equal calls on one device and version when reductions in place are left out.
+// cuBLASLt behind library_gemm. The library thinks in columns: a row-major c = a b is its c^T = b^T a^T,
+// whose "row bias" is our bias along n. One heuristic query per kind of product; its answer, with the
+// descriptors, is kept in the context. cuBLASLt gives equal bits for equal calls on one device and version
+// when reductions in place are left out.
 #include <cublasLt.h>
 
 #include <array>
@@ -86,8 +87,8 @@ Stored stored(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride
   return {height, width, width <= 1 ? (height > 0 ? height : 1) : step, !by_row};
 }
 
-// The alignment the library may count on, from a small set so that it does not depend on where the arena put a tensor:
-// tensors of their own lie at multiples of 256.
+// The alignment the library may count on, from a small set so that it does not depend on where the arena put a
+// tensor: tensors of their own lie at multiples of 256.
 int alignment_of(const void* p) {
   const auto address = reinterpret_cast<uintptr_t>(p);
   for (const int bytes : {256, 16, 8, 4})
@@ -270,8 +271,8 @@ void choose(Chosen& chosen, const Request& r, cublasLtHandle_t handle) {
   chosen.algorithm = result.algo;
 }
 
-// Whether an epilogue may be asked for at all; the library has the last word. GELU in f32 stays ours: the library's is
-// accurate to 16 bits.
+// Whether an epilogue may be asked for at all; the library has the last word. GELU in f32 stays ours: the
+// library's is accurate to 16 bits.
 bool may_fuse(const GemmCall& call, const Oriented& o, const Stored& c) {
   const GemmProblem& p = o.p;
   if (p.bias && (o.bias_on_rows || p.bias_dtype != p.c_dtype)) return false;

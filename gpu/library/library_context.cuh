@@ -1,5 +1,6 @@
-// What library calls keep from one call to the next: handles and the algorithms chosen so far. One per device, owned by
-// the plugin's backend and handed to kernels as KernelArgs::context; used by the thread that runs the device's ops.
+// What library calls keep from one call to the next: handles and the algorithms chosen so far. One per
+// device, owned by the plugin's backend and handed to kernels as KernelArgs::context; used by the
+// thread that runs the device's ops.
 #pragma once
 
 #include <memory>

@@ -1,8 +1,8 @@
 // The building blocks of the AF3-shaped model's trunk, with the merged projections of public AlphaFold 3 code:
 // one weight for keys and values, one for the four parts of a triangle update, one for both halves of a SwiGLU.
 // Each returns its update; the residual sum is the block's. Inputs are normalised inside.
-// Shape letters: B
-// batch (templates), S MSA rows, N tokens, C channels, X and Y any two axes, H heads, D width per head.
+// Shape letters: B batch (templates), S MSA rows, N tokens, C channels, X and Y any two
+// axes, H heads, D width per head.
 #pragma once
 
 #include "models/af3/config.h"
@@ -26,15 +26,15 @@ struct Attention {
   Attention(Builder& b, std::string_view name, int64_t c, int64_t heads, int64_t width,
             double output_dropout = 0);
 
-  // q and gates [B, X, Y, H*D], kv [B, X, Y', 2*H*D]; the axis that attends is Y (rows) or X (columns). `bias`
-  // [1 or B, 1 or X, H, L, L'] or undefined; `hidden` [1, X, L'] is 1 at keys nobody may see, `visible` its
-  // opposite.
+  // q and gates [B, X, Y, H*D], kv [B, X, Y', 2*H*D]; the axis that attends is Y (rows) or X
+  // (columns). `bias` [1 or B, 1 or X, H, L, L'] or undefined; `hidden` [1, X, L'] is 1 at keys nobody
+  // may see, `visible` its opposite.
   Tensor operator()(TensorList q_kv_gates, const Tensor& bias, const Tensor& hidden, const Tensor& visible,
                     AttentionAxis axis, const DropoutSource& drop, FusionSet fuse) const;
 };
 
-// LN, one linear to both halves, silu(second) * first, one linear back. Without `norm` the input is taken as it
-// is.
+// LN, one linear to both halves, silu(second) * first, one linear back. Without
+// `norm` the input is taken as it is.
 struct Transition {
   NameId name{};
   LayerNorm norm;

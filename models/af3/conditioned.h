@@ -1,6 +1,6 @@
-// Layers of the diffusion network and of the input embedder's atom encoder: attention with pair bias and
-// transition, each behind an adaptive norm and a gate that a condition drives; over all tokens, or in windows
-// of atoms.
+// Layers of the diffusion network and of the input embedder's atom encoder: attention with pair
+// bias and transition, each behind an adaptive norm and a gate that a condition drives; over all
+// tokens, or in windows of atoms.
 // Shape letters: D copies of the structure, N tokens, A atoms, W windows, C channels.
 #pragma once
 
@@ -19,8 +19,8 @@ struct Windows {
   Tensor join(const Tensor& x_DWsC, int64_t atoms) const;
 };
 
-// LN(x) without weights, scaled by sigmoid(linear(n)) and shifted by linear(n), n = the scaled norm of the
-// condition.
+// LN(x) without weights, scaled by sigmoid(linear(n)) and shifted by linear(n), n
+// = the scaled norm of the condition.
 struct AdaptiveNorm {
   NameId name{};
   Tensor condition_weight;
@@ -56,8 +56,8 @@ ConditionedStack token_stack(Builder& b, std::string_view name, const Config& c)
 Tensor run_stack(std::string_view name, const ConditionedStack& layers, Tensor x, const Tensor& condition,
                  const Tensor& pair, const Windows* windows, bool segments, FusionSet fuse);
 
-// Adds row and column terms made from atoms to an atom pair tensor; and a three-layer network with a residual
-// sum.
+// Adds row and column terms made from atoms to an atom pair tensor; and a
+// three-layer network with a residual sum.
 struct AtomPairTerms {
   LayerNorm norm;
   Linear to_row_column, first, second, third;

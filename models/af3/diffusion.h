@@ -1,5 +1,5 @@
-// The diffusion network (AlphaFold 3, algorithms 20 and 21) with the preconditioning of Karras et al., and a
-// sampler.
+// The diffusion network (AlphaFold 3, algorithms 20 and 21) with the preconditioning
+// of Karras et al., and a sampler.
 // Shape letters: D copies of the structure, N tokens, A atoms.
 #pragma once
 

@@ -1,8 +1,7 @@
 // One made-up training example: a chain whose bond directions follow from its sequence, so that structure can
 // be learned from sequence, an alignment of mutated copies, and templates that are noisy copies of the
 // distances. Made on the host from (seed, number) alone.
-// Shape letters: N tokens, A atoms, S rows, T templates,
-// D copies, W windows.
+// Shape letters: N tokens, A atoms, S rows, T templates, D copies, W windows.
 #pragma once
 
 #include <cstdint>

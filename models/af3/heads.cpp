@@ -41,8 +41,8 @@ Tensor centres(const Tensor& atoms_1A3, int64_t tokens) {
 }
 
 // Shares of a value between the two nearest of `bins` equally spaced bin centres in [low, high]: the
-// distribution whose mean is the value, so that nothing has to be rounded to an integer on the device. values
-// [..] -> [.., bins].
+// distribution whose mean is the value, so that nothing has to be rounded to an integer on the
+// device. values [..] -> [.., bins].
 Tensor soft_bins(const Tensor& values, double low, double high, int64_t bins) {
   const double step = (high - low) / static_cast<double>(bins - 1);
   // In units of a step, kept inside [0, bins - 1].

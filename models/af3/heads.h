@@ -32,8 +32,8 @@ class ConfidenceHead {
   Linear to_pae_, to_pde_, to_plddt_, to_resolved_, affinity_pool_, to_affinity_;
 };
 
-// Mean over copies of the noise's weight times the mean squared error of coordinates; `total` copies make a
-// step.
+// Mean over copies of the noise's weight times the mean squared error of
+// coordinates; `total` copies make a step.
 Tensor denoising_loss(const Tensor& denoised_DA3, const Tensor& truth_DA3, const Tensor& noise_D15,
                       int64_t total);
 

@@ -22,8 +22,8 @@ Model::Model(Device& device, const Config& config, FusionSet fuse, uint64_t seed
 
 namespace {
 
-// The trunk's outputs cut off from its graph: leaves that collect gradients until the trunk's own backward
-// pass.
+// The trunk's outputs cut off from its graph: leaves that collect gradients until
+// the trunk's own backward pass.
 class Cut {
  public:
   void add(Tensor& t) {

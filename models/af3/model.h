@@ -1,5 +1,5 @@
-// The AF3-shaped model: trunk, diffusion network and heads, and the loss of one training step. Called by the
-// training task.
+// The AF3-shaped model: trunk, diffusion network and heads, and the loss of one training
+// step. Called by the training task.
 #pragma once
 
 #include "models/af3/diffusion.h"

@@ -1,5 +1,5 @@
-// The block of bioformer, a gene-expression transformer with a pair track and no MSA axis: attention with pair bias and
-// no gate, a relu transition, and an outer product of every pair of genes that is not averaged.
+// The block of bioformer, a gene-expression transformer with a pair track and no MSA axis: attention with pair
+// bias and no gate, a relu transition, and an outer product of every pair of genes that is not averaged.
 // Shape letters: B batch, R genes, M = c_m, Z = c_z.
 #pragma once
 

@@ -1,6 +1,6 @@
-// Multiple sequence alignments from a3m, aligned FASTA, Stockholm and one-row-per-line files, plain or gzipped.
-// Called by the Evoformer data path. Rows are columns of residue numbers; insertions of a3m become deletion
-// counts.
+// Multiple sequence alignments from a3m, aligned FASTA, Stockholm and one-row-per-line files,
+// plain or gzipped. Called by the Evoformer data path. Rows are columns of residue numbers;
+// insertions of a3m become deletion counts.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace reckon::data {
 constexpr std::string_view kResidueLetters = "ARNDCQEGHILKMFPSTWYVX-";
 constexpr uint8_t kUnknownResidue = 20, kGapResidue = 21;
 
-// B, Z and U count as D, E and C; J, O and X as unknown. 255 for characters that are no residue. Upper case
-// only.
+// B, Z and U count as D, E and C; J, O and X as unknown. 255 for characters that
+// are no residue. Upper case only.
 uint8_t residue_of_letter(char letter);
 
 struct Alignment {

@@ -15,8 +15,8 @@ namespace reckon::data {
 
 // The bytes a vocabulary entry stands for, or nothing when it has a character outside the 256-letter alphabet.
 std::optional<std::string> bytes_of_printable(std::string_view token);
-// The printable letter (UTF-8) of each byte: printable Latin-1 stands for itself, the 68 others for U+0100
-// onwards.
+// The printable letter (UTF-8) of each byte: printable Latin-1 stands for itself,
+// the 68 others for U+0100 onwards.
 const std::array<std::string, 256>& printable_alphabet();
 
 using Vocabulary = std::unordered_map<std::string, int32_t>;
@@ -24,8 +24,8 @@ using Vocabulary = std::unordered_map<std::string, int32_t>;
 class BytePairMerges {
  public:
   BytePairMerges() = default;
-  // Merges in rank order, as vocabulary entries. Error when a byte, a part or a result is not in the
-  // vocabulary.
+  // Merges in rank order, as vocabulary entries. Error when a byte, a part or a
+  // result is not in the vocabulary.
   BytePairMerges(const Vocabulary& vocabulary, const std::vector<std::pair<std::string, std::string>>& merges,
                  const std::string& name);
 

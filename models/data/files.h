@@ -50,15 +50,15 @@ class ReplacingFile {
 // Whole file as text; Error when missing, not a regular file or larger than max_bytes.
 std::string read_text_file(const std::filesystem::path& path, uint64_t max_bytes);
 
-// 'text' with control and non-ASCII bytes as \xNN and long text cut, so that hostile names cannot garble a
-// message.
+// 'text' with control and non-ASCII bytes as \xNN and long text cut, so that hostile
+// names cannot garble a message.
 std::string in_quotes(std::string_view text, size_t max_length = 80);
 
 // Offset of the first byte that is not well-formed UTF-8, or npos.
 size_t find_invalid_utf8(std::string_view text);
 
-// FNV-1a, 64 bits; chain calls by passing the previous result. Identifies inputs, does not protect against
-// forgery.
+// FNV-1a, 64 bits; chain calls by passing the previous result. Identifies inputs,
+// does not protect against forgery.
 constexpr uint64_t kFnvStart = 0xcbf29ce484222325ull;
 uint64_t fnv1a(std::string_view text, uint64_t hash = kFnvStart);
 

@@ -1,6 +1,6 @@
-// Masked-residue batches from one alignment: each element is one sampled row, a window of its columns with some
-// residues hidden, and the profile of those columns over all other rows. Called by the Pairformer training
-// loop.
+// Masked-residue batches from one alignment: each element is one sampled row, a window of its
+// columns with some residues hidden, and the profile of those columns over all other rows. Called
+// by the Pairformer training loop.
 #pragma once
 
 #include <cstdint>

@@ -18,10 +18,10 @@ constexpr int64_t kIgnoredTarget = -100;
 struct MsaBatchOptions {
   int64_t batch = 1;
   int64_t n_seq = 0, n_res = 0;
-  // Each real position is chosen with `masked`. A chosen position becomes the mask token, or with the three
-  // other shares a uniformly drawn amino acid, a draw from its column's profile (over all rows of the
-  // alignment, gaps and unknowns included), or stays as it is; the mask token has the remaining share, 70 % by
-  // default.
+  // Each real position is chosen with `masked`. A chosen position becomes the mask token, or with the
+  // three other shares a uniformly drawn amino acid, a draw from its column's profile (over all rows
+  // of the alignment, gaps and unknowns included), or stays as it is; the mask token has the
+  // remaining share, 70 % by default.
   double masked = 0.15, uniform = 0.10, profile = 0.10, unchanged = 0.10;
   // Whether an alignment smaller than n_seq x n_res may be filled up with rows and columns of msa_mask 0.
   bool allow_padding = false;

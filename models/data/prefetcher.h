@@ -29,8 +29,8 @@ class Prefetcher {
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
-  // Waits for the next step's batch. After the producer has thrown, this and every further call throws the
-  // same.
+  // Waits for the next step's batch. After the producer has thrown, this and
+  // every further call throws the same.
   Batch next() {
     std::unique_lock lock(mutex_);
     filled_.wait(lock, [&] { return !ready_.empty() || failure_; });

@@ -25,8 +25,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + (shape.size() > 16 ? fmt::format(", ... {} axes]", shape.size()) : "]");
 }
 
-// Zero extents count as one in the overflow check, so that strides computed from the other axes stay in range
-// too.
+// Zero extents count as one in the overflow check, so that strides computed from
+// the other axes stay in range too.
 uint64_t byte_count(const std::vector<int64_t>& shape, StoredType dtype, const std::string& where) {
   uint64_t product = size_of(dtype);
   bool empty = false;

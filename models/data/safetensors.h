@@ -21,8 +21,8 @@
 
 namespace reckon::data {
 
-// Element types as the format names them; some have no counterpart in the runtime and are only readable as
-// bytes.
+// Element types as the format names them; some have no counterpart in the runtime
+// and are only readable as bytes.
 enum class StoredType : uint8_t {
   F64,
   F32,
@@ -100,8 +100,8 @@ std::map<std::string, std::string> parse_shard_index(std::string_view text, cons
 // element size (then in the order added), which keeps each aligned. On any failure the old file stays.
 class SafetensorsWriter {
  public:
-  // Fills `out` with the tensor's bytes starting at byte `offset`; called with rising offsets, at most 4 MiB at
-  // once.
+  // Fills `out` with the tensor's bytes starting at byte `offset`; called with rising
+  // offsets, at most 4 MiB at once.
   using Source = std::function<void(uint64_t offset, std::span<std::byte> out)>;
 
   void set_metadata(std::string key, std::string value);

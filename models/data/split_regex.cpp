@@ -16,8 +16,8 @@ std::string message_of(int error) {
              : std::string(reinterpret_cast<const char*>(text));
 }
 
-// PCRE2's \s also takes U+180E, which Unicode no longer counts as white space; tokenizer files mean the
-// property.
+// PCRE2's \s also takes U+180E, which Unicode no longer counts as white space;
+// tokenizer files mean the property.
 std::string with_unicode_spaces(std::string_view pattern) {
   std::string out;
   for (size_t i = 0; i < pattern.size(); ++i) {

@@ -1,6 +1,6 @@
 // JSON parsing for untrusted files: duplicate keys, deep nesting and raw zero bytes are errors, and every
-// failure is an Error naming the file. Called by the tokenizer and by the shard index; safetensors headers have
-// their own reader.
+// failure is an Error naming the file. Called by the tokenizer and by the shard index; safetensors
+// headers have their own reader.
 #pragma once
 
 #include <nlohmann/json.hpp>

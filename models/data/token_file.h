@@ -47,8 +47,8 @@ class TokenFile {
   int bytes_per_token_ = 2;
 };
 
-// ids and labels are [batch, seq] row-major; labels[t] is the token after ids[t], so the model must not shift
-// again.
+// ids and labels are [batch, seq] row-major; labels[t] is the token after ids[t], so
+// the model must not shift again.
 struct TokenBatch {
   int64_t batch = 0, seq = 0;
   std::vector<int64_t> ids, labels;

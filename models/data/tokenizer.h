@@ -28,8 +28,8 @@ class Tokenizer {
 
   // BPE: normalises to NFC and takes added tokens out first. Error naming the byte offset of invalid UTF-8.
   std::vector<int64_t> encode(std::string_view text) const;
-  // The exact bytes of the ids, so an id sequence cut inside a character gives incomplete UTF-8. Error on an id
-  // that no token has.
+  // The exact bytes of the ids, so an id sequence cut inside a character gives incomplete UTF-8.
+  // Error on an id that no token has.
   std::string decode(std::span<const int64_t> ids, bool skip_special = false) const;
 
   int64_t vocab_size() const;  // one above the largest id

@@ -1,5 +1,5 @@
-// The sub-modules of an Evoformer block (AlphaFold 2 supplement, algorithms 7 to 15). Each returns its update; the
-// residual sum is the block's. Parameter names are OpenFold's.
+// The sub-modules of an Evoformer block (AlphaFold 2 supplement, algorithms 7 to 15). Each returns its update;
+// the residual sum is the block's. Parameter names are OpenFold's.
 // Shape letters: B batch, S MSA rows, R residues, M = c_m, Z = c_z, H heads, D width per head.
 #pragma once
 
@@ -10,7 +10,8 @@
 
 namespace reckon::models {
 
-// Which axis of [B, X, Y, c] attends to itself: `rows` runs along Y with X as batch, `columns` along X with Y as batch.
+// Which axis of [B, X, Y, c] attends to itself: `rows` runs along Y with X as batch,
+// `columns` along X with Y as batch.
 enum class AttentionAxis : uint8_t { rows, columns };
 
 // Which linear layers of an attention have a bias: by default AlphaFold 2's.
@@ -18,7 +19,8 @@ struct AttentionBiases {
   bool q = false, gate = true, out = true;
 };
 
-// Gated multi-head attention on projections that lie in the layout of the activations; nothing is transposed in memory.
+// Gated multi-head attention on projections that lie in the layout of the activations;
+// nothing is transposed in memory.
 struct GatedAttention {
   NameId name{};
   int64_t heads = 0, head_dim = 0;
@@ -58,7 +60,8 @@ struct MsaColumnAttention {
   Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR, FusionSet fuse) const;
 };
 
-// Column attention of the extra-MSA stack: one query per column, averaged over the rows, keys and values shared by heads.
+// Column attention of the extra-MSA stack: one query per column, averaged over the rows,
+// keys and values shared by heads.
 struct MsaColumnGlobalAttention {
   NameId name{}, attention_name{};
   int64_t heads = 0, head_dim = 0;
@@ -107,8 +110,8 @@ struct SwigluTransition {
   Tensor operator()(const Tensor& x, FusionSet fuse) const;
 };
 
-// What the sum over rows is divided by: nothing (bioformer), eps + count after the projection and its bias (AlphaFold 2),
-// or max(count, 1) before the projection (Boltz).
+// What the sum over rows is divided by: nothing (bioformer), eps + count after the projection and its bias
+// (AlphaFold 2), or max(count, 1) before the projection (Boltz).
 enum class OuterDivision : uint8_t { none, after_projection, before_projection };
 
 struct OuterProductMean {

@@ -26,7 +26,8 @@ struct Linear {
          double bias_value = 0.0);
   Tensor operator()(const Tensor& x) const;
   int64_t out() const { return weight.size(0); }
-  // Adds an adapter under the current module path; A is Kaiming-uniform with slope sqrt(5), which is +-1/sqrt(in), B zero.
+  // Adds an adapter under the current module path; A is Kaiming-uniform with slope sqrt(5),
+  // which is +-1/sqrt(in), B zero.
   void add_lora(Builder& b, int64_t rank, double alpha);
 };
 
@@ -50,7 +51,8 @@ struct RmsNorm {
   Tensor operator()(const Tensor& x) const;
 };
 
-// Several projections of one normalised input: one norm and a linear each, or (fused) one op that rebuilds the norm.
+// Several projections of one normalised input: one norm and a linear each, or (fused)
+// one op that rebuilds the norm.
 TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,
                    FusionSet fuse);
 TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,

@@ -1,4 +1,5 @@
-// Named parameters of a model, in the order they were built. Tensors are handles, so a module and this set share them.
+// Named parameters of a model, in the order they were built. Tensors are handles, so a
+// module and this set share them.
 #pragma once
 
 #include <string>
@@ -33,20 +34,22 @@ struct Init {
 
   static Init constant(double v) { return {Kind::constant, v}; }
   static Init normal(double stddev) { return {Kind::normal, stddev}; }
-  // AlphaFold 2's initialisers (supplement 1.11.4): truncated normal of variance scale / fan_in, and uniform Glorot.
+  // AlphaFold 2's initialisers (supplement 1.11.4): truncated normal of variance
+  // scale / fan_in, and uniform Glorot.
   static Init lecun(int64_t fan_in);
   static Init he(int64_t fan_in);
   static Init glorot(int64_t fan_in, int64_t fan_out);
 };
 
-// Creates parameters on a device under the current module path. Every parameter draws from a random stream of its own.
+// Creates parameters on a device under the current module path. Every parameter draws
+// from a random stream of its own.
 class Builder {
  public:
   Builder(Device& device, DType dtype, uint64_t seed, ParameterSet& set)
       : device_(device), dtype_(dtype), seed_(seed), set_(set) {}
   Tensor parameter(std::string_view name, const Shape& shape, Init init, bool of_product = false);
-  // How many there are so far, and the weights and biases of the linear layers made since there were `first`: what a block
-  // hands to autograd::WeightCasts.
+  // How many there are so far, and the weights and biases of the linear layers made since there were `first`:
+  // what a block hands to autograd::WeightCasts.
   size_t count() const { return set_.all().size(); }
   std::vector<Tensor> product_weights(size_t first) const;
   Device& device() const { return device_; }

@@ -1,5 +1,5 @@
-// Values of a safetensors file as parameters. Called by the readers of Hugging Face folders and of block
-// weights.
+// Values of a safetensors file as parameters. Called by the readers of Hugging
+// Face folders and of block weights.
 #pragma once
 
 #include "models/data/safetensors.h"

@@ -1,6 +1,6 @@
-// AlphaFold 3's Pairformer block (algorithm 17) and the MSA module's pair-weighted averaging (algorithm 10).
-// The pair updates are the Evoformer's without biases; the single track attends with a bias from the pair
-// track.
+// AlphaFold 3's Pairformer block (algorithm 17) and the MSA module's pair-weighted averaging
+// (algorithm 10). The pair updates are the Evoformer's without biases; the single track attends
+// with a bias from the pair track.
 // Shape letters: B batch, S MSA rows, N tokens, C = c_s, M = c_m, Z = c_z, H heads.
 #pragma once
 

@@ -1,4 +1,5 @@
-// Sizes of a Qwen2, Qwen2.5 or Qwen3 decoder: presets of the published checkpoints, or a Hugging Face config.json.
+// Sizes of a Qwen2, Qwen2.5 or Qwen3 decoder: presets of the published checkpoints,
+// or a Hugging Face config.json.
 #pragma once
 
 #include <cstdint>

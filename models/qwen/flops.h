@@ -1,7 +1,7 @@
-// The FLOPs module of a public coursework on Qwen2.5-0.5B, under its own function and argument names: a
-// counting rule of its own (see qwen_flops_notes for what it leaves out), kept so that budgets stated in it can
-// be compared with what a run really does. Called by `reckon flops`, `reckon parity` and whoever needs that
-// count.
+// The FLOPs module of a public coursework on Qwen2.5-0.5B, under its own function and argument
+// names: a counting rule of its own (see qwen_flops_notes for what it leaves out), kept so that
+// budgets stated in it can be compared with what a run really does. Called by `reckon flops`,
+// `reckon parity` and whoever needs that count.
 //
 // Rules: add, subtract, negate, multiply, divide 1; exp, log, sqrt 10; a product of m x n by n x p is m p (2n -
 // 1); backward is twice forward. T = batch_size x seq_len. Sizes must be at least 1 (r, num_layers and

@@ -188,8 +188,8 @@ void export_folder(const fs::path& folder, const Qwen& model, const ExportOption
                    narrow(reinterpret_cast<const float*>(bytes.data()) + offset / 2, options.dtype, out);
                });
   }
-  // A stale index would win over the new file for other readers; shards of an earlier export are refused
-  // instead.
+  // A stale index would win over the new file for other readers; shards of an
+  // earlier export are refused instead.
   RECKON_CHECK(!fs::exists(folder / "model.safetensors.index.json"),
                "'{}' holds a sharded model (model.safetensors.index.json): export to another folder",
                folder.string());

@@ -1,6 +1,6 @@
-// Hugging Face model folders of the Qwen family: config.json, *.safetensors (one file, or shards with an index)
-// and the tokenizer's files. Called by the training task and by generation; plan and audit only check names and
-// shapes.
+// Hugging Face model folders of the Qwen family: config.json, *.safetensors (one file, or shards
+// with an index) and the tokenizer's files. Called by the training task and by generation; plan and
+// audit only check names and shapes.
 #pragma once
 
 #include <filesystem>
@@ -12,13 +12,14 @@ namespace reckon::models {
 
 QwenConfig read_folder_config(const std::filesystem::path& folder);
 
-// Fills every parameter (f32 or bf16) from the folder's f32, bf16 or f16 weights, named with or without a leading
-// "model.". A tied model ignores lm_head.weight. Error when a tensor is missing, unknown, or has another shape
-// or type. Where there are no values (meta) names, types and shapes are checked; a folder without weights is
-// then enough.
+// Fills every parameter (f32 or bf16) from the folder's f32, bf16 or f16 weights, named with or without a
+// leading "model.". A tied model ignores lm_head.weight. Error when a tensor is missing, unknown, or has
+// another shape or type. Where there are no values (meta) names, types and shapes are checked; a folder
+// without weights is then enough.
 void load_folder_weights(const std::filesystem::path& folder, const Qwen& model);
 
-// The ids that end a text: eos_token_id of generation_config.json, else of config.json; empty when neither says.
+// The ids that end a text: eos_token_id of generation_config.json, else of
+// config.json; empty when neither says.
 std::vector<int64_t> folder_stop_ids(const std::filesystem::path& folder);
 
 bool folder_has_tokenizer(const std::filesystem::path& folder);

@@ -12,8 +12,8 @@ namespace reckon::models {
 
 class KvCache {
  public:
-  // Room for `capacity` tokens of `batch` sequences; two tensors [batch, kv_heads, capacity, head_dim] per
-  // layer.
+  // Room for `capacity` tokens of `batch` sequences; two tensors [batch, kv_heads,
+  // capacity, head_dim] per layer.
   KvCache(Device& device, const QwenConfig& config, int64_t batch, int64_t capacity, DType dtype);
 
   int64_t length() const { return length_; }  // tokens held

@@ -16,8 +16,8 @@ struct LoraOptions {
   bool train_head_bias = false;  // a bias on the output projection, trained beside the adapters
   uint64_t seed = 1;
 
-  // "r=8,alpha=16,targets=q_proj,v_proj"; what is left out keeps its default. Error names the part that is not
-  // understood.
+  // "r=8,alpha=16,targets=q_proj,v_proj"; what is left out keeps its default. Error names
+  // the part that is not understood.
   static LoraOptions parse(std::string_view text);
   std::string to_string() const;  // in the form that parse reads
 };

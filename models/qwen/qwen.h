@@ -1,6 +1,6 @@
 // Qwen2 / Qwen2.5 / Qwen3 decoder. Parameter names are Hugging Face's without the leading "model.".
-// Shape letters: B batch, S sequence, H hidden, A query heads, K key/value heads, D head width, I feed-forward,
-// V vocabulary.
+// Shape letters: B batch, S sequence, H hidden, A query heads, K key/value heads, D head
+// width, I feed-forward, V vocabulary.
 #pragma once
 
 #include <memory>
@@ -64,8 +64,8 @@ class Qwen {
   // Freezes every parameter there is and adds adapters (and a head bias) that are trained instead.
   void add_lora(const LoraOptions& options);
 
-  // Hidden states [B, S, H] after the last layer, before the final norm. With a cache (and without gradients) the
-  // S tokens follow those it holds, and are held when this returns; the mask [B, T] then covers both.
+  // Hidden states [B, S, H] after the last layer, before the final norm. With a cache (and without gradients)
+  // the S tokens follow those it holds, and are held when this returns; the mask [B, T] then covers both.
   Tensor hidden(const Tensor& ids_BS, const Tensor& positions = {}, const Tensor& mask_BT = {},
                 KvCache* cache = nullptr) const;
   Tensor logits(const Tensor& hidden_BSH) const;  // [B, S, V]
@@ -74,7 +74,8 @@ class Qwen {
               const Tensor& mask_BS = {}) const;
 
   const ParameterSet& parameters() const { return parameters_; }
-  // A weight as a model without adapters would hold it: W + scaling * B A where it is adapted, else the parameter itself.
+  // A weight as a model without adapters would hold it: W + scaling * B A where it is
+  // adapted, else the parameter itself.
   Tensor merged(const NamedParameter& p) const;
   bool is_adapter(std::string_view name) const;  // one of add_lora's tensors
   // Whether nothing is trained that the base model has no place for.

@@ -10,8 +10,8 @@
 namespace reckon::models {
 namespace {
 
-// Settings that a continued run must share, or it would not be the run it continues. The others (device, checkpoint
-// policy, fusion) may change.
+// Settings that a continued run must share, or it would not be the run it continues. The others (device,
+// checkpoint policy, fusion) may change.
 const std::set<std::string> kMustAgree{
     "model",     "preset",   "dtype",           "batch",      "seq",
     "rows",      "dropout",  "accumulate",      "optimizer",  "lora",
@@ -20,7 +20,8 @@ const std::set<std::string> kMustAgree{
     "templates", "recycles", "augmentations",   "chunk",      "confidence",
     "rollout"};
 
-// Identifies the frozen weights under adapters without storing them: names, shapes and up to 64 elements of each.
+// Identifies the frozen weights under adapters without storing them: names, shapes
+// and up to 64 elements of each.
 std::string base_fingerprint(const ParameterSet& parameters) {
   uint64_t hash = data::kFnvStart;
   for (const NamedParameter& p : parameters.all()) {

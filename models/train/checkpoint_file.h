@@ -9,13 +9,14 @@
 
 namespace reckon::models {
 
-// Only trained parameters are stored: of a LoRA run the adapters and a fingerprint of the weights they stand beside.
-// `steps_done` optimizer steps are in the tensors.
+// Only trained parameters are stored: of a LoRA run the adapters and a fingerprint of the weights they stand
+// beside. `steps_done` optimizer steps are in the tensors.
 void save_checkpoint(const std::filesystem::path& path, const RunOptions& options,
                      const ParameterSet& parameters, Optimizer& optimizer, int64_t steps_done);
 
-// Fills parameters and optimizer state in place and returns the steps done. Error, naming tensor or setting, when the
-// file does not fit the run: model sizes, optimizer, precision, batch, data order and schedule must be those it was saved with.
+// Fills parameters and optimizer state in place and returns the steps done. Error, naming tensor or
+// setting, when the file does not fit the run: model sizes, optimizer, precision, batch, data order and
+// schedule must be those it was saved with.
 int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& options,
                         const ParameterSet& parameters, Optimizer& optimizer);
 

@@ -1,5 +1,6 @@
-// AdamW and SGD over a parameter set, with clipping and (for f16) loss scaling that never branches on a value: the
-// clip coefficient, the scale and the found-infinity flag stay on the device, so a dry run makes the same calls.
+// AdamW and SGD over a parameter set, with clipping and (for f16) loss scaling that never
+// branches on a value: the clip coefficient, the scale and the found-infinity flag stay on the
+// device, so a dry run makes the same calls.
 #pragma once
 
 #include <span>
@@ -30,8 +31,8 @@ class Optimizer {
 
   // The loss scale [1] to multiply the loss with; undefined without scaling. Created at the first call.
   const Tensor& loss_scale();
-  // One update from the gradients the parameters hold; then drops them. `step` counts from 0. Returns the gradient norm
-  // before clipping [1], undefined when clipping is off.
+  // One update from the gradients the parameters hold; then drops them. `step` counts from 0. Returns the
+  // gradient norm before clipping [1], undefined when clipping is off.
   Tensor step(int64_t step, double lr);
 
   // State tensors under stable names ("exp_avg.<parameter>", ...), creating those that do not exist yet.

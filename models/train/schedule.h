@@ -14,7 +14,8 @@ struct Schedule {
   int64_t total = 1;    // linear and cosine fall to 0 at this step
   double cycles = 0.5;  // of the cosine between warm-up and total
 
-  // Of optimizer step 0, 1, 2, ...: step / warmup * lr during warm-up, then lr * (1 + cos(2 pi cycles progress)) / 2.
+  // Of optimizer step 0, 1, 2, ...: step / warmup * lr during warm-up, then lr * (1
+  // + cos(2 pi cycles progress)) / 2.
   double at(int64_t step) const;
   static Kind kind_from_name(std::string_view name);
   static std::string_view name_of(Kind k);

@@ -1,5 +1,5 @@
-// One training run: batches in, losses out, books closed after every step. The same code runs on every device; the
-// only thing that differs on meta is that there are no values to report.
+// One training run: batches in, losses out, books closed after every step. The same code runs on every device;
+// the only thing that differs on meta is that there are no values to report.
 #pragma once
 
 #include <functional>
@@ -28,8 +28,8 @@ class Trainer {
   void resume(const std::string& checkpoint);  // Error unless its steps are `first_step`
   void save(const std::string& checkpoint);    // nothing on meta: there are no values
 
-  // Accumulates gradients over the micro-batches, clips, updates, drops gradients. Afterwards nothing transient may be
-  // left on the device; if there is, Error names the bytes by category.
+  // Accumulates gradients over the micro-batches, clips, updates, drops gradients. Afterwards nothing transient
+  // may be left on the device; if there is, Error names the bytes by category.
   StepReport step();
   bool done() const { return next_step_ >= options_.steps; }
   int64_t steps_done() const { return next_step_; }

@@ -14,7 +14,8 @@ Tensor upload(Device& device, const Shape& shape, DType t, const std::vector<T>&
   return Tensor::from_host(device, shape, t, host.data(), host.size() * sizeof(T), Category::input, label);
 }
 
-// [batch, n, n]: how far residue i lies behind residue j, clipped to [-reach, reach], plus reach. `residue_index` [batch, n].
+// [batch, n, n]: how far residue i lies behind residue j, clipped to [-reach, reach], plus
+// reach. `residue_index` [batch, n].
 inline std::vector<int64_t> relative_positions(const std::vector<int64_t>& residue_index, int64_t batch,
                                                int64_t n, int64_t reach) {
   std::vector<int64_t> relative;

@@ -1,4 +1,5 @@
-// Elementwise functions of one tensor and their derivatives: f(x), and df(g, s) with what the forward pass kept in s.
+// Elementwise functions of one tensor and their derivatives: f(x), and df(g, s) with
+// what the forward pass kept in s.
 #include "ops/activation/activation_list.h"
 #include "ops/kernel/gpu/angle.cuh"
 #include "ops/kernel/gpu/elementwise.cuh"

@@ -1,6 +1,7 @@
-// Elementwise functions of one tensor: relu, sigmoid, tanh, exp, log, sqrt, silu, gelu (erf form), gelu_tanh, abs, cos. Any
-// shape and strides; the result is contiguous and of the input's type. Each keeps one tensor for backward: its
-// output where the derivative is a function of it (relu, sigmoid, tanh, exp, sqrt), else its input.
+// Elementwise functions of one tensor: relu, sigmoid, tanh, exp, log, sqrt, silu, gelu (erf form),
+// gelu_tanh, abs, cos. Any shape and strides; the result is contiguous and of the input's type. Each
+// keeps one tensor for backward: its output where the derivative is a function of it (relu, sigmoid,
+// tanh, exp, sqrt), else its input.
 #pragma once
 
 #include "ops/op.h"

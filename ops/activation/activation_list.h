@@ -1,7 +1,9 @@
-// The elementwise functions and what they cost: one list for the op's declarations, its CPU and its GPU kernels.
+// The elementwise functions and what they cost: one list for the op's
+// declarations, its CPU and its GPU kernels.
 #pragma once
 
-// name, keeps its output, forward FLOPs and special functions, backward FLOPs and special functions (per element)
+// name, keeps its output, forward FLOPs and special functions, backward FLOPs and
+// special functions (per element)
 #define RECKON_ACTIVATIONS(X)      \
   X(relu, true, 1, 0, 0, 0)        \
   X(sigmoid, true, 2, 1, 3, 0)     \

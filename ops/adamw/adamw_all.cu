@@ -1,6 +1,6 @@
-// The whole update in one pass over memory: p, g, m and v are read once, p, m and v written once. A launch takes as many
-// tensors as its parameters hold; their elements are cut into chunks, a block each, which finds its tensor by binary
-// search over the tensors' first blocks.
+// The whole update in one pass over memory: p, g, m and v are read once, p, m and v written once. A launch
+// takes as many tensors as its parameters hold; their elements are cut into chunks, a block each, which finds
+// its tensor by binary search over the tensors' first blocks.
 #include "ops/adamw/adamw_attrs.h"
 #include "ops/adamw/update.cuh"
 #include "ops/kernel/gpu/bits.cuh"

@@ -1,3 +1,5 @@
+// Settings of an AdamW or Adam update, and the factors that its kernels multiply with, worked out once on the
+// host. Read by the plan and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,4 +1,5 @@
-// The formulas of the update, each rounded in one given way: the eager steps and the fused kernel give the same bits.
+// The formulas of the update, each rounded in one given way: the eager steps and the
+// fused kernel give the same bits.
 #pragma once
 
 #include "ops/kernel/gpu/device.cuh"

@@ -102,7 +102,8 @@ Plan plan_attention(const PlanContext& c) {
   return p;
 }
 
-// Blocks and rows of statistics are counted in 32 bits there, and tiles of wide heads need shared memory that not every GPU has.
+// Blocks and rows of statistics are counted in 32 bits there, and tiles of wide heads need shared
+// memory that not every GPU has.
 void check_gpu_shape(const PlanContext& c, const AttentionShape& s) {
   constexpr int64_t kMost = int64_t{1} << 31;
   constexpr size_t kWide = 160 * 1024;
@@ -188,9 +189,9 @@ Plan plan_attention_backward(const PlanContext& c) {
   return p;
 }
 
-// Every kernel owns what it writes: dk and dv by tiles of keys, dq by tiles of queries and with it the gradient of a bias
-// that no rows share; a shared bias has a kernel of its own. The logits are computed anew in each, the gradients of the
-// logits in each but for dv alone.
+// Every kernel owns what it writes: dk and dv by tiles of keys, dq by tiles of queries and with it the gradient
+// of a bias that no rows share; a shared bias has a kernel of its own. The logits are computed anew in each,
+// the gradients of the logits in each but for dv alone.
 void plan_attention_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<AttentionBackwardAttrs>();
   const Tensor &q = c.in[1], &k = c.in[2], &bias = c.in[5], &lse = c.in[7];

@@ -1,5 +1,5 @@
-// The tile engine of attention for bf16: products on AMX tiles with sums in f32; probabilities and gradients of scores are
-// rounded to bf16 where they become operands. Included by attention_amx.cpp only.
+// The tile engine of attention for bf16: products on AMX tiles with sums in f32; probabilities and gradients of
+// scores are rounded to bf16 where they become operands. Included by attention_amx.cpp only.
 #pragma once
 
 #include "ops/attention/attention_tile.h"
@@ -8,7 +8,8 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-// What FloatTiles offers. Left operands lie in rows of whole chunks of 32 steps, right ones as pairs of steps of each lane.
+// What FloatTiles offers. Left operands lie in rows of whole chunks of 32 steps, right ones
+// as pairs of steps of each lane.
 class AmxTiles {
  public:
   static constexpr bool kAmx = true;

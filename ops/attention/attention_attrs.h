@@ -66,15 +66,17 @@ RECKON_INLINE int64_t attention_query_sums(const AttentionShape& s) {
   return s.group() * s.Lq * attention_padded_width(s.D);
 }
 
-// Whether products of operands of these types (q, k, v; in backward the output's gradient too) run on AMX tiles.
+// Whether products of operands of these types (q, k, v; in backward the output's
+// gradient too) run on AMX tiles.
 template <class... Types>
 RECKON_INLINE bool attention_on_amx(int isa_level, Types... types) {
   return isa_level == 3 && ((types == DType::bf16) && ...);
 }
 
-// Floats of one thread's tiles. Forward: o^T, scores and six rows of 64. Backward: two accumulators, scores and their
-// gradient, six rows. Operands in f32: two converted ones, one (two) packed, in backward the keys with padded rows. On AMX
-// in bf16, widths padded to 32: the same, two transposed ones, and one (two) forms of a tile of weights.
+// Floats of one thread's tiles. Forward: o^T, scores and six rows of 64. Backward: two accumulators,
+// scores and their gradient, six rows. Operands in f32: two converted ones, one (two) packed, in backward
+// the keys with padded rows. On AMX in bf16, widths padded to 32: the same, two transposed ones, and one
+// (two) forms of a tile of weights.
 RECKON_INLINE int64_t attention_tile_floats(int64_t D, bool backward, bool amx) {
   constexpr int64_t block = kAttentionBlock;
   const int64_t width = attention_padded_width(D),
@@ -83,8 +85,8 @@ RECKON_INLINE int64_t attention_tile_floats(int64_t D, bool backward, bool amx) 
   return own + (backward ? 7 * block * width + 2 * block * block : 5 * block * width + block * block) / 2;
 }
 
-// On a GPU the gradient of a bias that rows share has a block for each 64 x 64 tile of it, which walks over those rows.
-// Where that makes few blocks, the rows are split into ranges, with a partial sum each.
+// On a GPU the gradient of a bias that rows share has a block for each 64 x 64 tile of it, which walks over
+// those rows. Where that makes few blocks, the rows are split into ranges, with a partial sum each.
 RECKON_INLINE int64_t attention_bias_sharers(const AttentionShape& s, int64_t bias_b, int64_t bias_n) {
   return (s.B / bias_b) * (s.N / bias_n);
 }

@@ -1,4 +1,5 @@
-// Backward attention in f32 arithmetic: the same three kernels as for the tensor cores, each owning what it sums.
+// Backward attention in f32 arithmetic: the same three kernels as for the tensor
+// cores, each owning what it sums.
 #pragma once
 
 #include "ops/attention/attention_backward.cuh"

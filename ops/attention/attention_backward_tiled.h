@@ -192,8 +192,8 @@ struct Backward {
     });
   }
 
-  // One block of 64 queries of one head: dq, and its tiles of dbias added up (or, for a bias that is not
-  // summed, set).
+  // One block of 64 queries of one head: dq, and its tiles of dbias added up (or, for a
+  // bias that is not summed, set).
   void queries_of(const BackwardTiles& t, const Tiles& tiles, int64_t b, int64_t n, int64_t h, int64_t i0,
                   int64_t dbias_at) const {
     const int64_t ni = smaller(kBlock, s.Lq - i0), lanes = padded_lanes(ni), last_key = s.visible(i0 + ni - 1),

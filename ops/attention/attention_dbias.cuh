@@ -1,5 +1,6 @@
-// Gradient of a bias that rows share, on the tensor cores and without atomics: a block owns 64 x 64 elements of it, keeps
-// their sums in registers and walks over a range of the rows in order; the bias itself stays in registers too.
+// Gradient of a bias that rows share, on the tensor cores and without atomics: a block owns 64 x 64
+// elements of it, keeps their sums in registers and walks over a range of the rows in order; the bias
+// itself stays in registers too.
 #pragma once
 
 #include "ops/attention/attention_backward.cuh"

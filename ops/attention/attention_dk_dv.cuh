@@ -1,14 +1,15 @@
-// Gradients of keys and values on the tensor cores: a block owns 64 or 128 keys of one key/value head, a warp 16 or 32 of
-// them, and walks over the queries of all heads of the group in a fixed order. The logits are computed transposed, keys down
-// and queries across, so that probabilities and their gradients are in registers the left operands of what they are summed by.
+// Gradients of keys and values on the tensor cores: a block owns 64 or 128 keys of one key/value head, a warp
+// 16 or 32 of them, and walks over the queries of all heads of the group in a fixed order. The logits are
+// computed transposed, keys down and queries across, so that probabilities and their gradients are in registers
+// the left operands of what they are summed by.
 #pragma once
 
 #include "ops/attention/attention_tiles.cuh"
 
 namespace reckon::ops::gpu {
 
-// kTiles: 16-row tiles of a warp, as in the forward kernel; registers allow two of them up to a width of 64. A width of
-// 256 is split: a block sums 128 columns of both gradients.
+// kTiles: 16-row tiles of a warp, as in the forward kernel; registers allow two of them up to a width of 64. A
+// width of 256 is split: a block sums 128 columns of both gradients.
 template <class T, int kWidth, int kTiles>
 struct KeyTiles {
   static constexpr int kKeys = 64 * kTiles, kQueries = kWidth <= 64 ? 64 : 32, kRow = kTileRow<kWidth>,

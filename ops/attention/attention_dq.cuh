@@ -1,5 +1,5 @@
-// Gradients of queries, and of a bias that no two rows share, on the tensor cores: a block owns 64 or 128 queries of one
-// head, a warp 16 or 32 of them, and walks over tiles of keys.
+// Gradients of queries, and of a bias that no two rows share, on the tensor cores: a block owns 64 or 128
+// queries of one head, a warp 16 or 32 of them, and walks over tiles of keys.
 #pragma once
 
 #include "ops/attention/attention_tiles.cuh"

@@ -1,5 +1,5 @@
-// Pieces of the attention kernels in f32 arithmetic, for f32 and for operands of several types: 256 threads as 16 x 16
-// around tiles in shared memory that hold f32 whatever the operands are.
+// Pieces of the attention kernels in f32 arithmetic, for f32 and for operands of several types: 256 threads as
+// 16 x 16 around tiles in shared memory that hold f32 whatever the operands are.
 #pragma once
 
 #include "ops/attention/attention_problem.cuh"
@@ -8,8 +8,9 @@ namespace reckon::ops::gpu {
 
 inline constexpr int kFmaThreads = 256;
 
-// A tile has kEdge rows; a thread owns kPart x kPart of its kEdge x kEdge scores: rows ty + 16 r, columns tx + 16 c. Rows
-// of operands and of scores are padded so that neither reading along nor across them meets in one bank.
+// A tile has kEdge rows; a thread owns kPart x kPart of its kEdge x kEdge scores: rows ty + 16 r,
+// columns tx + 16 c. Rows of operands and of scores are padded so that neither reading along nor
+// across them meets in one bank.
 template <int kWidth>
 struct FmaTiles {
   static constexpr int kEdge = kWidth <= 64 ? 64 : 32, kPart = kEdge / 16, kRow = kWidth + 4,

@@ -1,6 +1,6 @@
-// Forward attention on the tensor cores: a block owns 64 or 128 queries of one head, a warp 16 or 32 of them, and walks
-// over tiles of keys with a running softmax. Logits, probabilities and sums stay in registers; keys and values of the next
-// tile travel while this one is worked on, the bias of the next tile too.
+// Forward attention on the tensor cores: a block owns 64 or 128 queries of one head, a warp 16 or 32 of them,
+// and walks over tiles of keys with a running softmax. Logits, probabilities and sums stay in registers; keys
+// and values of the next tile travel while this one is worked on, the bias of the next tile too.
 #pragma once
 
 #include <cfloat>
@@ -11,8 +11,9 @@ namespace reckon::ops::gpu {
 
 inline constexpr float kSlack = 8.0f;
 
-// kTiles: 16-row tiles of a warp. Two of them use each fragment of keys and values twice, which is what shared memory's
-// bandwidth asks for; one makes more blocks of a small problem. A softmax step takes kStep keys of a tile of kKeys.
+// kTiles: 16-row tiles of a warp. Two of them use each fragment of keys and values twice, which is what
+// shared memory's bandwidth asks for; one makes more blocks of a small problem. A softmax step takes
+// kStep keys of a tile of kKeys.
 template <class T, int kWidth, int kTiles>
 struct ForwardTiles {
   static constexpr int kRows = 64 * kTiles, kKeys = kWidth <= 64 ? 64 : 32, kStep = kTiles == 1 ? kKeys : 32,
@@ -121,9 +122,9 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
             hide_later_keys(logits[m] + 4 * w, own + 16 * m + g, p.lead(), j + 32 * w, t);
       }
 
-      // `top` follows the largest logit only when that has grown by more than kSlack, so that the sums are hardly ever
-      // scaled: probabilities up to e^kSlack are as exact as those up to 1. A row that has seen minus infinity alone keeps
-      // its first top and sums of zero.
+      // `top` follows the largest logit only when that has grown by more than kSlack, so that the sums are
+      // hardly ever scaled: probabilities up to e^kSlack are as exact as those up to 1. A row that has seen
+      // minus infinity alone keeps its first top and sums of zero.
       float largest[kTiles][2];
       bool grown = false;
 #pragma unroll

@@ -1,5 +1,5 @@
-// What all attention kernels are told, by value: extents, where the heads of each operand lie, and how tiles of keys and
-// of the bias become logits.
+// What all attention kernels are told, by value: extents, where the heads of each operand lie, and how tiles of
+// keys and of the bias become logits.
 #pragma once
 
 #include "ops/attention/attention_attrs.h"
@@ -8,8 +8,8 @@
 
 namespace reckon::ops::gpu {
 
-// A tensor of heads whose last axis has unit stride: [batch, rows, heads, length, width], or the bias. Strides in
-// elements; an axis of extent 1 has stride 0, so that a broadcast needs no case of its own.
+// A tensor of heads whose last axis has unit stride: [batch, rows, heads, length, width], or the bias. Strides
+// in elements; an axis of extent 1 has stride 0, so that a broadcast needs no case of its own.
 struct Heads {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -72,8 +72,8 @@ inline AttentionProblem attention_problem(const TensorArg& q, const TensorArg& k
   return p;
 }
 
-// Whether the kernels for the tensor cores can take these: one 16-bit type, rows in multiples of 16 bytes. All else runs in
-// f32 arithmetic.
+// Whether the kernels for the tensor cores can take these: one 16-bit type, rows in multiples of 16 bytes.
+// All else runs in f32 arithmetic.
 template <class... H>
 bool takes_tiles(const Heads& first, const H&... others) {
   return first.dtype != DType::f32 && first.by_eight &&
@@ -93,8 +93,8 @@ void with_width(int64_t d, F&& body) {
     body(std::integral_constant<int, 256>{});
 }
 
-// Calls body(std::integral_constant) with the number of 16-row tiles that a warp takes: two (where the kernel has them) use
-// what is read from shared memory twice, one makes enough blocks of a small problem.
+// Calls body(std::integral_constant) with the number of 16-row tiles that a warp takes: two (where the kernel
+// has them) use what is read from shared memory twice, one makes enough blocks of a small problem.
 template <bool kHasTwo, class F>
 void with_tiles(int64_t heads, int length, F&& body) {
   constexpr int64_t kFewestBlocks = 264;  // two for each multiprocessor of an H100
@@ -105,9 +105,10 @@ void with_tiles(int64_t heads, int length, F&& body) {
   body(std::integral_constant<int, 1>{});
 }
 
-// Which tile of which head a block works on. Blocks of one head follow each other, so that its keys stay in the cache;
-// where causality makes tiles unequal, the last tiles of all heads (the most work for queries) come first, or the first
-// tile with the last one, the second with the last but one: the most work for keys with the least.
+// Which tile of which head a block works on. Blocks of one head follow each other, so that its keys
+// stay in the cache; where causality makes tiles unequal, the last tiles of all heads (the most work
+// for queries) come first, or the first tile with the last one, the second with the last but one: the
+// most work for keys with the least.
 enum class TileOrder { in_turn, last_first, folded };
 
 struct HeadTile {
@@ -127,8 +128,8 @@ struct HeadTile {
   }
 };
 
-// The key mask of a head's keys: what it adds to the logits of key j, and minus infinity past the last key. Reading and
-// converting are apart so that a tile's terms can be fetched while the tile before is worked on.
+// The key mask of a head's keys: what it adds to the logits of key j, and minus infinity past the last key.
+// Reading and converting are apart so that a tile's terms can be fetched while the tile before is worked on.
 struct KeyTerms {
   Elements mask;
   int64_t at = 0, stride = 0;

@@ -86,9 +86,9 @@ inline TensorArg gradient_view(const TensorArg& t, const int (&axes)[5]) {
   return r;
 }
 
-// Per pair: 2D for the logits, 3 (4 with a mask, 5 with a bias too) to the probability and one exp; dv 2D; the
-// gradient of the logits 2D + 2; dq and dk 2D each, dbias 1. Per row 2D for delta and D to scale dq; per key D
-// to scale dk.
+// Per pair: 2D for the logits, 3 (4 with a mask, 5 with a bias too) to the probability and one exp; dv
+// 2D; the gradient of the logits 2D + 2; dq and dk 2D each, dbias 1. Per row 2D for delta and D to
+// scale dq; per key D to scale dk.
 template <class C>
 inline void attention_backward_kernel(KernelArgs& a) {
   const auto& w = a.as<AttentionBackwardAttrs>();

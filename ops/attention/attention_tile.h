@@ -25,8 +25,8 @@ RECKON_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 RECKON_INLINE int64_t blocks_of(int64_t n) { return (n + kBlock - 1) / kBlock; }
 RECKON_INLINE int64_t padded_lanes(int64_t n) { return (n + 2 * kWidth - 1) / (2 * kWidth) * (2 * kWidth); }
 
-// exp(x) for x <= 0 (or a rounding error above): k_exp without its upper range, so that the power of two is one
-// factor.
+// exp(x) for x <= 0 (or a rounding error above): k_exp without its upper range, so that
+// the power of two is one factor.
 RECKON_INLINE float exp_of_negative(float x) {
   const float clamped = x < -87.336f ? -87.336f : x;
   const float n = __builtin_floorf(clamped * 1.44269504088896f + 0.5f);
@@ -90,8 +90,8 @@ RECKON_INLINE void tile_product_tail(int64_t rows, int64_t steps, const TileFact
   }
 }
 
-// c[rows][lanes] (+)= a[rows][steps] b[steps][lanes], lanes a multiple of two vectors. Not inlined: seven callers, each of
-// which would hold every row count unrolled.
+// c[rows][lanes] (+)= a[rows][steps] b[steps][lanes], lanes a multiple of two vectors. Not inlined: seven
+// callers, each of which would hold every row count unrolled.
 [[gnu::noinline]] inline void tile_product(int64_t rows, int64_t steps, const TileFactors& f, int64_t lanes,
                                            bool accumulate) {
   for (int64_t lane = 0; lane < lanes; lane += 2 * kWidth) {
@@ -118,8 +118,8 @@ template <class S>
                      static_cast<size_t>(columns) * sizeof(S));
 }
 
-// f(column, first_row, v): the kWidth rows from first_row of one column as a vector, zeros past `rows`, up to
-// `padded` rows.
+// f(column, first_row, v): the kWidth rows from first_row of one column as a vector, zeros
+// past `rows`, up to `padded` rows.
 template <class S, class F>
 RECKON_INLINE void for_columns(const S* from, int64_t row_stride, int64_t rows, int64_t padded, int64_t columns,
                                F&& f) {
@@ -176,8 +176,8 @@ inline void unpack_lanes(const float* from, const float* factor, int64_t n, int6
   });
 }
 
-// Products of f32 numbers. Left operands are [rows][steps], right ones [steps][lanes]; `slot` (0 or 1) names the buffers
-// that an operand may take, valid until the slot is used again.
+// Products of f32 numbers. Left operands are [rows][steps], right ones [steps][lanes]; `slot` (0 or 1) names
+// the buffers that an operand may take, valid until the slot is used again.
 class FloatTiles {
  public:
   static constexpr bool kAmx = false;
@@ -267,8 +267,8 @@ inline void mask_terms(const TensorArg& mask, int64_t b, int64_t n, int64_t j, i
   for (int64_t i = 0; i < count; ++i) to[i] = (1.0f - m[i]) * value;
 }
 
-// scores[key][query] of a tile, from q k^T: scaled, masked, biased, minus infinity where causality hides the
-// key.
+// scores[key][query] of a tile, from q k^T: scaled, masked, biased, minus infinity
+// where causality hides the key.
 inline void finish_scores_by_query(float* scores, const AttentionShape& s, float scale, const float* mask,
                                    const TensorArg& bias, int64_t bias_offset, int64_t i0, int64_t ni,
                                    int64_t j0, int64_t nj, int64_t lanes) {

@@ -1,5 +1,5 @@
-// The tiled attention kernel for f32, bf16 and f16. Every sum runs in an order given by
-// the shapes alone: a task owns what it writes and walks its tiles in order.
+// The tiled attention kernel for f32, bf16 and f16. Every sum runs in an order given by the shapes alone: a
+// task owns what it writes and walks its tiles in order.
 #pragma once
 
 #include "ops/attention/attention_tile.h"

@@ -1,9 +1,10 @@
-// Pieces of the attention kernels for the tensor cores: tiles of queries, keys and values in shared memory, products of a
-// warp's 16 rows with a tile, the bias, exponentials, and rows on their way out.
+// Pieces of the attention kernels for the tensor cores: tiles of queries, keys and values in shared memory,
+// products of a warp's 16 rows with a tile, the bias, exponentials, and rows on their way out.
 //
-// A group of 32 keys is stored in another order than it has in memory: row 8 u + 2 t + e of the tile holds key 8 t + 2 u + e
-// (u, t < 4, e < 2). Then the columns of the logits that one thread holds are eight neighbouring keys, and a thread reads
-// its part of the bias, and writes its part of the bias's gradient, in accesses of 16 bytes. Sums over keys do not care.
+// A group of 32 keys is stored in another order than it has in memory: row 8 u + 2 t + e of the tile holds key
+// 8 t + 2 u + e (u, t < 4, e < 2). Then the columns of the logits that one thread holds are eight neighbouring
+// keys, and a thread reads its part of the bias, and writes its part of the bias's gradient, in accesses of 16
+// bytes. Sums over keys do not care.
 #pragma once
 
 #include "ops/attention/attention_problem.cuh"
@@ -41,7 +42,8 @@ __device__ __forceinline__ void mma_pair(float (&d0)[4], float (&d1)[4], const u
   mma_m16n8k16<T>(d1, a, high);
 }
 
-// The 16 rows of a tile that are a warp's left operand: kept in registers where the width allows it, else read again.
+// The 16 rows of a tile that are a warp's left operand: kept in registers where the
+// width allows it, else read again.
 template <class T, int kWidth, bool kHeld = (kWidth <= 64)>
 struct LeftRows {
   static constexpr int kSteps = kWidth / 16;
@@ -90,7 +92,8 @@ __device__ __forceinline__ void multiply_rows(float (&d)[kTiles][kColumns][4],
   }
 }
 
-// sums[m] += weights[m] (16 x 8 kColumns, as multiply_rows leaves them, rounded to T) times 8 kColumns rows of `tile`.
+// sums[m] += weights[m] (16 x 8 kColumns, as multiply_rows leaves them, rounded to T)
+// times 8 kColumns rows of `tile`.
 template <class T, int kRow, int kTiles, int kColumns, int kSums>
 __device__ __forceinline__ void add_weighted_rows(float (&sums)[kTiles][kSums][4],
                                                   const float (&weights)[kTiles][kColumns][4], const T* tile,
@@ -126,8 +129,8 @@ __device__ __forceinline__ void scale_and_mask(float (*logits)[4], float scale, 
     for (int r = 0; r < 4; ++r) logits[u][r] = fmaf(logits[u][r], scale, own[2 * u + r % 2]);
 }
 
-// Logits of keys that come after what their query sees become minus infinity. `query`: that of register 0; `key`: the
-// group's first.
+// Logits of keys that come after what their query sees become minus infinity. `query`: that of
+// register 0; `key`: the group's first.
 __device__ __forceinline__ void hide_later_keys(float (*logits)[4], int query, int lead, int key, int t) {
 #pragma unroll
   for (int u = 0; u < 4; ++u)
@@ -231,7 +234,8 @@ __device__ __forceinline__ void add_bias(float (*logits)[4], const BiasRows& bia
   }
 }
 
-// Eight neighbours of the bias's gradient, of which those before `keys` exist; at + key is a multiple of 8 where by_eight.
+// Eight neighbours of the bias's gradient, of which those before `keys` exist; at + key is
+// a multiple of 8 where by_eight.
 __device__ __forceinline__ void store_bias_gradient(const Elements& to, bool by_eight, int64_t at, int key,
                                                     int keys, const float (&v)[8]) {
   if (by_eight) {
@@ -246,8 +250,9 @@ __device__ __forceinline__ void store_bias_gradient(const Elements& to, bool by_
   }
 }
 
-// exp(x - top) in one multiply-add where |top| is small. A row without any key has logits and a top of the size of the
-// mask's value, whose product with log2(e) would be rounded by more than the differences: there the difference comes first.
+// exp(x - top) in one multiply-add where |top| is small. A row without any key has logits and a top of the
+// size of the mask's value, whose product with log2(e) would be rounded by more than the differences:
+// there the difference comes first.
 inline constexpr float kNear = 256.0f;
 template <bool kIsNear>
 __device__ __forceinline__ float exp_difference(float x, float top) {
@@ -255,8 +260,8 @@ __device__ __forceinline__ float exp_difference(float x, float top) {
   return exp2_approximate((x - top) * kLog2e);
 }
 
-// Rows of a warp's 16 x 8 kSums sums, times a factor each for rows g and g + 8, by way of `own` (16 rows of kRow elements
-// that only this warp uses) so that they leave in whole lines.
+// Rows of a warp's 16 x 8 kSums sums, times a factor each for rows g and g + 8, by way of `own` (16 rows of
+// kRow elements that only this warp uses) so that they leave in whole lines.
 template <class T, int kRow, int kSums>
 __device__ __forceinline__ void store_rows(T* own, const float (&sums)[kSums][4], float factor0, float factor1,
                                            T* to, int64_t stride, int rows, int width, int lane) {

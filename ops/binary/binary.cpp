@@ -58,8 +58,8 @@ TensorList div_backward(BackwardContext& c) {
   return out;
 }
 
-// Binary sums and the gate products that chain through a residual stream are kept, not rebuilt: rebuilding one would
-// rebuild the whole stream below it. Products are cheap.
+// Binary sums and the gate products that chain through a residual stream are kept, not rebuilt: rebuilding one
+// would rebuild the whole stream below it. Products are cheap.
 const OpDef add_op{.name = "add",
                    .plan = [](const PlanContext& c) { return plan_sum_like(c, "add"); },
                    .cpu = RECKON_CPU_KERNEL(add_cpu),

@@ -1,4 +1,5 @@
-// Arithmetic of two tensors with broadcasting, and of a tensor with constants. `accumulate` is `add` into its first input.
+// Arithmetic of two tensors with broadcasting, and of a tensor with constants. `accumulate`
+// is `add` into its first input.
 #include "ops/binary/binary_attrs.h"
 #include "ops/kernel/gpu/elementwise.cuh"
 #include "ops/kernel/gpu/gpu_kernels.h"

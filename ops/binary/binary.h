@@ -1,5 +1,5 @@
-// Elementwise arithmetic of two tensors with broadcasting, and of a tensor with a constant. Mixed float types give
-// the wider one. Keeps for backward only the operand the other one's gradient needs.
+// Elementwise arithmetic of two tensors with broadcasting, and of a tensor with a constant. Mixed float types
+// give the wider one. Keeps for backward only the operand the other one's gradient needs.
 #pragma once
 
 #include "ops/op.h"

@@ -1,3 +1,5 @@
+// CPU kernels of cast and cast_all, by way of the compute type C, and of contiguous, which copies elements as
+// they are. Included by cast.cpp, for f64 and for counting, and for f32 once per instruction set.
 #pragma once
 
 #include "ops/cast/cast_attrs.h"

@@ -1,3 +1,5 @@
+// The axis of a concat, and how many parts one GPU launch takes. Read by the plan and
+// by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,3 +1,5 @@
+// CPU kernel of concat: moves bytes, so the element type and the scalar do not matter. Included by
+// concat.cpp and once per instruction set.
 #pragma once
 
 #include "ops/concat/concat_attrs.h"

@@ -1,4 +1,5 @@
-// The library's convolution over dense operands of one type; the bias is added by a kernel of its own, in any type.
+// The library's convolution over dense operands of one type; the bias is added by a
+// kernel of its own, in any type.
 #include "ops/conv2d/conv2d_steps.h"
 #include "ops/kernel/gpu/elements.cuh"
 #include "ops/kernel/gpu/gpu_kernels.h"
@@ -53,8 +54,8 @@ Convolution described(const TensorArg& x, const TensorArg& weight, const TensorA
 
 using Member = void* Convolution::*;
 
-// Converts what is not of the common type and makes the library's launch; returns the one that follows. `operand` names
-// the places in `c` of the op's two inputs.
+// Converts what is not of the common type and makes the library's launch; returns the one that follows.
+// `operand` names the places in `c` of the op's two inputs.
 int run(const KernelArgs& args, const ConvSteps& steps, Convolution c, Member first, Member second) {
   int launch_index = 0, workspace = 1;
   const Member operand[2] = {first, second};

@@ -1,3 +1,5 @@
+// What the three convolution ops are asked for. Read by their plans, the kernels of CPU and GPU and
+// the emulated GPU's plain loops.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,5 +1,6 @@
-// What a convolution op does on a GPU: its two operands in the type that holds both, converted where they are not, one
-// library call, and forward the bias on top. Pure in types and sizes: the plan lists what the kernel does.
+// What a convolution op does on a GPU: its two operands in the type that holds both, converted
+// where they are not, one library call, and forward the bias on top. Pure in types and sizes: the
+// plan lists what the kernel does.
 #pragma once
 
 #include "ops/conv2d/conv2d_attrs.h"

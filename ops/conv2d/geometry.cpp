@@ -30,8 +30,8 @@ Span inside(int64_t outputs, int64_t stride, int64_t start, int64_t size) {
   return {std::min(begin, outputs), std::clamp<int64_t>(end, std::min(begin, outputs), outputs)};
 }
 
-// Calls f(row of the tap's input or -1, first output column, last, place in the tile) for each piece of output
-// rows.
+// Calls f(row of the tap's input or -1, first output column, last, place in the tile)
+// for each piece of output rows.
 template <class F>
 void for_each_output_row(const ConvGeometry& g, int64_t first, int64_t count, int64_t r, F&& f) {
   for (int64_t p = first; p < first + count;) {

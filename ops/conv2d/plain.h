@@ -1,5 +1,6 @@
-// The formulas of the three convolution ops as plain loops over a counting scalar, on tensors of f64; a tap outside the
-// image multiplies a zero, as the matrix products do. Used by the cost test and by the emulated GPU.
+// The formulas of the three convolution ops as plain loops over a counting scalar, on tensors
+// of f64; a tap outside the image multiplies a zero, as the matrix products do. Used by the
+// cost test and by the emulated GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

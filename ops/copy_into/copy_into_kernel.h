@@ -1,3 +1,5 @@
+// CPU kernel of copy_into: copies a tensor over a slice of another, element by element as they lie in memory.
+// Included by copy_into.cpp and once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/parallel.h"

@@ -11,8 +11,8 @@ RECKON_DECLARE_CPU_KERNEL(cross_entropy_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-// Values are checked here, outside the kernels, which cannot raise errors. `logits` is their place among the
-// inputs.
+// Values are checked here, outside the kernels, which cannot raise errors. `logits`
+// is their place among the inputs.
 template <KernelFn kernel, int logits>
 void checked(KernelArgs& a) {
   const TensorArg& targets = a.in[logits + 1];

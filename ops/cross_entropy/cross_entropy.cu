@@ -1,6 +1,6 @@
-// Rows of up to kRegisterColumns logits stay in registers, several in a block where they are narrow; a wider one is a
-// block's, which reads it once. Values cannot be checked here: a target that is no class makes its row's loss and
-// gradient NaN, where the CPU raises an error.
+// Rows of up to kRegisterColumns logits stay in registers, several in a block where they are narrow; a wider
+// one is a block's, which reads it once. Values cannot be checked here: a target that is no class makes its
+// row's loss and gradient NaN, where the CPU raises an error.
 #include "ops/cross_entropy/cross_entropy_attrs.h"
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/launch.cuh"

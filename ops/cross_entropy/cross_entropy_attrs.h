@@ -1,3 +1,4 @@
+// What cross_entropy and its backward op are asked for. Read by their plans and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

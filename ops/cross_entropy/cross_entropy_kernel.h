@@ -1,3 +1,6 @@
+// CPU kernels of cross_entropy and its gradient, a row of logits at a time. Included by cross_entropy.cpp,
+// for f64 and for counting, and for f32 once per instruction set. They do not check targets:
+// cross_entropy.cpp has done so.
 #pragma once
 
 #include "ops/cross_entropy/cross_entropy_attrs.h"
@@ -12,8 +15,8 @@ inline int64_t counted_targets(const TensorArg& targets, int64_t ignore_index) {
   return n;
 }
 
-// Adds up n values in pieces of 256, so that the rounding error of a long f32 sum grows with the number of
-// pieces.
+// Adds up n values in pieces of 256, so that the rounding error of a long f32 sum
+// grows with the number of pieces.
 template <class C>
 inline C sum_in_pieces(const C* v, int64_t n) {
   constexpr int64_t piece = sizeof(C) == sizeof(float) ? 256 : int64_t{1} << 62;

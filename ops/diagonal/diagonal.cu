@@ -1,4 +1,5 @@
-// A tensor's elements on the diagonal of two axes, zeros elsewhere. The diagonal itself is a view and has no kernel.
+// A tensor's elements on the diagonal of two axes, zeros elsewhere. The diagonal
+// itself is a view and has no kernel.
 #include "ops/diagonal/diagonal_attrs.h"
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/launch.cuh"

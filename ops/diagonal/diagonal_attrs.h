@@ -1,3 +1,4 @@
+// The two axes of a diagonal. Read by the plan and by the GPU kernel of its gradient.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,6 +1,6 @@
-// Dropout by masks that are a pure function of a key and the element's position: word i % 4 of the Philox block of counter
-// i / 4. A group of four elements takes one block. A mask that is kept and shared, or that is shared in another
-// pattern than SharedRun's, is written first and then applied.
+// Dropout by masks that are a pure function of a key and the element's position: word i % 4 of the Philox block
+// of counter i / 4. A group of four elements takes one block. A mask that is kept and shared, or that is shared
+// in another pattern than SharedRun's, is written first and then applied.
 #include "ops/dropout/dropout_attrs.h"
 #include "ops/kernel/gpu/elementwise.cuh"
 #include "ops/kernel/gpu/gpu_kernels.h"
@@ -34,7 +34,8 @@ __device__ __forceinline__ float kept(float x, bool keep, float scale) {
   return keep ? __fmul_rn(x, scale) : 0.0f;
 }
 
-// Elements whose mask is drawn where it is needed: mask element i of element i, or that of the run of axes that share it.
+// Elements whose mask is drawn where it is needed: mask element i of element i, or that of
+// the run of axes that share it.
 struct InPlace {
   Draw draw;
   bool shared = false;

@@ -17,8 +17,8 @@ Tensor dropout(const Tensor& x, double p, DropoutKey key, const Dims& shared_axe
 Tensor dropout_add(const Tensor& residual, const Tensor& x, double p, DropoutKey key,
                    const Dims& shared_axes = {});
 
-// Whether mask element `i` keeps its value: the Philox block of counter i / 4, word i % 4, is at least p *
-// 2^32.
+// Whether mask element `i` keeps its value: the Philox block of counter i / 4,
+// word i % 4, is at least p * 2^32.
 bool dropout_keeps(DropoutKey key, double p, int64_t i);
 
 }  // namespace reckon::ops

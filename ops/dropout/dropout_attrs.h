@@ -1,3 +1,5 @@
+// What the dropout ops are asked for: the key of their random numbers, the threshold and the axes that share a
+// mask. Read by the plans and by the kernels of CPU and GPU, which must draw the same bits from it.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"
@@ -24,7 +26,8 @@ struct RedrawAttrs : DropoutAttrs {
   DType x = DType::f32;
 };
 
-// Where neighbouring axes share the mask, element i of a contiguous tensor has mask element i / outer * inner + i % inner.
+// Where neighbouring axes share the mask, element i of a contiguous tensor has mask element
+// i / outer * inner + i % inner.
 struct SharedRun {
   // There is at most one such run of axes, and four aligned elements have four aligned mask elements.
   bool in_fours = true;

@@ -1,3 +1,6 @@
+// CPU kernels of the dropout ops: masks drawn tile by tile from Philox blocks, and applied.
+// Included by dropout.cpp, for f64 and for counting, and for f32 once per instruction set. No mask
+// depends on how the work is split.
 #pragma once
 
 #include "ops/dropout/dropout_attrs.h"
@@ -97,8 +100,8 @@ inline void apply_mask(KernelArgs& a, const TensorArg& x, const TensorArg& mask,
   });
 }
 
-// The mask drawn tile by tile and forgotten, or written to `mask` where that is given. Mask and output
-// positions agree.
+// The mask drawn tile by tile and forgotten, or written to `mask` where that is given.
+// Mask and output positions agree.
 template <class C, bool kAdds>
 inline void draw_and_apply(KernelArgs& a, const DropoutAttrs& t, const TensorArg& x, const TensorArg* residual,
                            uint8_t* mask) {

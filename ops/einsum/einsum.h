@@ -15,8 +15,8 @@ namespace reckon::ops {
 // labels that the right side lacks are summed. "->" is required.
 Tensor einsum(std::string_view equation, std::initializer_list<Tensor> operands);
 
-// The same with words: einsum_named("batch head query dim, batch head key dim -> batch head query key", {q,
-// k}).
+// The same with words: einsum_named("batch head query dim, batch head key dim ->
+// batch head query key", {q, k}).
 Tensor einsum_named(std::string_view equation, std::initializer_list<Tensor> operands);
 
 }  // namespace reckon::ops

@@ -1,3 +1,5 @@
+// CPU kernels of embedding and its table's gradient. Included by embedding.cpp, for f64 and for counting, and
+// for f32 once per instruction set. They do not check the ids: embedding.cpp has done so.
 #pragma once
 
 #include "ops/kernel/cpu/rows.h"

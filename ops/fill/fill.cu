@@ -41,7 +41,8 @@ Pattern pattern_of(double v, DType t) {
   }
 }
 
-// Bytes before the first multiple of 16 and after the last one go one by one: their position says which of the pattern.
+// Bytes before the first multiple of 16 and after the last one go one by one: their
+// position says which of the pattern.
 __global__ void __launch_bounds__(kThreads) fill_bytes(unsigned char* data, int64_t head, int64_t words,
                                                        int64_t tail, const __grid_constant__ Pattern p) {
   const int64_t first = int64_t{blockIdx.x} * (kThreads * kWords) + threadIdx.x;
@@ -94,9 +95,9 @@ struct Draw {
   double mean, spread;
   Distribution distribution;
 
-  // One counter per element; redraws of the truncated normal move to the next 2^40 block of counters. Products and sums
-  // are kept apart, as the CPU rounds them, so uniform numbers have its bits; normal ones differ by the logarithm's and
-  // the cosine's last places.
+  // One counter per element; redraws of the truncated normal move to the next 2^40 block of counters. Products
+  // and sums are kept apart, as the CPU rounds them, so uniform numbers have its bits; normal ones differ by
+  // the logarithm's and the cosine's last places.
   __device__ __forceinline__ float operator()(uint64_t element) const {
     for (uint64_t attempt = 0;; ++attempt) {
       const PhiloxBlock block = random(element + (attempt << 40));

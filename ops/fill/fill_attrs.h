@@ -1,3 +1,5 @@
+// What is written by the fill ops: a constant, or a distribution and its random stream. Read by the plans and
+// by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

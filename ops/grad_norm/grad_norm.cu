@@ -1,5 +1,6 @@
-// The norm in three launches: sums of squares of the tensors' chunks, their sum per tensor (a warp each), and the root of
-// their sum. grad_norm_eager goes through the same kernels in the same order, and gets the same bits.
+// The norm in three launches: sums of squares of the tensors' chunks, their sum per tensor (a warp
+// each), and the root of their sum. grad_norm_eager goes through the same kernels in the same
+// order, and gets the same bits.
 #include "ops/grad_norm/grad_norm_attrs.h"
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/list_launch.cuh"

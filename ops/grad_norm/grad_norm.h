@@ -1,7 +1,7 @@
 // The joint 2-norm of a list of gradients, the coefficient that clips it, and the product of a list with a
-// factor. `grad_norm` reads all tensors in one launch (on a GPU 1024 at a time); `grad_norm_eager` runs an op per
-// tensor. Both give the same bits, for any number of threads. Called by the training step; no value is read on the
-// host, no gradient.
+// factor. `grad_norm` reads all tensors in one launch (on a GPU 1024 at a time); `grad_norm_eager` runs an op
+// per tensor. Both give the same bits, for any number of threads. Called by the training step; no value is
+// read on the host, no gradient.
 #pragma once
 
 #include <span>

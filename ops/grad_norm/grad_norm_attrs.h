@@ -1,3 +1,4 @@
+// What the clip coefficient is asked for. Read by the plans and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

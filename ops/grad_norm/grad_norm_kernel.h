@@ -1,3 +1,6 @@
+// CPU kernels of the joint norm of a list of gradients and of the product of a list with a factor.
+// Included by grad_norm.cpp, for f64 and for counting, and for f32 once per instruction set. No sum
+// depends on the number of threads.
 #pragma once
 
 #include "ops/grad_norm/grad_norm_attrs.h"

@@ -1,3 +1,4 @@
+// The rule by which a loss scale grows and falls. Read by the plan and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,3 +1,5 @@
+// CPU kernels of loss scaling: the search for infinities and NaN, and the scale's update. Included by
+// grad_scaler.cpp, for f64 and for counting, and for f32 once per instruction set.
 #pragma once
 
 #include "ops/grad_scaler/grad_scaler_attrs.h"

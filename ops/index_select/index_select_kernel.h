@@ -1,3 +1,5 @@
+// CPU kernels of index_select, scatter_add and one_hot. Included by index_select.cpp, for f64 and for counting,
+// and for f32 once per instruction set. They do not check indices: index_select.cpp has done so.
 #pragma once
 
 #include "ops/index_select/index_select_attrs.h"

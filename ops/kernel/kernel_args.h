@@ -1,5 +1,5 @@
-// What a kernel sees: plain spans of memory, its attributes, the number of threads. It cannot allocate. Every piece of
-// work announces itself with `args.launch(i)`, in the order of the plan.
+// What a kernel sees: plain spans of memory, its attributes, the number of threads. It cannot allocate. Every
+// piece of work announces itself with `args.launch(i)`, in the order of the plan.
 #pragma once
 
 #include <cstddef>
@@ -61,7 +61,8 @@ struct KernelArgs {
 
 }  // namespace reckon::ops
 
-// In an op's .cpp: declares the three builds of a kernel (see cmake/ReckonKernels.cmake) and names them as a CpuKernel.
+// In an op's .cpp: declares the three builds of a kernel (see cmake/ReckonKernels.cmake)
+// and names them as a CpuKernel.
 #define RECKON_DECLARE_CPU_KERNEL(kernel)  \
   namespace reckon::ops::isa_v1 {          \
   void kernel(::reckon::ops::KernelArgs&); \

@@ -14,8 +14,8 @@ namespace {
 
 int64_t rows_of(const Tensor& x) { return x.size(-1) > 0 ? x.numel() / x.size(-1) : 0; }
 
-// FLOPs per row of c elements: mean c + 1, squares 3c, reciprocal root 3 and one special, (x - mean) rstd 2c,
-// weight c, bias c.
+// FLOPs per row of c elements: mean c + 1, squares 3c, reciprocal root 3 and one special, (x
+// - mean) rstd 2c, weight c, bias c.
 Plan plan_layer_norm(const PlanContext& c) {
   const Tensor &x = c.in[0], &w = c.in[1], &b = c.in[2];
   check_rank_at_least(x, 1, "layer_norm's input");

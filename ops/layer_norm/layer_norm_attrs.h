@@ -1,3 +1,5 @@
+// What layer_norm and its backward op are asked for, and how the rows are cut into pieces. Read by the plans
+// and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

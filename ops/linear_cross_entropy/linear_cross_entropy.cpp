@@ -15,8 +15,8 @@ RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-// Target values are checked here, outside the kernels, which cannot raise errors. `weight` is its place among
-// the inputs.
+// Target values are checked here, outside the kernels, which cannot raise errors. `weight`
+// is its place among the inputs.
 template <KernelFn kernel, int weight>
 void checked(KernelArgs& a) {
   const TensorArg& targets = a.in[weight + 1];
@@ -184,8 +184,8 @@ const OpDef linear_cross_entropy_backward_op{
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
-          // The statistic stands for logsumexp: near the log of the number of classes, so that no probability
-          // explodes.
+          // The statistic stands for logsumexp: near the log of the number of classes,
+          // so that no probability explodes.
           std::vector<OpCase> cases;
           for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
             InputSpec lse = positive({7});

@@ -1,6 +1,6 @@
-// Products by the library, and kernels that read each tile of logits once: see linear_cross_entropy_steps.h for the way
-// through the tiles. A target that is neither a class nor the ignored index makes the loss NaN: a GPU cannot raise the
-// CPU's error.
+// Products by the library, and kernels that read each tile of logits once: see linear_cross_entropy_steps.h
+// for the way through the tiles. A target that is neither a class nor the ignored index makes the loss NaN: a
+// GPU cannot raise the CPU's error.
 #include "ops/kernel/gpu/elements.cuh"
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/launch.cuh"
@@ -26,8 +26,8 @@ struct RowState {
   float *top, *sum, *picked, *loss;
 };
 
-// A block per row: one pass over its logits of this tile with a maximum and a sum per thread, merged with what earlier
-// tiles left. The last tile finishes the row.
+// A block per row: one pass over its logits of this tile with a maximum and a sum per thread, merged with what
+// earlier tiles left. The last tile finishes the row.
 __global__ void __launch_bounds__(kThreads)
     running_logsumexp(Tile tile, const int64_t* targets, RowState state, float* lse, int64_t first_row,
                       int64_t ignored, bool is_first, bool is_last) {
@@ -96,7 +96,8 @@ __global__ void __launch_bounds__(kReduceThreads)
   if (threadIdx.x == 0) *scale = load(g, 0) / counted;
 }
 
-// A row per block in y: (exp(logit - lse) - [class is the target]) scale, into `to`, which may be the logits themselves.
+// A row per block in y: (exp(logit - lse) - [class is the target]) scale, into `to`,
+// which may be the logits themselves.
 __global__ void __launch_bounds__(kThreads)
     logit_gradients(Tile tile, Elements to, const int64_t* targets, const float* lse, const float* scale,
                     int64_t first_row, int64_t ignored) {

@@ -1,3 +1,5 @@
+// What linear_cross_entropy is asked for, and the grid of tiles its logits are made in. Read by the plans and
+// by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"
@@ -13,8 +15,8 @@ struct LinearCrossEntropyAttrs : Attrs {
   bool wants_x, wants_weight;  // in backward
 };
 
-// The grid of tiles over the logits. On the CPU 4 MiB of f32 at most: enough rows and classes for the product to run at
-// full speed.
+// The grid of tiles over the logits. On the CPU 4 MiB of f32 at most: enough rows and classes for
+// the product to run at full speed.
 struct LogitTiles {
   int64_t T, V, H;
   int64_t tile_rows = 512, tile_classes = 2048;

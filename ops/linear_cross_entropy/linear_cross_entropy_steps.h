@@ -1,11 +1,11 @@
-// The GPU's way through the tiles of logits: which steps, in which order, with which workspaces. Pure in shapes, types
-// and the size of a library workspace; the plan lists what the kernel then does.
+// The GPU's way through the tiles of logits: which steps, in which order, with which workspaces. Pure in
+// shapes, types and the size of a library workspace; the plan lists what the kernel then does.
 //
 // Classes are outermost. A tile of logits [rows, classes] is a product in f32; forward folds it into a running
-// logsumexp of each row, backward turns it into its gradient, which two more products take to dx and dweight. With bf16
-// operands the gradient is held in bf16, else in f32, and operands of another type are converted to that: x once, the
-// weight tile by tile. dx is summed over class tiles in f32; where there is one tile only, or dx is f32,
-// it needs no sums of its own. dweight is f32 and summed over row tiles where it lies.
+// logsumexp of each row, backward turns it into its gradient, which two more products take to dx and dweight.
+// With bf16 operands the gradient is held in bf16, else in f32, and operands of another type are converted to
+// that: x once, the weight tile by tile. dx is summed over class tiles in f32; where there is one tile only, or
+// dx is f32, it needs no sums of its own. dweight is f32 and summed over row tiles where it lies.
 #pragma once
 
 #include "ops/linear_cross_entropy/linear_cross_entropy_attrs.h"
@@ -40,8 +40,8 @@ struct LossSteps {
         wants_x(wants_x_),
         wants_weight(wants_weight_),
         library_bytes(library_workspace_bytes) {
-    // A tile takes up to eight times a library workspace, 256 MiB by default. Square tiles read both operands equally
-    // often; few rows leave room for more classes.
+    // A tile takes up to eight times a library workspace, 256 MiB by default. Square tiles read both operands
+    // equally often; few rows leave room for more classes.
     const int64_t budget = static_cast<int64_t>(8 * library_workspace_bytes / sizeof(float));
     int64_t side = kUnit;
     while (4 * side * side <= budget && side < kMostRows) side *= 2;

@@ -1,5 +1,5 @@
-// The tiled kernels for f32, bf16 and f16. The matrix product's workspace is the first one, the tile of logits
-// the second.
+// The tiled kernels for f32, bf16 and f16. The matrix product's workspace is the first one,
+// the tile of logits the second.
 #pragma once
 
 #include "ops/kernel/cpu/gemm.h"

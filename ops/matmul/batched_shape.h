@@ -1,5 +1,5 @@
-// Translates a matmul call into the GEMM's terms. Pure in shapes and strides: the CPU's kernel, the GPU's and its plan
-// call it.
+// Translates a matmul call into the GEMM's terms. Pure in shapes and strides: the CPU's kernel,
+// the GPU's and its plan call it.
 #pragma once
 
 #include "ops/kernel/cpu/gemm.h"

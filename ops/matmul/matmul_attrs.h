@@ -1,3 +1,4 @@
+// The type a matrix product is computed in. Read by matmul's plan and kernels.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -101,8 +101,8 @@ const OpDef mse_loss_op{
         cases.push_back({.name = "matrix", .inputs = {normal({3, 37}), normal({3, 37})}, .attrs = attrs});
         cases.push_back({.name = "one number", .inputs = {normal({}), normal({})}, .attrs = attrs});
       }
-      // Several pieces of the sum. The gradient check would drown in the rounding of 20000 terms, hence the
-      // mean.
+      // Several pieces of the sum. The gradient check would drown in the rounding
+      // of 20000 terms, hence the mean.
       cases.push_back({.name = "pieces",
                        .inputs = {normal({20, 1000}), normal({20, 1000})},
                        .attrs = std::make_shared<MseAttrs>(Reduction::mean)});

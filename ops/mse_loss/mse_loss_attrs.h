@@ -1,3 +1,5 @@
+// What mse_loss and its backward op are asked for, and the length of a piece of the sum. Read by the plans and
+// by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

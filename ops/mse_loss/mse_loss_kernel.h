@@ -1,3 +1,5 @@
+// CPU kernels of mse_loss and its gradient. Included by mse_loss.cpp, for f64 and for counting, and
+// for f32 once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/rows.h"
@@ -6,8 +8,8 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-// in x, target (contiguous, n elements); out loss; workspace when reduced: sums of the pieces.
-// 2 per element; reduced: 1 per element more; mean: 1 more.
+// in x, target (contiguous, n elements); out loss; workspace when reduced: sums of the pieces. 2 per element;
+// reduced: 1 per element more; mean: 1 more.
 template <class C>
 inline void mse_loss_kernel(KernelArgs& a) {
   const Reduction reduction = a.as<MseAttrs>().reduction;

@@ -34,8 +34,8 @@ size_t forward_bytes(int c) {
   return sizeof(T) * (kTileRows * tile_row<T>(whole_steps(c)) + 2 * kColumns * tile_row<T>(kChunk<T>));
 }
 
-// Blocks: tiles of rows by groups of column tiles, the latter more than one only where rows are few. Shared memory:
-// normalised rows [128, c], two stages of a weight's [64, kChunk].
+// Blocks: tiles of rows by groups of column tiles, the latter more than one only where rows are few. Shared
+// memory: normalised rows [128, c], two stages of a weight's [64, kChunk].
 template <class T>
 __global__ void __launch_bounds__(kThreads, 3)
     norm_linear_forward(NormInput n, ForwardLinears linears, int tiles_per_group) {

@@ -1,7 +1,6 @@
 // Several linear layers that read one norm: n = norm(x), y_i = n W_i^T + b_i. x [.., c], W_i [out_i, c], b_i
 // [out_i] or undefined -> y_i [.., out_i] in W_i's type. Keeps x, the norm's weights, one or two f32 statistics
-// per row and the W_i, but not n, which backward rebuilds. Weights and biases share one type; x
-// may be wider.
+// per row and the W_i, but not n, which backward rebuilds. Weights and biases share one type; x may be wider.
 #pragma once
 
 #include "ops/kernel/plan/norm_kind.h"

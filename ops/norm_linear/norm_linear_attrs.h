@@ -1,3 +1,4 @@
+// What norm_linear and its backward op are asked for. Read by the plans and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -34,8 +34,9 @@ struct RowsSpace {
   RECKON_INLINE constexpr size_t bytes() const { return 4 * static_cast<size_t>(floats_over() + Norm::kKept); }
 };
 
-// dn = sum over the linears of dy_i W_i, then through the norm. A warp holds 16 MT whole rows, of up to 8 NT columns.
-// Shared memory: two stages of dy's [128, kChunk] and W's [kChunk, c], overlaid by the normalised rows; what NormGradient keeps.
+// dn = sum over the linears of dy_i W_i, then through the norm. A warp holds 16 MT whole rows, of up to 8 NT
+// columns. Shared memory: two stages of dy's [128, kChunk] and W's [kChunk, c], overlaid by the normalised
+// rows; what NormGradient keeps.
 template <class T, int MT, int NT>
 __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     norm_linear_rows(NormInput n, GradientLinears linears, Elements dx, float* partial, int64_t tiles_per_piece,
@@ -98,8 +99,8 @@ size_t weights_bytes() {
   return sizeof(T) * 4 * kDepth<T> * tile_row<T>(kWeightTile);
 }
 
-// dW_i = dy_i^T n and db_i: a block sums [128 rows of W, 128 columns] over one piece of the rows. Blocks: tiles of the
-// weights' rows, of their columns, pieces. Shared memory: two stages of dy's and n's [kDepth, 128].
+// dW_i = dy_i^T n and db_i: a block sums [128 rows of W, 128 columns] over one piece of the rows. Blocks: tiles
+// of the weights' rows, of their columns, pieces. Shared memory: two stages of dy's and n's [kDepth, 128].
 template <class T>
 __global__ void __launch_bounds__(256) norm_linear_weights(NormInput n, GradientLinears linears, float* partial,
                                                            int64_t floats, int64_t rows_per_piece) {
@@ -160,8 +161,8 @@ __global__ void __launch_bounds__(256) norm_linear_weights(NormInput n, Gradient
   }
 }
 
-// in x, norm weight, norm bias, mean, rstd, then W_i, dy_i. Launches and workspaces as norm_linear_backward's plan makes
-// them: each of rows, weights and sums where there is something to do.
+// in x, norm weight, norm bias, mean, rstd, then W_i, dy_i. Launches and workspaces as norm_linear_backward's
+// plan makes them: each of rows, weights and sums where there is something to do.
 template <class T>
 void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) {
   GradientLinears all, summed;

@@ -1,6 +1,6 @@
-// How norm_linear runs on a GPU: the same pure rules serve the plan and the kernels. Rows that fit tiles are normalised
-// into shared memory by the kernel that multiplies them, so that no normalised row reaches memory. Wider ones are normalised
-// into a workspace, and the library multiplies them.
+// How norm_linear runs on a GPU: the same pure rules serve the plan and the kernels. Rows that fit tiles are
+// normalised into shared memory by the kernel that multiplies them, so that no normalised row reaches memory.
+// Wider ones are normalised into a workspace, and the library multiplies them.
 #pragma once
 
 #include "ops/kernel/plan/norm_pieces.h"
@@ -35,8 +35,8 @@ struct NormLinearSums {
   RECKON_INLINE WeightPieces pieces(int64_t rows) const { return WeightPieces(rows, out_tiles * column_tiles); }
 };
 
-// Backward of rows wider than tiles: the steps, one launch each, and the workspaces. The normalised rows and, once the
-// weights have their gradients, the f32 gradient of these rows take the same workspace.
+// Backward of rows wider than tiles: the steps, one launch each, and the workspaces. The normalised rows and,
+// once the weights have their gradients, the f32 gradient of these rows take the same workspace.
 struct WideNormLinearSteps {
   enum class Step : uint8_t {
     normalise,

@@ -1,3 +1,5 @@
+// CPU kernels of norm_linear and its gradients: a tile of rows is normalised and multiplied while it is in the
+// cache. Included by norm_linear.cpp, for f64 and for counting, and for f32 once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/norm_rows.h"
@@ -6,8 +8,8 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-// in x, norm weight, norm bias, then W_i, b_i; out y_i, then mean (layer) and rstd. Workspaces: products, norm
-// tile.
+// in x, norm weight, norm bias, then W_i, b_i; out y_i, then mean (layer) and rstd.
+// Workspaces: products, norm tile.
 template <class C>
 inline void norm_linear_kernel(KernelArgs& a) {
   a.launch(0);

@@ -1,4 +1,5 @@
-// norm_linear for rows wider than tiles: normalised rows in a workspace, products by the library. See norm_linear_gpu.h.
+// norm_linear for rows wider than tiles: normalised rows in a workspace, products by the
+// library. See norm_linear_gpu.h.
 #include "ops/kernel/gpu/column_sums.cuh"
 #include "ops/kernel/gpu/gradient_sums.cuh"
 #include "ops/kernel/gpu/wide_norm.h"

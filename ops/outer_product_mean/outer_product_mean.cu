@@ -1,5 +1,6 @@
-// The outer product mean forward, outer products first: a block takes 8 x 8 pairs and 128 outputs, and goes through the channels
-// in steps of 16 x 16, whose products it makes in shared memory and projects from there. See outer_product_mean_gpu.h.
+// The outer product mean forward, outer products first: a block takes 8 x 8 pairs and 128 outputs, and goes
+// through the channels in steps of 16 x 16, whose products it makes in shared memory and projects from
+// there. See outer_product_mean_gpu.h.
 #include "ops/outer_product_mean/outer_product_mean.cuh"
 
 #include "ops/kernel/gpu/gpu_kernels.h"
@@ -41,8 +42,8 @@ struct ForwardSpace {
   static constexpr size_t kBytes = sizeof(T) * (2 * Tile::kStage + Tile::kTile + 2 * kWeight);
 };
 
-// Blocks: pairs of tiles of each batch element; tiles of 128 outputs. Shared memory: two stages of a and b, the products
-// [64 pairs, 16 p, 16 q], two stages of weights [128, kWeightStep].
+// Blocks: pairs of tiles of each batch element; tiles of 128 outputs. Shared memory: two stages of a and b, the
+// products [64 pairs, 16 p, 16 q], two stages of weights [128, kWeightStep].
 template <class T>
 __global__ void __launch_bounds__(256, 1)
     outer_forward(Source a, Source b, Source weight, Elements bias, PairScales scales, T* out, OuterDims d,
@@ -129,7 +130,8 @@ __global__ void __launch_bounds__(256, 1)
     }
 }
 
-// in a, b, weight, bias, mask. Workspaces: the pairs' factors if there is a mask to count, U if a is projected first.
+// in a, b, weight, bias, mask. Workspaces: the pairs' factors if there is a mask to
+// count, U if a is projected first.
 void outer_product_mean_gpu(KernelArgs& a) {
   const auto& attrs = a.as<OuterProductMeanAttrs>();
   const TensorArg &left = a.in[0], &weight = a.in[2], &mask = a.in[4], &out = a.out[0];

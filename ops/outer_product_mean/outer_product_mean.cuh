@@ -1,5 +1,5 @@
-// What the files of the outer product mean's GPU kernels share: how operands reach shared memory, the factors of the pairs, and
-// the outer products of a tile of pairs.
+// What the files of the outer product mean's GPU kernels share: how operands reach shared memory, the factors
+// of the pairs, and the outer products of a tile of pairs.
 #pragma once
 
 #include <type_traits>
@@ -17,7 +17,8 @@ inline OuterDims dims_of(const OuterSizes& n) {
   return {static_cast<int>(n.s), static_cast<int>(n.r), static_cast<int>(n.c), static_cast<int>(n.cz)};
 }
 
-// An operand of a kernel over T, and whether 16-byte copies of it may be made: of T itself, aligned rows of whole vectors.
+// An operand of a kernel over T, and whether 16-byte copies of it may be made: of T itself,
+// aligned rows of whole vectors.
 struct Source {
   Elements from;
   bool vectors = false;
@@ -49,8 +50,8 @@ void launch_projected_forward(KernelArgs& a, int launches, const OuterSizes& n, 
                               std::byte* u);
 void outer_product_mean_backward_gpu(KernelArgs& a);
 
-// The gradients of a, b and the weight that project first; returns the launch that follows. Outputs that are not wanted are
-// undefined; where pieces are to be added up they lie in `da_pieces` and `db_pieces`.
+// The gradients of a, b and the weight that project first; returns the launch that follows. Outputs that are
+// not wanted are undefined; where pieces are to be added up they lie in `da_pieces` and `db_pieces`.
 struct ProjectedGradients {
   TensorArg dy, a, b, weight, da, db, dweight;
   std::byte* u;
@@ -65,8 +66,9 @@ inline constexpr int kStep = sizeof(T) == 2 ? 32 : 16;
 
 struct Unscaled {};
 
-// A tile of kRows rows, each of kSegments segments of kWidth columns; at(row, segment) is where a segment starts in `source`,
-// negative where it does not exist. Zeros beyond `columns` of a segment. `scale(row)` multiplies (then nothing is asynchronous).
+// A tile of kRows rows, each of kSegments segments of kWidth columns; at(row, segment) is where a segment
+// starts in `source`, negative where it does not exist. Zeros beyond `columns` of a segment. `scale(row)`
+// multiplies (then nothing is asynchronous).
 template <int kThreads, int kRows, int kSegments, int kWidth, class T, class At, class Scale = Unscaled>
 __device__ __forceinline__ void load_segments(T* to, int row_of_tile, const Source& source, int columns, At at,
                                               Scale scale = {}) {
@@ -101,8 +103,8 @@ __device__ __forceinline__ void put_pair(T* at, float low, float high) {
     *reinterpret_cast<float2*>(at) = make_float2(low, high);
 }
 
-// 8 x 8 pairs (i, j) and 16 x 16 channels (p, q): the sums over s of a_si,p b_sj,q as a product of 128 columns (i, p) with 128
-// columns (j, q), by 8 warps of 32 x 64.
+// 8 x 8 pairs (i, j) and 16 x 16 channels (p, q): the sums over s of a_si,p b_sj,q as a product of 128 columns
+// (i, p) with 128 columns (j, q), by 8 warps of 32 x 64.
 template <class T>
 struct OuterTile {
   static constexpr int kThreads = 256, kSide = kPairRows * kPairChannels, kPairs = kPairRows * kPairRows,

@@ -1,6 +1,6 @@
-// The gradients of the outer product mean, outer products first, in two kernels that make what they need in shared memory: for
-// da and db the gradient of the products, dP_ij = f_ij W^T g_ij, for the weight the products themselves. See
-// outer_product_mean_gpu.h.
+// The gradients of the outer product mean, outer products first, in two kernels that make what they need in
+// shared memory: for da and db the gradient of the products, dP_ij = f_ij W^T g_ij, for the weight the products
+// themselves. See outer_product_mean_gpu.h.
 #include "ops/kernel/gpu/gradient_sums.cuh"
 #include "ops/outer_product_mean/outer_product_mean.cuh"
 
@@ -19,10 +19,13 @@ struct SidesSpace {
   static constexpr size_t kBytes = sizeof(T) * (2 * kBack + kProducts + 2 * kSide);
 };
 
-// A block sums 64 MT rows s and 8 rows by 16 channels (i, p) of da, or (j, q) of db, going through all of the other side:
-//   da[s, i, p] = sum over j and q of dP_ij[p, q] b[s, j, q]        db[s, j, q] = sum over i and p of dP_ij[p, q] a[s, i, p]
-// Blocks: rows and channels of the own side; tiles of s; batch elements, of each side that is wanted. Shared memory: two stages
-// of g [64 pairs, kStep] and W [kStep, 16 p, 16 q], dP [(i, p), (j, q)], two stages of the other side [s, kStep].
+// A block sums 64 MT rows s and 8 rows by 16 channels (i, p) of da, or (j, q) of db, going
+// through all of the other side:
+//   da[s, i, p] = sum over j and q of dP_ij[p, q] b[s, j, q]
+//   db[s, j, q] = sum over i and p of dP_ij[p, q] a[s, i, p]
+// Blocks: rows and channels of the own side; tiles of s; batch elements, of each side that is wanted.
+// Shared memory: two stages of g [64 pairs, kStep] and W [kStep, 16 p, 16 q], dP [(i, p), (j, q)], two
+// stages of the other side [s, kStep].
 template <class T, int MT>
 __global__ void __launch_bounds__(256, 1)
     outer_sides(Source dy, Source a, Source b, Source weight, PairScales scales, Elements da, Elements db,
@@ -154,9 +157,9 @@ struct WeightSpace {
   static constexpr size_t kBytes = sizeof(T) * (2 * Tile::kStage + Tile::kTile + Tile::kPairs * kRowOfGradient);
 };
 
-// dW[z, p, q] = sum over the pairs of f_ij g_ijz sum over s of a_sip b_sjq: a block sums kOutputs outputs z and 16 x 16 channels over a
-// piece of the tiles of pairs. Blocks: steps of channels, tiles of z, pieces. Shared memory: two stages of a and b, the products
-// [64 pairs, 16 p, 16 q], g [64 pairs, kOutputs].
+// dW[z, p, q] = sum over the pairs of f_ij g_ijz sum over s of a_sip b_sjq: a block sums kOutputs outputs z and
+// 16 x 16 channels over a piece of the tiles of pairs. Blocks: steps of channels, tiles of z, pieces. Shared
+// memory: two stages of a and b, the products [64 pairs, 16 p, 16 q], g [64 pairs, kOutputs].
 template <class T>
 __global__ void __launch_bounds__(256, 1)
     outer_weight(Source dy, Source a, Source b, PairScales scales, float* partial, OuterDims d, int tiles,
@@ -318,7 +321,8 @@ int launch_weight(const KernelArgs& a, int launches, const OuterSizes& n, const 
 
 }  // namespace
 
-// in dy, a, b, weight, mask; out the wanted ones of da, db, dweight, dbias. Launches and workspaces as OuterBackwardPlan says.
+// in dy, a, b, weight, mask; out the wanted ones of da, db, dweight, dbias. Launches and
+// workspaces as OuterBackwardPlan says.
 void outer_product_mean_backward_gpu(KernelArgs& a) {
   const auto& attrs = a.as<OuterProductMeanAttrs>();
   const TensorArg &dy = a.in[0], &left = a.in[1], &weight = a.in[3], &mask = a.in[4];

@@ -1,8 +1,9 @@
-// How the outer product mean runs on a GPU, in the order (outer product or projection first) that the CPU takes too: the same
-// pure rules serve the plan and the kernels. Outer product first, a block makes products of 8 x 8 pairs and 16 x 16 channels in
-// shared memory and multiplies them there, so that none reaches memory, in one launch for any size; the library would need
-// them laid out [i, j, p, q] in memory and two launches per chunk of rows. Projection first, U = a W (and backward dU) lies in a
-// workspace of bounded size, for its products share no tile: one pass per chunk of rows (batch, i).
+// How the outer product mean runs on a GPU, in the order (outer product or projection first) that the CPU takes
+// too: the same pure rules serve the plan and the kernels. Outer product first, a block makes products of 8 x 8
+// pairs and 16 x 16 channels in shared memory and multiplies them there, so that none reaches memory, in one
+// launch for any size; the library would need them laid out [i, j, p, q] in memory and two launches per chunk
+// of rows. Projection first, U = a W (and backward dU) lies in a workspace of bounded size, for its products
+// share no tile: one pass per chunk of rows (batch, i).
 #pragma once
 
 #include <cstddef>
@@ -27,7 +28,8 @@ struct OuterPieces {
   }
 };
 
-// Outer product first: tiles of pairs per piece of the weight's gradient. `outputs`: rows of the weight that a block sums.
+// Outer product first: tiles of pairs per piece of the weight's gradient. `outputs`: rows
+// of the weight that a block sums.
 RECKON_INLINE constexpr int64_t outer_pair_tiles(const OuterSizes& n) {
   const int64_t tiles = ceil_div(n.r, kPairRows);
   return n.batch * tiles * tiles;
@@ -46,7 +48,8 @@ RECKON_INLINE constexpr OuterPieces outer_bias_pieces(const OuterSizes& n) {
   return p;
 }
 
-// Projection first: the rows (batch, i) whose U [S, cz, c] are in memory together, whole batch elements or parts of one.
+// Projection first: the rows (batch, i) whose U [S, cz, c] are in memory together, whole
+// batch elements or parts of one.
 struct ProjectedChunks {
   int64_t r, rows, per_chunk, per_batch;  // per_batch: chunks of a batch element; 0: a chunk holds whole ones
 
@@ -75,7 +78,8 @@ struct ProjectedChunks {
 // Of a block's tile in the products of a projection.
 inline constexpr int kProjectedRows = 128, kProjectedColumns = 64;
 
-// The products with long sums and few results: da sums over the outputs z in pieces, db over the rows i of a chunk.
+// The products with long sums and few results: da sums over the outputs z in pieces,
+// db over the rows i of a chunk.
 RECKON_INLINE constexpr OuterPieces projected_da_pieces(const OuterSizes& n, const ProjectedChunks& chunks) {
   return {n.cz < 1 ? 1 : n.cz,
           ceil_div(chunks.per_chunk * n.s, kProjectedRows) * ceil_div(n.c, kProjectedColumns), 264};

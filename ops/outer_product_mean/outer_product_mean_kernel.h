@@ -1,3 +1,5 @@
+// CPU kernels of outer_product_mean and its gradients, in both orders of the products. Included by
+// outer_product_mean.cpp, for f64 and for counting, and for f32 once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/row_tiles.h"
@@ -10,8 +12,8 @@ RECKON_INLINE OuterSizes outer_sizes(const TensorArg& a, const TensorArg& weight
   return {a.shape[0], a.shape[1], a.shape[2], a.shape[3], weight.shape[0]};
 }
 
-// 1 / (eps + count) or 1 / max(count, 1) of pair (i, j). Counts lie in a tile [mi, R] or, without a mask, are
-// S.
+// 1 / (eps + count) or 1 / max(count, 1) of pair (i, j). Counts lie in a tile
+// [mi, R] or, without a mask, are S.
 template <class C>
 struct PairScale {
   OuterNormalize normalize;
@@ -182,8 +184,8 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
 
 // Backward: what both orders share.
 // in dy, a, b, weight, mask; out the wanted ones of da, db, dweight, dbias.
-// Workspaces: products, gradient tile, tile 1, tile 2, permuted weight, sums (da tile, or dW permuted), db
-// sums, counts.
+// Workspaces: products, gradient tile, tile 1, tile 2, permuted weight, sums (da tile, or
+// dW permuted), db sums, counts.
 template <class C>
 struct OuterBackward {
   KernelArgs& args;

@@ -1,3 +1,5 @@
+// What a caller of outer_product_mean may choose. Apart from the op's header so that kernels can
+// read it without seeing tensors.
 #pragma once
 
 #include <cstdint>

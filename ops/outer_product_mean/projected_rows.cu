@@ -1,6 +1,7 @@
-// The outer product mean where a is projected first: U[m, z, q] = sum over p of a[m, p] W[z, p, q] for the rows m = (row, s) of
-// a chunk of rows (batch, i), then out_ij = U_i b_j, and the gradients through dU[m, z, q] = sum over j of g_ijz b[s, j, q]. All
-// are products of 128 x 64 results in steps of kStep, 8 warps of 16 rows each.
+// The outer product mean where a is projected first: U[m, z, q] = sum over p of a[m, p] W[z, p, q] for
+// the rows m = (row, s) of a chunk of rows (batch, i), then out_ij = U_i b_j, and the gradients
+// through dU[m, z, q] = sum over j of g_ijz b[s, j, q]. All are products of 128 x 64 results in steps
+// of kStep, 8 warps of 16 rows each.
 #include <algorithm>
 
 #include "ops/outer_product_mean/outer_product_mean.cuh"
@@ -24,8 +25,8 @@ struct Chunk {
   }
 };
 
-// sums += products of `steps` steps; a(step, tile) and b(step, tile) issue the operands, [128, k] and [k, 64] by `kA` and `kB`;
-// after(step) follows each. Columns below `columns` are right.
+// sums += products of `steps` steps; a(step, tile) and b(step, tile) issue the operands, [128, k] and [k, 64]
+// by `kA` and `kB`; after(step) follows each. Columns below `columns` are right.
 template <class T, Along kA, Along kB>
 struct Steps {
   static constexpr int kRowOfA = tile_row<T>(kA == Along::k ? kStep<T> : kM),
@@ -221,7 +222,8 @@ __global__ void __launch_bounds__(kThreads, 3)
              fours);
 }
 
-// da[m, p] = sum over z and q of dU[m, z, q] W[z, p, q], a piece of the outputs z per blockIdx.y. Blocks: tiles of m, tiles of p.
+// da[m, p] = sum over z and q of dU[m, z, q] W[z, p, q], a piece of the outputs z per blockIdx.y.
+// Blocks: tiles of m, tiles of p.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 3)
     projected_da(Source du, Source weight, Elements da, int64_t elements_of_piece, Chunk k,
@@ -255,8 +257,9 @@ __global__ void __launch_bounds__(kThreads, 3)
   });
 }
 
-// db[s, j, q] = sum over i and z of f_ij g_ijz U[i, s, z, q], a piece of the rows i of each batch element per blockIdx.y; the
-// factors multiply the sums over z. Blocks: batch elements of the chunk, s, tiles of j, tiles of q.
+// db[s, j, q] = sum over i and z of f_ij g_ijz U[i, s, z, q], a piece of the rows i of each batch
+// element per blockIdx.y; the factors multiply the sums over z. Blocks: batch elements of the
+// chunk, s, tiles of j, tiles of q.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2)
     projected_db(Source dy, Source u, PairScales scales, Elements db, int64_t elements_of_piece, Chunk k,
@@ -311,7 +314,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   store_rows_at(total, db, d.c - q0, pairs, result);
 }
 
-// dW[z, p, q] = sum over m of a[m, p] dU[m, z, q]. Between chunks the sums wait in `sum`. Blocks: z, tiles of p, tiles of q.
+// dW[z, p, q] = sum over m of a[m, p] dU[m, z, q]. Between chunks the sums wait in `sum`.
+// Blocks: z, tiles of p, tiles of q.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 3)
     projected_dweight(Source a, Source du, Elements dw, Elements sum, Chunk k, bool pairs) {

@@ -41,8 +41,9 @@ inline int64_t matmul_flops(int64_t m, int64_t n, int64_t k) {
   return checked_multiply(checked_multiply(2 * m, n, "FLOPs"), k, "FLOPs");
 }
 
-// The outputs of a backward op: the gradients of the forward inputs that `needs` names, in their order. Those of
-// parameters are sums over rows and stay in the type they are summed in; a cast weight's gradient is wanted so.
+// The outputs of a backward op: the gradients of the forward inputs that `needs` names, in their
+// order. Those of parameters are sums over rows and stay in the type they are summed in; a cast
+// weight's gradient is wanted so.
 struct GradientPlan {
   Plan& plan;
   uint32_t needs;

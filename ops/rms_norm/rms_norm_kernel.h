@@ -1,3 +1,5 @@
+// CPU kernels of rms_norm and its gradients. Included by rms_norm.cpp, for f64 and for counting, and
+// for f32 once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/elementwise.h"

@@ -1,5 +1,5 @@
-// A block takes some tokens and a tile of pairs: it works out their cosines and sines once, in shared memory, and turns
-// the pairs of all heads by them. Angles are f64.
+// A block takes some tokens and a tile of pairs: it works out their cosines and sines once, in shared memory,
+// and turns the pairs of all heads by them. Angles are f64.
 #include "ops/kernel/gpu/angle.cuh"
 #include "ops/kernel/gpu/elements.cuh"
 #include "ops/kernel/gpu/gpu_kernels.h"

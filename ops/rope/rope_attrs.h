@@ -1,3 +1,5 @@
+// What rope is asked for; backward is the same op with the opposite angle. Read by the plan and
+// by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,3 +1,5 @@
+// CPU kernel of rope: a table of cosines and sines, then the rotations. Included by rope.cpp, for f64 and for
+// counting, and for f32 once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/rows.h"
@@ -6,9 +8,9 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-// Sine and cosine of an angle in f64, good to f32's precision: the nearest multiple of pi/2 comes off in f64,
-// and the rest, at most pi/4, goes through Taylor polynomials whose first missing term is below 2e-9.
-// Branch-free.
+// Sine and cosine of an angle in f64, good to f32's precision: the nearest multiple of pi/2 comes
+// off in f64, and the rest, at most pi/4, goes through Taylor polynomials whose first missing
+// term is below 2e-9. Branch-free.
 RECKON_INLINE void sine_cosine(double angle, float* sine, float* cosine) {
   const double turns = __builtin_floor(angle * 0.63661977236758134308 + 0.5);
   const double r = angle - turns * 1.57079632679489661923;
@@ -23,9 +25,9 @@ RECKON_INLINE void sine_cosine(double angle, float* sine, float* cosine) {
   *cosine = static_cast<float>(quadrant == 1.0 || quadrant == 2.0 ? -plain_cosine : plain_cosine);
 }
 
-// in x [B, S, heads, D], positions [S] or [B, S]; out y; workspaces: frequencies [D/2] in f64 and a table
-// [positions, cosines then sines, D/2]. Counted: 1 and exp per frequency; 1, cos and sin per table entry; 6 per
-// rotated pair.
+// in x [B, S, heads, D], positions [S] or [B, S]; out y; workspaces: frequencies [D/2] in f64 and a
+// table [positions, cosines then sines, D/2]. Counted: 1 and exp per frequency; 1, cos and sin per
+// table entry; 6 per rotated pair.
 template <class C>
 inline void rope_kernel(KernelArgs& a) {
   const auto& t = a.as<RopeAttrs>();

@@ -1,3 +1,4 @@
+// Settings of an SGD update. Read by the plan and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,3 +1,5 @@
+// CPU kernel of sgd, in place. Included by sgd.cpp, for f64 and for counting, and
+// for f32 once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/tensor_list.h"
@@ -6,8 +8,8 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-// in: param, grad, buffer or absent, grad_scale or absent, skip or absent; out: param and, with momentum,
-// buffer.
+// in: param, grad, buffer or absent, grad_scale or absent, skip or absent; out:
+// param and, with momentum, buffer.
 template <class C>
 inline void sgd_kernel(KernelArgs& a) {
   a.launch(0);

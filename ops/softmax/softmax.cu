@@ -1,5 +1,6 @@
-// Rows of up to kRegisterColumns columns stay in registers; a wider one is a block's, which reads it twice. Formulas: see
-// softmax_kernel.h. A row of -infinity comes out as NaN in softmax and log_softmax and as -infinity in logsumexp.
+// Rows of up to kRegisterColumns columns stay in registers; a wider one is a block's, which reads it
+// twice. Formulas: see softmax_kernel.h. A row of -infinity comes out as NaN in softmax and log_softmax
+// and as -infinity in logsumexp.
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/kernel/gpu/row_softmax.cuh"

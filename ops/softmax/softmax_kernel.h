@@ -1,3 +1,5 @@
+// CPU kernels of softmax, log_softmax, logsumexp and their gradients, a row at a time. Included by softmax.cpp,
+// for f64 and for counting, and for f32 once per instruction set.
 #pragma once
 
 #include <omp.h>
@@ -97,8 +99,8 @@ inline void softmax_backward_kernel(KernelArgs& a) {
   });
 }
 
-// in x; out y = (x - max) - log(sum exp(x - max)): c for the maximum, c and c exp, c for the sum, one log, 2c
-// for y.
+// in x; out y = (x - max) - log(sum exp(x - max)): c for the maximum, c and c exp, c
+// for the sum, one log, 2c for y.
 template <class C>
 inline void log_softmax_kernel(KernelArgs& a) {
   a.launch(0);
@@ -150,8 +152,8 @@ inline void log_softmax_backward_kernel(KernelArgs& a) {
   });
 }
 
-// in x [.., c]; out y [..] = max + log(sum exp(x - max)): c for the maximum, c and c exp, c for the sum, 1 and
-// one log.
+// in x [.., c]; out y [..] = max + log(sum exp(x - max)): c for the maximum, c and c
+// exp, c for the sum, 1 and one log.
 template <class C>
 inline void logsumexp_kernel(KernelArgs& a) {
   a.launch(0);

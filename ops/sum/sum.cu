@@ -1,5 +1,6 @@
-// Sums over any axes of any strided tensor. Where the terms of a result are neighbours, a group of lanes runs along them;
-// where the results are, it runs along those, and strands of such groups go down the terms. Pieces: see SumWalk.
+// Sums over any axes of any strided tensor. Where the terms of a result are neighbours, a group of
+// lanes runs along them; where the results are, it runs along those, and strands of such groups go down
+// the terms. Pieces: see SumWalk.
 #include "ops/kernel/gpu/fours.cuh"
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/piece_sums.cuh"

@@ -1,3 +1,4 @@
+// The axes of a sum and the type of its result. Read by the plan and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,5 +1,5 @@
-// The axes of a tensor that are summed, or those that stay, with neighbours that are walked as one merged. For plans and
-// kernels.
+// The axes of a tensor that are summed, or those that stay, with neighbours that are walked as one
+// merged. For plans and kernels.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"
@@ -42,7 +42,8 @@ struct SumWalk {
   int64_t n_out = 1, n_reduced = 1;
   bool along = false;  // the terms of a result are the nearer neighbours; else the results are
 
-  // On a GPU. Few results with many terms are summed in pieces of their terms by many blocks, then over the pieces.
+  // On a GPU. Few results with many terms are summed in pieces of their terms by
+  // many blocks, then over the pieces.
   RECKON_INLINE constexpr int64_t pieces() const {
     constexpr int64_t blocks_wanted = 1024;
     const int64_t inner = kept.n > 0 ? kept.extent[kept.n - 1] : 1;

@@ -1,3 +1,5 @@
+// CPU kernel of sum. Included by sum.cpp, for f64 and for counting, and for f32 once per instruction set. The
+// order of the additions follows from the shape, never from the number of threads.
 #pragma once
 
 #include "ops/kernel/cpu/elementwise.h"

@@ -29,8 +29,8 @@ struct ForwardSpace {
   }
 };
 
-// A block takes 128 rows, a warp 16 MT of them with all their outputs, up to 8 NO. Shared memory: normalised rows, stages of
-// the weights of kStep hidden units; for f32 each warp's hidden values.
+// A block takes 128 rows, a warp 16 MT of them with all their outputs, up to 8 NO. Shared memory: normalised
+// rows, stages of the weights of kStep hidden units; for f32 each warp's hidden values.
 template <class T, bool kGated, int MT, int NO>
 __global__ void __launch_bounds__(32 * kTileRows / (16 * MT), MT)
     transition_forward(NormInput n, TransitionForward p) {
@@ -119,8 +119,8 @@ void forward(KernelArgs& a, const NormInput& n, const TransitionForward& p) {
            n, p);
 }
 
-// relu: in x, ln weight, ln bias, w1, b1, w2, b2; out y, [hidden], mean, rstd. Gated: in x, ln weight, ln bias, w_a, w_b, w_o;
-// out y, [a, b], [mean, rstd where there is a norm].
+// relu: in x, ln weight, ln bias, w1, b1, w2, b2; out y, [hidden], mean, rstd. Gated: in x, ln weight, ln bias,
+// w_a, w_b, w_o; out y, [a, b], [mean, rstd where there is a norm].
 void transition_gpu(KernelArgs& a, bool gated) {
   const TensorArg &x = a.in[0], &w_a = a.in[3], &w_b = a.in[4], &w_out = a.in[5], &y = a.out[0];
   const int64_t h = w_a.shape[0], out = w_out.shape[0];

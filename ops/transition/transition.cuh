@@ -39,8 +39,8 @@ __device__ __forceinline__ float sigmoid(float x) {
     return 1.0f / (1.0f + expf(-x));
 }
 
-// From dp, the gradient of the hidden layer's output: with s = sigmoid(a) that of silu(a) b is da = dp b (s + a s (1 - s)) and
-// db = dp a s. `gated` becomes silu(a) b.
+// From dp, the gradient of the hidden layer's output: with s = sigmoid(a) that of silu(a) b is da = dp b (s + a
+// s (1 - s)) and db = dp a s. `gated` becomes silu(a) b.
 template <class T>
 __device__ __forceinline__ void gate_gradient(float dp, float a, float b, float& da, float& db, float& gated) {
   const float s = sigmoid<T>(a), silu = a * s;

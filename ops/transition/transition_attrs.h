@@ -1,3 +1,5 @@
+// What the transitions and their backward ops are asked for. Read by the plans and
+// by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,5 +1,6 @@
-// The transitions' gradients, for rows and outputs that fit tiles, in three launches: dx and the norm's
-// parameters tile by tile of rows (here), the weights' and biases' gradients (transition_weights.cu), the sums of the pieces.
+// The transitions' gradients, for rows and outputs that fit tiles, in three launches: dx and the
+// norm's parameters tile by tile of rows (here), the weights' and biases' gradients
+// (transition_weights.cu), the sums of the pieces.
 #include "ops/kernel/gpu/gradient_sums.cuh"
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/transition/transition.cuh"
@@ -29,9 +30,9 @@ struct RowsSpace {
   RECKON_INLINE constexpr size_t bytes() const { return 4 * static_cast<size_t>(floats_over() + Norm::kKept); }
 };
 
-// dn = da W_a (+ db W_b) over the hidden units, da and db from dp = dy W_out, then through the norm. A warp holds 16 MT whole
-// rows of up to 8 NT columns. Shared memory: dy [128, out] and stages of the weights of kStep hidden units (f32: also each
-// warp's da), overlaid by the normalised rows; what NormGradient keeps.
+// dn = da W_a (+ db W_b) over the hidden units, da and db from dp = dy W_out, then through the norm. A warp
+// holds 16 MT whole rows of up to 8 NT columns. Shared memory: dy [128, out] and stages of the weights of kStep
+// hidden units (f32: also each warp's da), overlaid by the normalised rows; what NormGradient keeps.
 template <class T, bool kGated, int MT, int NT>
 __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     transition_rows(NormInput n, TransitionBackward p, Elements dx, float* partial, int64_t tiles_per_piece,
@@ -158,8 +159,9 @@ void rows(KernelArgs& a, int index, const NormInput& n, const TransitionBackward
     run(transition_rows<T, kGated, 1, 32>, 256, RowsSpace<T, kGated, 1, 32>(p.out).bytes());
 }
 
-// relu: in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2. Gated: in dy, x, ln weight, ln bias, mean, rstd, a, b, w_a,
-// w_b, w_o. out the wanted gradients of the forward inputs. Launches: of rows, weights and sums those with something to do.
+// relu: in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2. Gated: in dy, x, ln weight, ln bias, mean,
+// rstd, a, b, w_a, w_b, w_o. out the wanted gradients of the forward inputs. Launches: of rows, weights and
+// sums those with something to do.
 void transition_backward_gpu(KernelArgs& a, bool gated) {
   const auto& attrs = a.as<TransitionAttrs>();
   const TensorArg &dy = a.in[0], &x = a.in[1], &kept_a = a.in[6], &kept_b = a.in[gated ? 7 : 6];

@@ -1,6 +1,7 @@
-// How the transitions run on a GPU: the same pure rules serve the plan and the kernels. Where rows and outputs fit tiles,
-// one kernel normalises, multiplies twice and keeps the hidden layer in registers; backward computes the hidden layer's
-// gradient twice, for rows and for weights, rather than keep it. Wider ones: transition_wide.h.
+// How the transitions run on a GPU: the same pure rules serve the plan and the kernels. Where rows and
+// outputs fit tiles, one kernel normalises, multiplies twice and keeps the hidden layer in registers;
+// backward computes the hidden layer's gradient twice, for rows and for weights, rather than keep it.
+// Wider ones: transition_wide.h.
 #pragma once
 
 #include "ops/kernel/plan/tile_pieces.h"

@@ -1,3 +1,5 @@
+// CPU kernels of the transitions and their gradients, by tiles of rows. Included by transition.cpp, for f64 and
+// for counting, and for f32 once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/norm_rows.h"
@@ -122,9 +124,8 @@ inline void swiglu_transition_kernel(KernelArgs& a) {
 }
 
 // in dy, x, ln weight, ln bias, mean, rstd, A, B, w_a, w_b, w_o; out the wanted gradients of the six inputs.
-// Workspaces: products, norm tile, dn tile, product tile, dA and dB tiles. Per hidden element,
-// with s = sigmoid(A): silu = A s, product = silu B, dB = dp silu, dA = dp B (s + silu (1 - s)): 10 and one
-// exp.
+// Workspaces: products, norm tile, dn tile, product tile, dA and dB tiles. Per hidden element, with s =
+// sigmoid(A): silu = A s, product = silu B, dB = dp silu, dA = dp B (s + silu (1 - s)): 10 and one exp.
 template <class C>
 inline void swiglu_transition_backward_kernel(KernelArgs& a) {
   a.launch(0);

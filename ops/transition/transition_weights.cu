@@ -1,5 +1,6 @@
-// The gradients of the transitions' weights and biases: a block takes 64 hidden units, 128 columns of the inputs and 128 of the
-// outputs, and sums over one piece of the rows. The hidden layer's gradient is made on the way, from dy and what is kept.
+// The gradients of the transitions' weights and biases: a block takes 64 hidden units, 128 columns of the
+// inputs and 128 of the outputs, and sums over one piece of the rows. The hidden layer's gradient is made on
+// the way, from dy and what is kept.
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/transition/transition.cuh"
 
@@ -27,9 +28,9 @@ struct Partial {
   int64_t floats;
 };
 
-// With da, db and the hidden layer's output p of the block's units: dW_a = da^T n, dW_b = db^T n, dW_out = dy^T p, and the
-// sums of da and dy. Blocks: tiles of hidden units, of columns, pieces. Shared memory: W_out [out, 64], two stages of dy
-// [kDepth, out], n [kDepth, 128], da, db and p [kDepth, 64].
+// With da, db and the hidden layer's output p of the block's units: dW_a = da^T n, dW_b = db^T n, dW_out = dy^T
+// p, and the sums of da and dy. Blocks: tiles of hidden units, of columns, pieces. Shared memory: W_out [out,
+// 64], two stages of dy [kDepth, out], n [kDepth, 128], da, db and p [kDepth, 64].
 template <class T, bool kGated>
 __global__ void __launch_bounds__(256)
     transition_weights(NormInput n, TransitionBackward p, Partial to, int64_t rows_per_piece) {

@@ -1,5 +1,5 @@
-// The transitions where rows or outputs are wider than tiles: the library multiplies, these kernels do what lies between. See
-// transition_wide.h for the way through the chunks of rows.
+// The transitions where rows or outputs are wider than tiles: the library multiplies, these kernels do what
+// lies between. See transition_wide.h for the way through the chunks of rows.
 #include "ops/kernel/gpu/column_sums.cuh"
 #include "ops/kernel/gpu/elementwise.cuh"
 #include "ops/kernel/gpu/gradient_sums.cuh"
@@ -31,7 +31,8 @@ struct GateGradient {
   }
 };
 
-// The gradient of the relu's output becomes that of its input, in place, and is summed over the rows on the way.
+// The gradient of the relu's output becomes that of its input, in place, and is
+// summed over the rows on the way.
 struct ReluColumns {
   Elements gradient, hidden;
 
@@ -153,7 +154,8 @@ void transition_wide_gpu(KernelArgs& a, bool gated) {
   });
 }
 
-// relu: in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2. Gated: in dy, x, ln weight, ln bias, mean, rstd, a, b, w_a, w_b, w_o.
+// relu: in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2. Gated: in dy, x, ln weight, ln bias,
+// mean, rstd, a, b, w_a, w_b, w_o.
 void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
   using Step = WideTransition::Step;
   const auto& attrs = a.as<TransitionAttrs>();

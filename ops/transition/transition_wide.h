@@ -1,9 +1,11 @@
-// The transitions on a GPU where rows or outputs are wider than tiles: which steps, in which order, with which workspaces.
-// Pure in shapes, types and the size of a library workspace; the plan lists what the kernel then does.
+// The transitions on a GPU where rows or outputs are wider than tiles: which steps, in which
+// order, with which workspaces. Pure in shapes, types and the size of a library workspace; the
+// plan lists what the kernel then does.
 //
-// The library multiplies, chunk by chunk of the rows, so that hidden units that are not kept never exist whole. With more
-// than one chunk, weight gradients of 16-bit types are summed in f32. In backward a chunk's normalised rows and, once the
-// weights have their gradients, the f32 gradient of these rows take the same workspace.
+// The library multiplies, chunk by chunk of the rows, so that hidden units that are not kept never
+// exist whole. With more than one chunk, weight gradients of 16-bit types are summed in f32. In
+// backward a chunk's normalised rows and, once the weights have their gradients, the f32 gradient of
+// these rows take the same workspace.
 #pragma once
 
 #include "ops/kernel/plan/norm_pieces.h"
@@ -11,7 +13,8 @@
 
 namespace reckon::ops {
 
-// Rows whose hidden units are in memory at a time: what fills a library workspace, whole tiles, at least the CPU's tallest.
+// Rows whose hidden units are in memory at a time: what fills a library workspace, whole
+// tiles, at least the CPU's tallest.
 struct HiddenChunks {
   HiddenChunks(int64_t rows_, int64_t bytes_per_row, size_t budget) : rows(rows_) {
     const int64_t fits =
@@ -50,7 +53,8 @@ struct WideTransition {
     norm_backward,  // without a norm: only into x's type
     sum_gradients,
   };
-  // Tiles hold a chunk's hidden units. Forward: (relu) them, (gated) a, later the product, and b. Backward: da, db, the product.
+  // Tiles hold a chunk's hidden units. Forward: (relu) them, (gated) a, later the product, and b.
+  // Backward: da, db, the product.
   enum Buffer : uint8_t { library, rows, tile_a, tile_b, tile_c, norm_sums, bias_sums, kBuffers };
 
   TransitionSizes sizes;

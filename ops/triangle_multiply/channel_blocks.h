@@ -1,6 +1,6 @@
-// Between rows [position][channel] and blocks [channel][position]: the triangle's sums run over positions, one
-// channel at a time. Whole squares of lanes go through registers, what is left element by element; both give
-// the same bits.
+// Between rows [position][channel] and blocks [channel][position]: the triangle's sums run over
+// positions, one channel at a time. Whole squares of lanes go through registers, what is left element by
+// element; both give the same bits.
 #pragma once
 
 #include "ops/kernel/cpu/gemm_simd.h"

@@ -1,4 +1,5 @@
-// The order of backward's launches: see TriangleWork. dt, da, a and b lie by channels; db takes b's place once da is made.
+// The order of backward's launches: see TriangleWork. dt, da, a and b lie by channels; db
+// takes b's place once da is made.
 #include "ops/kernel/gpu/gradient_sums.cuh"
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/triangle_multiply/triangle_backward.cuh"
@@ -6,8 +7,9 @@
 
 namespace reckon::ops::gpu {
 
-// in dy, then the forward inputs (biases absent), then what was kept; out the wanted gradients. Workspaces: with sides the
-// library's, dt, da, a and b; the sums of the norms of t and of z and those of the weights, where wanted.
+// in dy, then the forward inputs (biases absent), then what was kept; out the wanted gradients.
+// Workspaces: with sides the library's, dt, da, a and b; the sums of the norms of t and of z and
+// those of the weights, where wanted.
 void triangle_multiply_backward_gpu(KernelArgs& a) {
   using namespace triangle;
   const auto& attrs = a.as<TriangleMultiplyAttrs>();

@@ -22,9 +22,10 @@ struct TriangleBackward {
   bool w_z_vectors, w_g_vectors, side_w_vectors;
 };
 
-// dy, in a tile of shared memory, becomes in place the gradient of the output projection (of w_z) or of the output gate (of w_g):
-// dy s or dy o s (1 - s), s = sigmoid(g). Vector v of row r of the tile is column column0 + v kVector of row row0 + r; rows from
-// `rows` on and columns from `columns` on stay zero. A thread has kBatch vectors of g (and of o) under way.
+// dy, in a tile of shared memory, becomes in place the gradient of the output projection (of w_z) or of the
+// output gate (of w_g): dy s or dy o s (1 - s), s = sigmoid(g). Vector v of row r of the tile is column column0
+// + v kVector of row row0 + r; rows from `rows` on and columns from `columns` on stay zero. A thread has kBatch
+// vectors of g (and of o) under way.
 template <bool kGate, int kThreads, int kBatch, class T>
 __device__ __forceinline__ void output_gradient(T* tile, int row_of_tile, int tile_rows, int tile_columns,
                                                 const TriangleBackward& p, int64_t row0, int column0, int rows,
@@ -60,9 +61,9 @@ __device__ __forceinline__ void output_gradient(T* tile, int row_of_tile, int ti
   }
 }
 
-// What was kept of a side, in tiles [kPositions][64 channels or less], becomes in place the gradients of its two projections: with
-// s = sigmoid(gate), dvalue = d mask s and dgate = dvalue value (1 - s). `d`: da or db by channels. It is zero past the
-// positions and channels, and so are they.
+// What was kept of a side, in tiles [kPositions][64 channels or less], becomes in place the gradients of its
+// two projections: with s = sigmoid(gate), dvalue = d mask s and dgate = dvalue value (1 - s). `d`: da or db by
+// channels. It is zero past the positions and channels, and so are they.
 template <int kThreads, int kPositions, class T>
 __device__ __forceinline__ void side_gradient(T* value, T* gate, int row_of_tile, int channels,
                                               const TurnedTile<T, kPositions>& d, const Elements& mask,

@@ -1,5 +1,5 @@
-// The triangle multiplication forward in three launches: projections and gates of all positions, the library's products over
-// the channels, and the output. See triangle_multiply_gpu.h.
+// The triangle multiplication forward in three launches: projections and gates of all positions, the library's
+// products over the channels, and the output. See triangle_multiply_gpu.h.
 #include <algorithm>
 
 #include "ops/kernel/gpu/gpu_kernels.h"
@@ -36,8 +36,9 @@ size_t project_bytes(int cz) {
                       kColumns / 2 * PaddedTile<T, kTileRows>::kRow);
 }
 
-// Blocks: tiles of positions by groups of column tiles, the latter more than one only where positions are few. Shared memory:
-// normalised rows [128, cz], two stages of weights [64, kChunk], a gated tile [32 channels, 128 positions].
+// Blocks: tiles of positions by groups of column tiles, the latter more than one only where
+// positions are few. Shared memory: normalised rows [128, cz], two stages of weights [64, kChunk], a
+// gated tile [32 channels, 128 positions].
 template <class T>
 __global__ void __launch_bounds__(kThreads, 3)
     triangle_project(NormInput n, Projections p, int tiles_per_group, bool keeps) {
@@ -148,8 +149,8 @@ size_t output_bytes(int c) {
          2 * sizeof(float) * whole_steps(c);
 }
 
-// A block takes 128 positions. Shared memory: t [c, 128], which becomes LN(t), two stages of w_z [64, kChunk], the norm's
-// parameters.
+// A block takes 128 positions. Shared memory: t [c, 128], which becomes LN(t), two stages of w_z [64,
+// kChunk], the norm's parameters.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 3) triangle_output(Output p) {
   RECKON_DYNAMIC_SHARED(T, shared);
@@ -320,7 +321,8 @@ void forward(KernelArgs& a, const TriangleSizes& s) {
   launch(a, 2, triangle_output<T>, row_tiles, kThreads, output_bytes<T>(p.c), o);
 }
 
-// in as in triangle::Input; out: out, then what is kept as in triangle::Kept. Workspaces: library, a, b and t by channels.
+// in as in triangle::Input; out: out, then what is kept as in triangle::Kept. Workspaces:
+// library, a, b and t by channels.
 void triangle_multiply_gpu(KernelArgs& a) {
   using namespace triangle;
   const TensorArg& zt = a.in[z];

@@ -1,5 +1,5 @@
-// What the files of triangle_multiply's GPU kernels share: the passage between rows [position][channel] and the library's
-// [channel][position], and the gates.
+// What the files of triangle_multiply's GPU kernels share: the passage between rows [position][channel] and the
+// library's [channel][position], and the gates.
 #pragma once
 
 #include "ops/kernel/gpu/norm_tile.cuh"
@@ -30,7 +30,8 @@ inline Channels channels_of(const TriangleSizes& s) {
           s.r == s.ld()};
 }
 
-// Tiles [channels][kPositions] of shared memory. The first is an operand of a product, and for warps that hold sums.
+// Tiles [channels][kPositions] of shared memory. The first is an operand of a
+// product, and for warps that hold sums.
 template <class T, int kPositions>
 struct PaddedTile {
   static constexpr int kRow = tile_row<T>(kPositions);
@@ -43,8 +44,8 @@ struct PaddedTile {
   __device__ __forceinline__ T& at(int channel, int position) const { return data[channel * kRow + position]; }
 };
 
-// The second, whose vectors of a row are permuted by groups of channels, so that neither threads that walk along positions nor
-// those that walk along channels, a vector at a time, meet in a bank.
+// The second, whose vectors of a row are permuted by groups of channels, so that neither threads that walk
+// along positions nor those that walk along channels, a vector at a time, meet in a bank.
 template <class T, int kPositions>
 struct TurnedTile {
   static constexpr int kVectors = kPositions / kVector<T>;
@@ -59,8 +60,8 @@ struct TurnedTile {
   }
 };
 
-// The passage of a block's tiles of kPositions positions from `first` on, below `end`. Every thread keeps to one place along the
-// positions, which is found once.
+// The passage of a block's tiles of kPositions positions from `first` on, below `end`. Every thread keeps to
+// one place along the positions, which is found once.
 template <class T, int kPositions, int kThreads>
 class Passage {
  public:
@@ -72,8 +73,8 @@ class Passage {
     at_ = inside_ ? c.at(static_cast<unsigned>(position)) : 0;
   }
 
-  // `count` channels from `from` (whose first is the tile's first); those past `limit` and positions past the end become 0.
-  // Asynchronous where vectors move.
+  // `count` channels from `from` (whose first is the tile's first); those past `limit` and positions past the
+  // end become 0. Asynchronous where vectors move.
   template <class Tile>
   __device__ __forceinline__ void load(const Tile& tile, const T* from, int count, int limit) const {
     if (vectors_) {
@@ -117,8 +118,8 @@ __device__ __forceinline__ float sigmoid(float x) {
     return 1.0f / (1.0f + expf(-x));
 }
 
-// kVector elements of a row as they lie in memory, and as f32; zeros past `columns`. Loads that are under way together must not
-// be parted by conversions.
+// kVector elements of a row as they lie in memory, and as f32; zeros past `columns`. Loads that are under way
+// together must not be parted by conversions.
 template <class T>
 __device__ __forceinline__ uint4 vector_bits(const T* from, int columns, bool vectors) {
   if (vectors) return columns > 0 ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);

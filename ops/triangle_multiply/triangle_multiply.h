@@ -1,4 +1,5 @@
-// The whole triangle multiplication of AF2 and AF3 as one op. z [B, R, R, c_z] -> [B, R, R, c_z]; with x = LN(z):
+// The whole triangle multiplication of AF2 and AF3 as one op. z [B, R, R, c_z] ->
+// [B, R, R, c_z]; with x = LN(z):
 //   a = mask * sigmoid(W_ag x + b_ag) * (W_a x + b_a), b likewise     w_a, w_ag, w_b, w_bg [c, c_z]
 //   t_ij = sum over k of a_ik b_jk (outgoing) or a_ki b_kj (incoming), channel by channel
 //   out = (W_z LN(t) + b_z) * sigmoid(W_g x + b_g)                    w_z [c_out, c], w_g [c_out, c_z]

@@ -1,3 +1,5 @@
+// What triangle_multiply and its backward op are asked for, and the names of their inputs and of what is kept.
+// Read by the plans and by the kernels of CPU and GPU.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"
@@ -37,8 +39,8 @@ enum Input : int {
 RECKON_INLINE constexpr bool is_matrix(int input) {
   return input == w_a || input == w_ag || input == w_b || input == w_bg || input == w_z || input == w_g;
 }
-// What the op keeps, in this order: its further outputs, or, where nothing needs a gradient, only t in a
-// workspace.
+// What the op keeps, in this order: its further outputs, or, where nothing needs a
+// gradient, only t in a workspace.
 enum Kept : int { pa, pag, pb, pbg, t, o, g, mean_in, rstd_in, mean_out, rstd_out, n_kept };
 }  // namespace triangle
 

@@ -1,3 +1,5 @@
+// CPU kernel of triangle_multiply's gradients. Included by triangle_multiply.cpp, for f64 and for counting, and
+// for f32 once per instruction set.
 #pragma once
 
 #include "ops/triangle_multiply/triangle_multiply_kernel.h"

@@ -1,6 +1,7 @@
-// How triangle_multiply runs on a GPU: the same pure rules serve the plan and the kernels. a, b and t lie channel by channel,
-// [B, c, R, ld], where the library multiplies them as one batch; ld is R rounded up to 16 bytes. All other work is done by
-// kernels over tiles of positions that keep normalised rows and gates on chip. No launch count grows with R or B.
+// How triangle_multiply runs on a GPU: the same pure rules serve the plan and the kernels. a, b and t lie
+// channel by channel, [B, c, R, ld], where the library multiplies them as one batch; ld is R rounded up to 16
+// bytes. All other work is done by kernels over tiles of positions that keep normalised rows and gates on chip.
+// No launch count grows with R or B.
 #pragma once
 
 #include "ops/kernel/plan/tile_pieces.h"
@@ -39,8 +40,8 @@ struct TriangleWork {
   bool norm_in, norm_out;  // sums of the norms' parameters
 };
 
-// Offsets of the weights' and biases' gradients in a piece's floats, by forward input; -1: not wanted. A block sums 64
-// channels of a side with its gate, or 128 rows of w_z or w_g, by 128 columns.
+// Offsets of the weights' and biases' gradients in a piece's floats, by forward input; -1: not wanted. A block
+// sums 64 channels of a side with its gate, or 128 rows of w_z or w_g, by 128 columns.
 struct TriangleSums {
   int64_t at[triangle::n_inputs];
   int64_t floats = 0, side_tiles, out_tiles, column_tiles;

@@ -1,3 +1,5 @@
+// CPU kernel of triangle_multiply: rows by tiles of positions, the triangle's sums by blocks of channels.
+// Included by the kernel of its gradients, which shares its pieces.
 #pragma once
 
 #include "ops/kernel/cpu/norm_rows.h"

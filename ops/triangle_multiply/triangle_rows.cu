@@ -23,8 +23,9 @@ struct OutputSpace {
   RECKON_INLINE constexpr size_t bytes() const { return 4 * static_cast<size_t>(floats_over + Norm::kKept); }
 };
 
-// dt = (dy sigmoid(g)) W_z, back through the norm of t, and turned to channels. Shared memory: the gradient [128, c_out] and two
-// stages of W_z [kChunk, c], overlaid by t's normalised rows, then by dt; what NormGradient keeps.
+// dt = (dy sigmoid(g)) W_z, back through the norm of t, and turned to channels. Shared memory: the
+// gradient [128, c_out] and two stages of W_z [kChunk, c], overlaid by t's normalised rows, then
+// by dt; what NormGradient keeps.
 template <class T, int MT, int NT>
 __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     triangle_output_rows(NormInput n, TriangleBackward p, T* dt, float* partial, int64_t tiles_per_piece) {
@@ -148,9 +149,10 @@ struct InputSpace {
   RECKON_INLINE constexpr size_t bytes() const { return 4 * static_cast<size_t>(floats_over + Norm::kKept); }
 };
 
-// dn = dgate W_g + sum over the sides of dvalue W + dgate W_gate, then back through the norm of z. Shared memory: two gradients
-// [128, kChunk], their weights [kChunk, cz] and da or db [kChunk, 128], overlaid by the normalised rows; what NormGradient
-// keeps. Two blocks share a multiprocessor for narrow rows, so that one loads while the other multiplies.
+// dn = dgate W_g + sum over the sides of dvalue W + dgate W_gate, then back through the norm of z. Shared
+// memory: two gradients [128, kChunk], their weights [kChunk, cz] and da or db [kChunk, 128], overlaid by the
+// normalised rows; what NormGradient keeps. Two blocks share a multiprocessor for narrow rows, so that one
+// loads while the other multiplies.
 template <class T, int MT, int NT>
 __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
     triangle_input_rows(NormInput n, TriangleBackward p, Elements dz, float* partial, int64_t tiles_per_piece,

@@ -1,5 +1,6 @@
-// The gradients of the six weights and their biases: a block sums 128 of their rows (64 channels of a side and of its gate, or
-// 128 of w_z or w_g) by 128 columns over one piece of the positions. The projections' gradients are made on the way.
+// The gradients of the six weights and their biases: a block sums 128 of their rows (64 channels of a side and
+// of its gate, or 128 of w_z or w_g) by 128 columns over one piece of the positions. The projections'
+// gradients are made on the way.
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/triangle_multiply/triangle_backward.cuh"
 
@@ -35,8 +36,8 @@ struct WeightsSpace {
   static constexpr size_t kBytes = sizeof(T) * (3 * kTile + 2 * kTurned);
 };
 
-// Blocks: tiles of weight rows, of columns, pieces. Shared memory: two stages of gradients [kDepth, 128], the normalised rows
-// [kDepth, 128] they are multiplied with, two stages of da or db [64, kDepth].
+// Blocks: tiles of weight rows, of columns, pieces. Shared memory: two stages of gradients [kDepth, 128], the
+// normalised rows [kDepth, 128] they are multiplied with, two stages of da or db [64, kDepth].
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     triangle_weights(NormInput in, NormInput out, TriangleBackward p, Partial to, int64_t rows_per_piece) {

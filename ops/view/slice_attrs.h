@@ -1,3 +1,5 @@
+// What a slice is asked for. Apart from view_attrs.h because the GPU kernel reads
+// it too, which sees no tensors.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,5 +1,5 @@
-// Differentiable views: they allocate nothing, launch nothing and share storage. `reshape` copies (op `contiguous`,
-// visible in the books) when the strides do not allow a view.
+// Differentiable views: they allocate nothing, launch nothing and share storage. `reshape` copies (op
+// `contiguous`, visible in the books) when the strides do not allow a view.
 #pragma once
 
 #include "ops/op.h"
@@ -15,7 +15,8 @@ Tensor unsqueeze(const Tensor& x, int axis);
 Tensor squeeze(const Tensor& x, int axis);
 // Equal pieces along an axis.
 TensorList split(const Tensor& x, int axis, int n_pieces);
-// A tensor of `extent` along `axis` that is zero but for x at [first, first + x.size(axis)); the gradient of a slice.
+// A tensor of `extent` along `axis` that is zero but for x at [first, first
+// + x.size(axis)); the gradient of a slice.
 Tensor pad_with_zeros(const Tensor& x, int axis, int64_t first, int64_t extent);
 
 }  // namespace reckon::ops

@@ -1,3 +1,4 @@
+// What permutations and reshapes are asked for. Read by the views' plans and by their CPU kernels.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,3 +1,5 @@
+// CPU kernel of pad, the gradient of a slice: its bytes where they were cut out, zeros around them. Included by
+// view.cpp and once per instruction set.
 #pragma once
 
 #include "ops/kernel/cpu/parallel.h"

@@ -1,5 +1,5 @@
-// Errors a caller can cause. RECKON_CHECK throws `Error` with what was expected and what came; dispatch adds the
-// op and the module path. RECKON_ASSERT is for our own invariants.
+// Errors a caller can cause. RECKON_CHECK throws `Error` with what was expected and what came; dispatch adds
+// the op and the module path. RECKON_ASSERT is for our own invariants.
 #pragma once
 
 #include <fmt/format.h>

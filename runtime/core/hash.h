@@ -1,4 +1,5 @@
-// Mixing of numbers into one. Used to tell whether two op calls compute the same; not for hash tables of strangers' data.
+// Mixing of numbers into one. Used to tell whether two op calls compute the same; not for
+// hash tables of strangers' data.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// A vector whose first N elements lie inside it, so that the small lists of every op call (outputs, launches, saved
-// tensors) never touch the heap. Used by plans and dispatch.
+// A vector whose first N elements lie inside it, so that the small lists of every op call (outputs, launches,
+// saved tensors) never touch the heap. Used by plans and dispatch.
 #pragma once
 
 #include <array>
@@ -10,7 +10,8 @@
 
 namespace reckon {
 
-// T must be default-constructible and cheap to assign. Once there are more than N elements, all lie on the heap.
+// T must be default-constructible and cheap to assign. Once there are more than N
+// elements, all lie on the heap.
 template <class T, size_t N>
 class InlineVector {
  public:

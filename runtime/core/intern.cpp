@@ -29,8 +29,9 @@ const std::pair<const std::string_view, uint32_t>& intern_locked(Table& t, std::
   return *t.index.emplace(t.names.back(), id).first;
 }
 
-// Every op call names itself, its kernels and its tensors, nearly always by the same literals. What a thread asked for
-// last is remembered by where the text lies; the text itself is compared, so reused memory cannot mislead.
+// Every op call names itself, its kernels and its tensors, nearly always by the same literals.
+// What a thread asked for last is remembered by where the text lies; the text itself is compared,
+// so reused memory cannot mislead.
 struct Recent {
   std::string_view name;
   uint32_t id = 0;

@@ -1,4 +1,5 @@
-// What stands at a place of a JSON file, for messages: short, printable, and without following a hostile file into its depth.
+// What stands at a place of a JSON file, for messages: short, printable, and without following
+// a hostile file into its depth.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,7 +1,7 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A draw is a pure function of seed,
-// stream and counter, so initialisers, dropout and data samplers need no state that would have to be saved, and
-// any order or split of the work gives the same numbers. Called by tensor initialisers, dropout and
-// models/data.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011). A draw is a pure function of
+// seed, stream and counter, so initialisers, dropout and data samplers need no state that would have
+// to be saved, and any order or split of the work gives the same numbers. Called by tensor
+// initialisers, dropout and models/data.
 #pragma once
 
 #include <array>
@@ -28,8 +28,8 @@ constexpr PhiloxBlock philox4x32_10(PhiloxBlock counter, std::array<uint32_t, 2>
   return counter;
 }
 
-// A value, freely copied. Different streams under one seed are independent (the stream is the counter's upper
-// half).
+// A value, freely copied. Different streams under one seed are independent
+// (the stream is the counter's upper half).
 struct Philox {
   uint64_t seed = 0;
   uint64_t stream = 0;
@@ -49,8 +49,8 @@ constexpr std::array<float, 4> uniform_open(const PhiloxBlock& block) {
   return {uniform_open(block[0]), uniform_open(block[1]), uniform_open(block[2]), uniform_open(block[3])};
 }
 
-// Two standard normals from two uniforms (Box-Muller). |z| stays below 5.77 because the smallest uniform is
-// 2^-24.
+// Two standard normals from two uniforms (Box-Muller). |z| stays below 5.77 because
+// the smallest uniform is 2^-24.
 inline std::array<float, 2> normal_pair(float u0, float u1) {
   const float radius = std::sqrt(-2.0f * std::log(u0));
   const float angle = 2.0f * std::numbers::pi_v<float> * u1;
@@ -64,8 +64,8 @@ inline std::array<float, 4> normal_four(const PhiloxBlock& block) {
   return {a[0], a[1], b[0], b[1]};
 }
 
-// Integer in [0, n) from 64 bits: the upper half of the 128-bit product bits * n. Bias below n / 2^64. n = 0
-// gives 0.
+// Integer in [0, n) from 64 bits: the upper half of the 128-bit product bits * n. Bias
+// below n / 2^64. n = 0 gives 0.
 constexpr uint64_t uniform_below(uint64_t bits, uint64_t n) {
   const uint64_t a = bits >> 32, b = bits & 0xffffffffu, c = n >> 32, d = n & 0xffffffffu;
   const uint64_t middle = b * c + ((b * d) >> 32);

@@ -1,5 +1,6 @@
-// The record of everything that happens to memory and work on a device. Runtime emits events, the profiler reads
-// them; nothing else is known about a run. Equality ignores time, so two runs can be compared event for event.
+// The record of everything that happens to memory and work on a device. Runtime emits events,
+// the profiler reads them; nothing else is known about a run. Equality ignores time, so two runs
+// can be compared event for event.
 #pragma once
 
 #include <array>
@@ -10,8 +11,8 @@
 
 namespace reckon {
 
-// Why a byte exists. Given at birth; `transient` and `saved` change into each other, a leaf's first gradient turns
-// `transient` into `gradient`. Every change is an event.
+// Why a byte exists. Given at birth; `transient` and `saved` change into each other, a leaf's first gradient
+// turns `transient` into `gradient`. Every change is an event.
 enum class Category : uint8_t {
   parameter,
   gradient,
@@ -35,9 +36,10 @@ std::string_view name_of(Category c);
 std::string_view name_of(Phase p);
 std::string_view name_of(LaunchKind k);
 
-// Work of one op call as its declaration states it. FLOPs count a multiply-add as two; additions, multiplications,
-// divisions and comparisons (max) are `vector_flops`; exp, log, sqrt, tanh, erf, sin, cos are `special` (one each).
-// Bytes are each operand read or written once (the least traffic any implementation can have).
+// Work of one op call as its declaration states it. FLOPs count a multiply-add as two; additions,
+// multiplications, divisions and comparisons (max) are `vector_flops`; exp, log, sqrt, tanh, erf,
+// sin, cos are `special` (one each). Bytes are each operand read or written once (the least
+// traffic any implementation can have).
 struct Cost {
   int64_t matmul_flops = 0;
   int64_t vector_flops = 0;
@@ -80,8 +82,8 @@ struct Event {
   int64_t segment = 0;
   int64_t offset = 0;
   Cost cost{};
-  // op_end: equal for calls of one op with equal attributes on equal values (same storages at the same version, or
-  // storages that equal calls made). 0: attributes that cannot be compared.
+  // op_end: equal for calls of one op with equal attributes on equal values (same storages at the same version,
+  // or storages that equal calls made). 0: attributes that cannot be compared.
   uint64_t signature = 0;
   int64_t t_ns = 0;  // steady clock; not part of equality
 

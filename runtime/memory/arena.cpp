@@ -13,8 +13,8 @@
 namespace reckon {
 namespace {
 
-// In sanitizer builds the parts of a segment that no tensor owns (gaps and rounding) may not be touched, so that a
-// kernel that writes past its tensor is caught although the segment is one mapping.
+// In sanitizer builds the parts of a segment that no tensor owns (gaps and rounding) may not be touched, so
+// that a kernel that writes past its tensor is caught although the segment is one mapping.
 void forbid([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::byte* p,
             [[maybe_unused]] size_t n) {
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,6 +1,6 @@
 // The only allocator of tensor and workspace bytes. Best fit with splitting and merging over segments of a
-// MemorySource; it never touches the bytes, so over fake segments it makes the same choices and a dry run predicts
-// reserved bytes and fragmentation as well as requested bytes.
+// MemorySource; it never touches the bytes, so over fake segments it makes the same choices and a dry run
+// predicts reserved bytes and fragmentation as well as requested bytes.
 //
 // Requested = bytes asked for; rounded = up to the granularity; reserved = segments held.
 #pragma once
@@ -60,8 +60,8 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // Throws OutOfMemory (with op, module, phase, the request, the largest live groups and the largest free gap) when
-  // the limit or the source is exhausted. A request of 0 bytes gets a block of one granule.
+  // Throws OutOfMemory (with op, module, phase, the request, the largest live groups and the largest free gap)
+  // when the limit or the source is exhausted. A request of 0 bytes gets a block of one granule.
   Block allocate(size_t bytes, const AllocTag& tag);
   void free(const Block& block) noexcept;
   void recategorize(const Block& block, Category category, EventKind kind);

@@ -38,7 +38,8 @@ class Storage {
   }
   uint32_t version() const { return version_; }
 
-  // Names what is stored without looking at it: the call that made it, or the block and its version. Equal names, equal values.
+  // Names what is stored without looking at it: the call that made it, or the block and its
+  // version. Equal names, equal values.
   uint64_t value_name() const { return value_ != 0 ? value_ : mix_hash(static_cast<uint64_t>(id()), version_); }
   void set_value_name(uint64_t name) { value_ = name; }
 

@@ -1,6 +1,6 @@
-// The CUDA names that the kernels use, for a host compiler: qualifiers, built-in variables, barriers, warp operations,
-// atomics and intrinsics over simt/machine.h; half types and vector types come from the toolkit's own headers. Included
-// by ops/kernel/gpu/device.cuh in builds without nvcc, and by nothing else.
+// The CUDA names that the kernels use, for a host compiler: qualifiers, built-in variables, barriers, warp
+// operations, atomics and intrinsics over simt/machine.h; half types and vector types come from the toolkit's
+// own headers. Included by ops/kernel/gpu/device.cuh in builds without nvcc, and by nothing else.
 #pragma once
 
 #include <vector_types.h>

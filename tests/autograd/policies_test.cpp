@@ -1,5 +1,5 @@
-// A small network under every checkpoint policy and precision: same gradients bit for bit, same events on meta,
-// nothing left.
+// A small network under every checkpoint policy and precision: same gradients bit for bit,
+// same events on meta, nothing left.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// Which tensor has this size: two messages from a public tracker are named, and what is not there is not
-// invented.
+// Which tensor has this size: two messages from a public tracker are named, and
+// what is not there is not invented.
 #include "calculators/tensor_search.h"
 
 #include <gtest/gtest.h>

@@ -27,8 +27,8 @@ std::string refusal(const json& j) {
   return error_of([&] { load(j); });
 }
 
-// 256 bytes in alphabet order with id = byte, then the given merges; split pattern keeps everything in one
-// piece.
+// 256 bytes in alphabet order with id = byte, then the given merges; split pattern
+// keeps everything in one piece.
 json tiny(const std::vector<std::pair<std::string, std::string>>& merges,
           const std::string& pattern = "[\\s\\S]+") {
   json vocab;

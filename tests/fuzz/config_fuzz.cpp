@@ -1,5 +1,5 @@
-// config.json of a Qwen checkpoint: an accepted one has a parameter count and survives being written and read
-// again.
+// config.json of a Qwen checkpoint: an accepted one has a parameter count and
+// survives being written and read again.
 #include "models/qwen/config.h"
 #include "tests/fuzz/target.h"
 

@@ -1,5 +1,5 @@
-// Every declared case of every op: its GPU kernels against the CPU's f64 reference, with the plan's events, and twice for
-// equal bits.
+// Every declared case of every op: its GPU kernels against the CPU's f64 reference, with the plan's
+// events, and twice for equal bits.
 #include <gtest/gtest.h>
 
 #include <cstring>

@@ -1,5 +1,5 @@
-// Whole training steps on the GPU: the losses of the CPU, the events of the dry run, and the same bits under every
-// checkpoint policy.
+// Whole training steps on the GPU: the losses of the CPU, the events of the dry run, and the same bits
+// under every checkpoint policy.
 #include <gtest/gtest.h>
 
 #include <cmath>

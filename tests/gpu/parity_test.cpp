@@ -1,5 +1,5 @@
-// The golden cases of public code (tests/reference), computed by the GPU's plans and kernels: outputs and gradients within
-// the tolerances that hold for the CPU.
+// The golden cases of public code (tests/reference), computed by the GPU's plans and kernels: outputs and
+// gradients within the tolerances that hold for the CPU.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// RECKON_SMALLEST_SHAPES in the environment asks for fewer and smaller shapes, which still take every path: for runs under
-// ThreadSanitizer.
+// RECKON_SMALLEST_SHAPES in the environment asks for fewer and smaller shapes, which still take every path:
+// for runs under ThreadSanitizer.
 #pragma once
 
 #include <cstdlib>

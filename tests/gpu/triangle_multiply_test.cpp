@@ -1,5 +1,5 @@
-// The triangle multiplication on sizes that cross tiles of positions and of channels, with whole vectors and without, with
-// mixed types, and for every gradient alone; what its plans refuse.
+// The triangle multiplication on sizes that cross tiles of positions and of channels, with whole vectors and
+// without, with mixed types, and for every gradient alone; what its plans refuse.
 #include <gtest/gtest.h>
 
 #include "ops/rules.h"

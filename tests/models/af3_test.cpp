@@ -1,5 +1,5 @@
-// The AF3-shaped family: sizes, learning, and the promises under its own settings (the general ones are in
-// training_test).
+// The AF3-shaped family: sizes, learning, and the promises under its own settings
+// (the general ones are in training_test).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -161,9 +161,9 @@ Gradients gradients(const StepOptions& step, FusionSet fuse) {
   return out;
 }
 
-// Differences of a norm's shift before a softmax are left out of proportion: it moves all logits of a row
-// alike, so its gradient is nothing but rounding. Hence a part of the whole gradient is allowed to every
-// tensor.
+// Differences of a norm's shift before a softmax are left out of proportion: it moves all
+// logits of a row alike, so its gradient is nothing but rounding. Hence a part of the whole
+// gradient is allowed to every tensor.
 void expect_equal_but_for_rounding(const Gradients& a, const Gradients& b, double tolerance) {
   ASSERT_EQ(a.of.size(), b.of.size());
   const auto norm = [](const std::vector<float>& v) {

@@ -1,5 +1,5 @@
-// The FLOPs module's functions against its own records and against an independent evaluation of its rules in
-// Python.
+// The FLOPs module's functions against its own records and against an independent
+// evaluation of its rules in Python.
 #include "models/qwen/flops.h"
 
 #include <gtest/gtest.h>

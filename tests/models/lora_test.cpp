@@ -1,5 +1,5 @@
-// LoRA: frozen weights cost no gradient, no state and no product; adapters travel through checkpoints and
-// exports.
+// LoRA: frozen weights cost no gradient, no state and no product; adapters travel
+// through checkpoints and exports.
 #include "models/qwen/lora.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
-// What a fused pair block in bf16 keeps for backward, per position of the pair track, and how often it launches a kernel on
-// a GPU. Bounds of the bytes and their derivation: one 16-bit copy of every product's output and none of norms and gates is 9,576 B, of branch
-// inputs alone 1,352 B.
+// What a fused pair block in bf16 keeps for backward, per position of the pair track, and how often it launches
+// a kernel on a GPU. Bounds of the bytes and their derivation: one 16-bit copy of every product's output and
+// none of norms and gates is 9,576 B, of branch inputs alone 1,352 B.
 #include <gtest/gtest.h>
 
 #include "autograd/autocast.h"

@@ -29,8 +29,8 @@ Tensor random_tensor(Device& device, const Shape& shape, DType t, uint64_t seed,
   return make_inputs(device, {.name = "", .inputs = {{.shape = shape, .kind = kind}}}, t, seed)[0];
 }
 
-// Against the largest element, or against 1 where all are small: with one key, the gradients of the logits
-// vanish.
+// Against the largest element, or against 1 where all are small: with one key, the
+// gradients of the logits vanish.
 double error(const Values& got, const Values& want) {
   double largest = 2;
   for (double v : want) largest = std::max(largest, std::fabs(v));

@@ -53,8 +53,8 @@ inline Outcome run_composition(const std::vector<ops::InputSpec>& specs, DType d
   return r;
 }
 
-// Fused in f64 against the composition in f64: 1e-10 leaves room for a different order of a few thousand
-// additions.
+// Fused in f64 against the composition in f64: 1e-10 leaves room for a different
+// order of a few thousand additions.
 inline void expect_equals_composition(const std::vector<ops::InputSpec>& specs, const Composition& fused,
                                       const Composition& eager, double tolerance = 1e-10) {
   const Outcome a = run_composition(specs, DType::f64, fused), b = run_composition(specs, DType::f64, eager);

@@ -39,9 +39,9 @@ double unit_roundoff(DType t) {
   return t == DType::f64 ? 0x1p-53 : (t == DType::f32 ? 0x1p-24 : (t == DType::bf16 ? 0x1p-8 : 0x1p-11));
 }
 
-// Runs one product and compares it with a double loop. The bound: each of the k + 3 roundings of the sums loses
-// at most one unit of the sum of magnitudes, storing loses one unit of the result; untouched gaps of c stay as
-// they were.
+// Runs one product and compares it with a double loop. The bound: each of the k + 3 roundings of the
+// sums loses at most one unit of the sum of magnitudes, storing loses one unit of the result;
+// untouched gaps of c stay as they were.
 void expect_product(const Product& s, IsaLevel level) {
   SCOPED_TRACE(describe(s, level));
   std::mt19937 random(static_cast<unsigned>(s.m * 131 + s.n * 17 + s.k));
@@ -163,7 +163,8 @@ TEST(Gemm, SumsOverManyRowsOfBothOperands) {
         }
 }
 
-// The tile units store outputs larger than the caches around them: whole panels, a last one that is not whole, added sums.
+// The tile units store outputs larger than the caches around them: whole panels, a last one
+// that is not whole, added sums.
 TEST(Gemm, StoresLargeOutputs) {
   for (const IsaLevel level : {levels().back()})
     for (const auto& [m, n] : {std::pair<int64_t, int64_t>{1400, 1504}, {1341, 1584}})
@@ -303,9 +304,9 @@ TEST(GemmWorkspace, IsPureCoversBothOrientationsAndScalesWithThreads) {
       EXPECT_EQ(gemm_workspace_bytes(8, 8, 8, t, t, t, 64, level),
                 gemm_workspace_bytes(8, 8, 8, t, t, t, 1, level));
     }
-  // The same on every machine, because the ledger plans with them. The transposed orientation is the larger:
-  // packed b of 128 x 1024, one row panel of a (6 rows as 128 steps of 8; 14 as 128 of 16; 32 of bf16), 1024
-  // floats of bias.
+  // The same on every machine, because the ledger plans with them. The transposed orientation is the
+  // larger: packed b of 128 x 1024, one row panel of a (6 rows as 128 steps of 8; 14 as 128 of 16; 32
+  // of bf16), 1024 floats of bias.
   const auto skinny = [](DType t, IsaLevel level) {
     return gemm_workspace_bytes(16384, 128, 128, t, t, t, 1, level);
   };

@@ -11,8 +11,8 @@ namespace {
 
 using V = std::vector<double>;
 
-// First rows of a published case: PyTorch 1.13.1, var_mean over the last axis, biased, cotangents for both
-// results.
+// First rows of a published case: PyTorch 1.13.1, var_mean over the last axis,
+// biased, cotangents for both results.
 const V kX{0.9567869901657104,   -1.4279450178146362, 1.9545592069625854,  -0.39268121123313904,
            -0.16640296578407288, 1.0768901109695435,  -0.0479201003909111, -0.3564784824848175,
            -0.17478685081005096, -1.6110310554504395, 0.14353108406066895, -1.2248320579528809,

@@ -51,8 +51,8 @@ TEST(Softmax, AnotherAxisEqualsTheLastAxisOfThePermutedTensor) {
   const Tensor reduced = ops::logsumexp(x, 1);
   EXPECT_EQ(reduced.shape(), (Shape{2, 3, 5}));
   EXPECT_EQ(to_doubles(reduced), to_doubles(ops::logsumexp(last)));
-  // The gradient arrives in x's own layout: softmax weights sum to one, so the gradient sums to zero along the
-  // axis.
+  // The gradient arrives in x's own layout: softmax weights sum to one, so the
+  // gradient sums to zero along the axis.
   autograd::backward(ops::softmax(x, 1), v.random({2, 7, 3, 5}, DType::f64, 2));
   expect_near(ops::sum(autograd::grad_of(x), {1}), std::vector<double>(30, 0.0), 1e-15);
 }

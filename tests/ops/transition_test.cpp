@@ -58,8 +58,8 @@ TEST(Transition, ReluKeepsTheHiddenRowsAndTwoStatistics) {
   EXPECT_EQ(kept_bytes("relu_transition", specs, attrs, {0}), 4 * rows * (c + n * c + 2));
 }
 
-// Eager keeps 4 n c per row (both projections, silu, product) and the norm's output: rows (c + 2 + 4 n c)
-// beside x.
+// Eager keeps 4 n c per row (both projections, silu, product) and the norm's output:
+// rows (c + 2 + 4 n c) beside x.
 TEST(Transition, SwigluKeepsTheTwoProjectionsAndTwoStatistics) {
   const int64_t rows = 40, c = 16, n = 4;
   const auto specs = std::vector{normal({rows, c}),  normal({c}),        normal({c}),

@@ -123,8 +123,8 @@ TEST(TriangleMultiply, NothingGrowsWithTheThirdPowerOfR) {
   };
   for (bool backward : {false, true}) {
     EXPECT_LE(workspace(768, backward), 4.2 * workspace(384, backward));
-    // In pair tensors R^2 c: three blocks of 16 channels forward; dt, db and four blocks backward; and the
-    // tiles.
+    // In pair tensors R^2 c: three blocks of 16 channels forward; dt, db and four
+    // blocks backward; and the tiles.
     EXPECT_LE(workspace(768, backward), 4.0 * 768 * 768 * 128 * (backward ? 2.5 : 0.375) + (16 << 20));
   }
 }

@@ -1,4 +1,5 @@
-// The closure of a device's memory, with made-up figures: it always adds up, and nothing unknown is taken for zero.
+// The closure of a device's memory, with made-up figures: it always adds up, and
+// nothing unknown is taken for zero.
 #include "profiler/device_closure.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// A device of kind cuda that computes nothing, and a tracer that sees what the test tells it to: for the tests of what the
-// profiler makes of a tracer.
+// A device of kind cuda that computes nothing, and a tracer that sees what the test tells it to: for the tests
+// of what the profiler makes of a tracer.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,6 @@
-// The attention kernels beyond the declared cases: widths and lengths on both sides of their tiles, every broadcast of the
-// bias, causal and grouped heads, rows without any key; on operands that are permuted views, as model code makes them.
+// The attention kernels beyond the declared cases: widths and lengths on both sides of their tiles, every
+// broadcast of the bias, causal and grouped heads, rows without any key; on operands that are permuted
+// views, as model code makes them.
 #include "ops/attention/attention_attrs.h"
 
 #include <gtest/gtest.h>
@@ -64,7 +65,8 @@ double largest(const Values& v) {
   return x;
 }
 
-// Against the largest element, or against 0.1 where all are smaller: with one key the gradients of the logits vanish.
+// Against the largest element, or against 0.1 where all are smaller: with one key the
+// gradients of the logits vanish.
 double gradient_error(const Tensor& got, const Tensor& want) {
   const Values expected = to_doubles(want);
   const double unit = std::max(largest(expected), 1e-30);
@@ -98,7 +100,8 @@ Tensor from_doubles(Device& device, const Shape& shape, DType t, const Values& v
   return Tensor::from_host(device, shape, t, bytes.data(), bytes.size(), Category::input, "values");
 }
 
-// The gradients wanted, in the axes of what they belong to; the output and logsumexp are those of the f64 forward pass.
+// The gradients wanted, in the axes of what they belong to; the output and logsumexp are
+// those of the f64 forward pass.
 TensorList backward(Device& device, const Problem& p, DType t, const Wanted& w) {
   static const auto cpu = make_device(DeviceKind::cpu);
   const TensorList in = operands(device, p, t), exact = forward(*cpu, p, DType::f64);

@@ -1,5 +1,5 @@
-// The same calls on the emulated GPU and on the CPU: inputs of equal bits, outputs compared bit for bit or by the table
-// of tolerances.
+// The same calls on the emulated GPU and on the CPU: inputs of equal bits, outputs compared bit for bit
+// or by the table of tolerances.
 #pragma once
 
 #include <gtest/gtest.h>

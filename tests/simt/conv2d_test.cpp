@@ -1,4 +1,5 @@
-// Mixed types, planes that are and are not multiples of four, and empty batches, beyond the ops' declared cases.
+// Mixed types, planes that are and are not multiples of four, and empty batches,
+// beyond the ops' declared cases.
 #include "ops/conv2d/conv2d_attrs.h"
 #include "tests/simt/one_op.h"
 

@@ -40,7 +40,8 @@ TEST(DeviceProduct, LinearConvertsOperandsAndBias) {
 }
 
 TEST(DeviceProduct, OperandsWithoutAUnitStrideArePacked) {
-  // [i, k, c] as [c, i, k]: the source runs along the batch, so that tiles turn it. Odd extents, and small ones.
+  // [i, k, c] as [c, i, k]: the source runs along the batch, so that tiles turn
+  // it. Odd extents, and small ones.
   for (auto [i, k, c] : {std::array{70L, 33L, 66L}, {3L, 5L, 7L}, {1L, 200L, 31L}, {65L, 64L, 16L}}) {
     const Work w = agrees("matmul", {{{i, k, c}, DType::bf16, permuted({2, 0, 1})},
                                      {{k, 9, c}, DType::bf16, permuted({2, 0, 1})}});

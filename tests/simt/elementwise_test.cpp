@@ -1,5 +1,5 @@
-// The paths of ops/kernel/gpu/walk.cuh, elementwise.cuh and strided_copy.cuh that the ops' own cases do not reach: odd sizes,
-// misaligned views, mixed types, many axes, tiles.
+// The paths of ops/kernel/gpu/walk.cuh, elementwise.cuh and strided_copy.cuh that the ops' own cases do not
+// reach: odd sizes, misaligned views, mixed types, many axes, tiles.
 #include "ops/kernel/gpu/elementwise.cuh"
 
 #include "ops/activation/activation.h"

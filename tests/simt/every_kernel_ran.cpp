@@ -1,5 +1,5 @@
-// With RECKON_EVERY_KERNEL in the environment the program fails unless the tests it ran took the kernels of every op: a
-// filter for a sanitizer must not leave one out.
+// With RECKON_EVERY_KERNEL in the environment the program fails unless the tests it ran took the kernels of
+// every op: a filter for a sanitizer must not leave one out.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

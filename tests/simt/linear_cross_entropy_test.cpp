@@ -1,4 +1,5 @@
-// Several tiles along both axes, mixed types and ignored rows, which the op's declared cases do not reach on a GPU.
+// Several tiles along both axes, mixed types and ignored rows, which the op's
+// declared cases do not reach on a GPU.
 #include <cmath>
 
 #include "ops/linear_cross_entropy/linear_cross_entropy_attrs.h"

@@ -1,4 +1,5 @@
-// What the emulator computes, and which planted faults it reports: alone, under AddressSanitizer, under ThreadSanitizer.
+// What the emulator computes, and which planted faults it reports: alone, under
+// AddressSanitizer, under ThreadSanitizer.
 #include "simt/machine.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// Rows of every kind that norm_linear tells apart on a GPU: up to the widest that fit tiles, and wider ones, whose products
-// are the library's.
+// Rows of every kind that norm_linear tells apart on a GPU: up to the widest that fit tiles, and wider ones,
+// whose products are the library's.
 #include "ops/norm_linear/norm_linear_attrs.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
 #include "tests/simt/one_op.h"

@@ -1,5 +1,5 @@
-// One op on the emulated GPU, on the CPU and on meta: inputs of given shapes, types and views, what came out of each and
-// which events were made. Whole calls of several ops are in both_devices.h.
+// One op on the emulated GPU, on the CPU and on meta: inputs of given shapes, types and views, what came out of
+// each and which events were made. Whole calls of several ops are in both_devices.h.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -51,9 +51,10 @@ struct Work {
 
 using MakeInputs = std::function<TensorList(Device&)>;
 
-// Runs an op on the emulated GPU, whose library workspace is `library_bytes` (0: the usual), and checks it against the
-// CPU and against the events of its dry run. `scale` multiplies the tolerance of each output's type (a backward op's: of
-// the narrowest type it reads or writes, since weights' gradients are f32 sums of rounded terms); `needs_grad`: as dispatch.
+// Runs an op on the emulated GPU, whose library workspace is `library_bytes` (0: the usual), and checks it
+// against the CPU and against the events of its dry run. `scale` multiplies the tolerance of each output's type
+// (a backward op's: of the narrowest type it reads or writes, since weights' gradients are f32 sums of rounded
+// terms); `needs_grad`: as dispatch.
 inline Work expect_agreement(const ops::OpDef& op, const MakeInputs& inputs,
                              const ops::AttrsPtr& attrs = nullptr, size_t library_bytes = 0, double scale = 1.0,
                              uint32_t needs_grad = 0) {

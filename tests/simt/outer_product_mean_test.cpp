@@ -1,5 +1,5 @@
-// Several tiles of pairs, channels, outputs and rows, both orders, chunks of projected rows and mixed types, which the op's
-// declared cases do not reach on a GPU.
+// Several tiles of pairs, channels, outputs and rows, both orders, chunks of projected rows and mixed types,
+// which the op's declared cases do not reach on a GPU.
 #include "ops/outer_product_mean/outer_product_mean_gpu.h"
 #include "tests/gpu/smallest_shapes.h"
 #include "tests/simt/one_op.h"

@@ -1,5 +1,6 @@
-// What the declared cases of norms, sums, softmaxes, losses and gradient lists do not reach: mixed types, views that are
-// not aligned or not contiguous, empty tensors, ignored and impossible targets, infinities, long lists. Against the CPU's op.
+// What the declared cases of norms, sums, softmaxes, losses and gradient lists do not reach: mixed types,
+// views that are not aligned or not contiguous, empty tensors, ignored and impossible targets, infinities,
+// long lists. Against the CPU's op.
 #include <gtest/gtest.h>
 
 #include <cmath>

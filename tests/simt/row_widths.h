@@ -1,4 +1,5 @@
-// Rows on both sides of what fits the tiles of fused kernels (512 bytes), for ops that leave wider ones to the library.
+// Rows on both sides of what fits the tiles of fused kernels (512 bytes), for ops that
+// leave wider ones to the library.
 #pragma once
 
 #include <cstdint>

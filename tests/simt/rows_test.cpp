@@ -1,5 +1,5 @@
-// Gathers and sums of rows by index beyond the ops' own cases: several pieces, whole windows of one index, rows that warps
-// share, large tables, column counts that take fours and that do not.
+// Gathers and sums of rows by index beyond the ops' own cases: several pieces, whole windows of one index, rows
+// that warps share, large tables, column counts that take fours and that do not.
 #include "ops/cast/cast.h"
 #include "ops/embedding/embedding.h"
 #include "ops/index_select/index_select.h"

@@ -1,5 +1,5 @@
-// Rows of every kind that the transitions tell apart on a GPU: up to the widest that fit tiles, and wider ones, whose
-// products are the library's, in one chunk of rows and in several.
+// Rows of every kind that the transitions tell apart on a GPU: up to the widest that fit tiles, and wider ones,
+// whose products are the library's, in one chunk of rows and in several.
 #include "ops/transition/transition_attrs.h"
 #include "ops/transition/transition_wide.h"
 #include "tests/simt/one_op.h"

@@ -1,5 +1,5 @@
-// The tile unit of AMX for bf16: its configuration, and how operands become tiles of 1 KiB: 16 lanes by 32 steps of k, rows of a
-// lane by lane, b as pairs of steps. Included by *_amx.cpp only.
+// The tile unit of AMX for bf16: its configuration, and how operands become tiles of 1 KiB: 16 lanes by 32
+// steps of k, rows of a lane by lane, b as pairs of steps. Included by *_amx.cpp only.
 #pragma once
 
 #include "ops/kernel/cpu/gemm_simd.h"

@@ -1,6 +1,6 @@
-// One loop for every elementwise op: broadcasting by stride 0, operands of mixed types, any strides. Operands are
-// converted tile by tile into buffers that stay in the first-level cache; contiguous operands of the compute type are
-// used where they lie.
+// One loop for every elementwise op: broadcasting by stride 0, operands of mixed types, any strides. Operands
+// are converted tile by tile into buffers that stay in the first-level cache; contiguous operands of the
+// compute type are used where they lie.
 #pragma once
 
 #include "ops/kernel/cpu/parallel.h"
@@ -107,8 +107,8 @@ inline C* direct_output(const TensorArg& out, int64_t offset, C* buffer) {
   return out.dtype == native ? reinterpret_cast<C*>(out.data) + offset : buffer;
 }
 
-// f(i0, in_tiles, out_tiles, n): n elements starting at flat output index i0. Outputs are contiguous and of one shape;
-// the NIN inputs broadcast to it. `cost_hint` is the rough work per element.
+// f(i0, in_tiles, out_tiles, n): n elements starting at flat output index i0. Outputs are contiguous and of one
+// shape; the NIN inputs broadcast to it. `cost_hint` is the rough work per element.
 template <class C, int NIN, int NOUT, class F>
 inline void elementwise(KernelArgs& args, F f, int64_t cost_hint = 4) {
   const TensorArg& shape_of = args.out[0];

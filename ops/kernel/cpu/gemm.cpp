@@ -87,8 +87,8 @@ GemmBlocking block(int64_t m, int64_t n, int64_t k, int64_t batch, DType a, DTyp
   int64_t tasks = blocked();
   const int64_t wanted = r.threads == 1 ? 1 : 4 * static_cast<int64_t>(r.threads);
   while (tasks < wanted && multiply_adds / static_cast<double>(tasks) > static_cast<double>(threshold)) {
-    // Each thread packs a block of b once, but a panel of a for every block of columns; the tile units have a transposed
-    // where it is a weight's gradient, so their tasks are split along its rows first.
+    // Each thread packs a block of b once, but a panel of a for every block of columns; the tile units have a
+    // transposed where it is a weight's gradient, so their tasks are split along its rows first.
     const bool n_can = r.nc > 2 * r.tile.cols && (!tiles || tasks < r.threads),
                m_can = r.mc > (tiles ? 1 : 4) * r.tile.rows;
     if (!n_can && !m_can) break;
@@ -214,8 +214,8 @@ void batched_gemm(const GemmProblem& problem, const GemmBatch& batch, void* work
     run(job, 0, job.n_tasks, workspace, packed);
     return;
   }
-  // Chunks are handed out on demand, since other processes may slow a core down; each task gives the same bits
-  // wherever it runs.
+  // Chunks are handed out on demand, since other processes may slow a core down; each task gives
+  // the same bits wherever it runs.
   const int64_t chunk = std::max<int64_t>(1, job.n_tasks / (used * 8));
   const int64_t chunks = ceil_div(job.n_tasks, chunk);
 #pragma omp parallel num_threads(used)

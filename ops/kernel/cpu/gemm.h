@@ -1,7 +1,7 @@
-// Matrix products on the CPU: c = alpha * a * b (+ bias) (+ c), with any strides and any mix of f32, bf16 and
-// f16 (sums in f32), or all f64. Called by the matrix-product ops. Never allocates: the caller passes a
-// workspace whose size follows from shapes, dtypes, thread count and ISA level alone. Results do not depend on
-// the thread count.
+// Matrix products on the CPU: c = alpha * a * b (+ bias) (+ c), with any strides and any mix of f32,
+// bf16 and f16 (sums in f32), or all f64. Called by the matrix-product ops. Never allocates: the caller
+// passes a workspace whose size follows from shapes, dtypes, thread count and ISA level alone. Results
+// do not depend on the thread count.
 #pragma once
 
 #include <cstddef>

@@ -104,7 +104,8 @@ void store_converted(const float* sums, int64_t rows, bf16* c, int64_t row_strid
   }
 }
 
-// Whole lines of c that nobody reads soon: without fetching them first, and without pushing others out of the caches.
+// Whole lines of c that nobody reads soon: without fetching them first, and without
+// pushing others out of the caches.
 void store_past_caches(const float* sums, int64_t rows, float* c, int64_t row_stride) {
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < kPanel; j += kTileLanes)

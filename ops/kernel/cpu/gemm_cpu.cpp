@@ -96,8 +96,8 @@ class TileProduct {
       pack_steps({b_at(column), p_.b.dtype, p_.b.col_stride, p_.b.row_stride,
                   smaller(kPanel, task_.columns - column), steps_},
                  packed_b_ + column * blocking_.kc, kPanel);
-    // Where part is read in place, the packed part depends on the row count too, so it is not offered for
-    // reuse.
+    // Where part is read in place, the packed part depends on the row count too,
+    // so it is not offered for reuse.
     packed_ = in_place_columns_ == 0 ? GemmPackedB{task_.b, task_.column} : GemmPackedB{};
   }
 

@@ -1,6 +1,6 @@
-// What gemm.cpp hands to the per-level kernels: a product brought into one orientation, its blocking, and the
-// entry of each level. Plain data and declarations only, because inline functions here would be shared between
-// levels.
+// What gemm.cpp hands to the per-level kernels: a product brought into one orientation, its
+// blocking, and the entry of each level. Plain data and declarations only, because inline functions
+// here would be shared between levels.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // Vectors of one ISA level for the matrix-product kernels: loads and stores that convert bf16 and f16, partial
-// ones that never touch memory past the count, and a square transpose. Included by gemm_*.cpp and *_cpu.cpp; all of it
-// has internal linkage so that no code of one level can serve another.
+// ones that never touch memory past the count, and a square transpose. Included by gemm_*.cpp and *_cpu.cpp;
+// all of it has internal linkage so that no code of one level can serve another.
 #pragma once
 
 #include <immintrin.h>

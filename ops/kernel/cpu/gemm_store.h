@@ -42,8 +42,8 @@ GemmTask decode_task(const GemmJob& job, int64_t index) {
   return task;
 }
 
-// How sums become values of c: value = alpha * sum, + bias of the column, + bias of the row, + c, rounded each
-// time.
+// How sums become values of c: value = alpha * sum, + bias of the column, + bias of
+// the row, + c, rounded each time.
 template <class T>
 struct Finish {
   T alpha;

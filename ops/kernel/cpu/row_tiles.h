@@ -9,9 +9,9 @@
 namespace reckon::ops {
 
 // Rows of one tile: about 1 MiB of f32 for the widest intermediate, so that a tile stays in the second-level
-// cache; narrow rows make tall tiles, since every tile packs the weights again and its products end in barriers.
-// Where a weight (c x widest) is as large as that itself, every tile also streams it and its gradient from
-// memory, so no tile is low.
+// cache; narrow rows make tall tiles, since every tile packs the weights again and its products end in
+// barriers. Where a weight (c x widest) is as large as that itself, every tile also streams it and its gradient
+// from memory, so no tile is low.
 RECKON_INLINE constexpr int64_t rows_per_tile(int64_t widest, int64_t c) {
   constexpr int64_t kCached = 1 << 18, kTallest = 2048;
   const int64_t lowest = widest * c >= kCached ? 512 : 128;
@@ -197,8 +197,9 @@ inline void add_weight_gradient(const KernelArgs& args, int64_t m, int64_t n, in
   sum.started = true;
 }
 
-// Walks the outputs of a backward op in the order of the forward inputs, handing out those that are wanted. A
-// parameter's gradient is of the type that it is summed in (GradientPlan agrees), so it grows in the output itself.
+// Walks the outputs of a backward op in the order of the forward inputs, handing out those that
+// are wanted. A parameter's gradient is of the type that it is summed in (GradientPlan agrees), so
+// it grows in the output itself.
 template <class C>
 class GradientOutputs {
  public:

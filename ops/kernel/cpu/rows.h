@@ -40,8 +40,8 @@ RECKON_INLINE C add_up(C total, int64_t n, F f) {
 template <class C>
 RECKON_INLINE C largest(C total, const C* v, int64_t n) {
   if constexpr (sizeof(C) == sizeof(float)) {
-    // The compiler does not turn a plain maximum into lanes, because of NaN, so they are spelled out; a tree
-    // ends them.
+    // The compiler does not turn a plain maximum into lanes, because of NaN, so they are
+    // spelled out; a tree ends them.
     int64_t i = 0;
     if (n >= 16) {
       alignas(64) C lane[16];

@@ -1,5 +1,5 @@
-// Scalars that kernels compute in: float, double, and Counted, which counts what the arithmetic costs. Included once
-// per instruction set, so everything sits in RECKON_ISA's namespace. Operands convert on load and store.
+// Scalars that kernels compute in: float, double, and Counted, which counts what the arithmetic costs. Included
+// once per instruction set, so everything sits in RECKON_ISA's namespace. Operands convert on load and store.
 #pragma once
 
 #include <cmath>
@@ -82,8 +82,8 @@ RECKON_INLINE float k_tanh(float x) {
   return __builtin_copysignf(t, x);
 }
 
-// erf by its integral's rational approximation (Abramowitz and Stegun 7.1.26 has 1.5e-7 absolute error); a series
-// keeps relative precision near zero.
+// erf by its integral's rational approximation (Abramowitz and Stegun 7.1.26 has 1.5e-7 absolute error); a
+// series keeps relative precision near zero.
 RECKON_INLINE float k_erf(float x) {
   const float a = __builtin_fabsf(x);
   const float t = 1.0f / (1.0f + 0.3275911f * a);
@@ -144,8 +144,8 @@ RECKON_INLINE void store(f16& d, float v) { d.bits = f32_to_f16(v); }
 RECKON_INLINE void store(double& d, double v) { d = v; }
 RECKON_INLINE void store(Counted& d, Counted v) { d = v; }
 
-// Calls f.template operator()<S>() with the storage type of `t` for compute type C: float covers f32, bf16 and f16;
-// double and Counted read f64.
+// Calls f.template operator()<S>() with the storage type of `t` for compute type C: float covers f32, bf16 and
+// f16; double and Counted read f64.
 template <class C, class F>
 RECKON_INLINE void with_storage(DType t, F&& f) {
   if constexpr (sizeof(C) == sizeof(double)) {

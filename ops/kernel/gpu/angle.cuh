@@ -1,5 +1,5 @@
-// Sine and cosine of any f32, and of f64 angles up to 2^27, good to f32's precision. In f64 with short polynomials, since
-// the library's sinf and cosf keep an array on the stack for large arguments.
+// Sine and cosine of any f32, and of f64 angles up to 2^27, good to f32's precision. In f64 with short
+// polynomials, since the library's sinf and cosf keep an array on the stack for large arguments.
 #pragma once
 
 #include "ops/kernel/gpu/device.cuh"
@@ -18,8 +18,8 @@ __device__ __forceinline__ Turned turned(double angle) {
   return {fma(turns, -6.12323399573676603587e-17, near), static_cast<int>(static_cast<long long>(turns) & 3)};
 }
 
-// Any finite x of at least 2^27. With x = m 2^e, m of 24 bits, only the 96 bits of 2/pi from bit e - 2 on matter: higher
-// ones give multiples of 2 pi, lower ones less than 2^-72 (Payne and Hanek 1983).
+// Any finite x of at least 2^27. With x = m 2^e, m of 24 bits, only the 96 bits of 2/pi from bit e - 2 on
+// matter: higher ones give multiples of 2 pi, lower ones less than 2^-72 (Payne and Hanek 1983).
 __device__ __forceinline__ Turned turned_far(float x) {
   const unsigned bits = __float_as_uint(x);
   const int from = static_cast<int>(bits >> 23 & 0xff) - 127 - 23 - 2;

@@ -1,5 +1,5 @@
-// Elements as they lie in memory, loaded first and converted to f32 later: a conversion right behind its load would
-// make the thread wait before it has issued its other loads, and bandwidth needs many in flight.
+// Elements as they lie in memory, loaded first and converted to f32 later: a conversion right behind its load
+// would make the thread wait before it has issued its other loads, and bandwidth needs many in flight.
 #pragma once
 
 #include "ops/kernel/gpu/elements.cuh"

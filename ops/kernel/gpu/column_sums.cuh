@@ -1,5 +1,5 @@
-// Sums over the rows of dense matrices, as biases' gradients need them: a block sums 128 columns over one piece of the rows
-// (ColumnPieces), and sum_gradients adds up the pieces.
+// Sums over the rows of dense matrices, as biases' gradients need them: a block sums 128 columns over one piece
+// of the rows (ColumnPieces), and sum_gradients adds up the pieces.
 #pragma once
 
 #include "ops/kernel/gpu/fours.cuh"
@@ -11,8 +11,8 @@ namespace {
 
 inline constexpr int kColumnThreads = 256, kColumnTile = 128;
 
-// Columns [column0, column0 + kColumnTile) of [.., n] over the rows [first, last) into to[0, n), or nowhere where `to` is null. What
-// lies at an element, of four neighbours or one by one, is the source's to say:
+// Columns [column0, column0 + kColumnTile) of [.., n] over the rows [first, last) into to[0, n), or nowhere
+// where `to` is null. What lies at an element, of four neighbours or one by one, is the source's to say:
 //   Raw issue(int64_t at), void values(const Raw&, int64_t at, float (&v)[4]), float one(int64_t at).
 // Warp w takes every eighth row from the w-th on.
 template <class Source>

@@ -1,5 +1,5 @@
-// Included first by every .cu and .cuh: CUDA itself, or, in a build for the host, the emulator's stand-ins (simt/).
-// Kernels that keep to what is offered here run unchanged in both.
+// Included first by every .cu and .cuh: CUDA itself, or, in a build for the host, the emulator's stand-ins
+// (simt/). Kernels that keep to what is offered here run unchanged in both.
 #pragma once
 
 #if defined(__CUDACC__)

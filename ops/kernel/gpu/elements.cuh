@@ -1,6 +1,7 @@
-// Tensors of any element type, seen as f32: an address and a type that is known at run time. The switch is uniform over
-// the launch, so memory-bound kernels need one instantiation instead of one per combination of types. Kernels that are
-// bound by arithmetic are templates over float, __nv_bfloat16 and __half instead (see with_type).
+// Tensors of any element type, seen as f32: an address and a type that is known at run time. The switch
+// is uniform over the launch, so memory-bound kernels need one instantiation instead of one per
+// combination of types. Kernels that are bound by arithmetic are templates over float, __nv_bfloat16 and
+// __half instead (see with_type).
 #pragma once
 
 #include "ops/kernel/gpu/device.cuh"

@@ -1,11 +1,13 @@
-// One kernel shape for every elementwise op: outputs are contiguous and of one shape, inputs broadcast to it with any
-// strides and types, the function computes in f32. Where each operand steps by 1 or 0 along the merged innermost axis,
-// threads take groups of four; else single elements.
+// One kernel shape for every elementwise op: outputs are contiguous and of one shape, inputs broadcast to it
+// with any strides and types, the function computes in f32. Where each operand steps by 1 or 0 along the merged
+// innermost axis, threads take groups of four; else single elements.
 //
-// The function object is called per element, as y = f(x), f(x, z), f(x, z, u) or f(x, z, u, &y, &w). One that needs
-// the element's number has a member type `Grouped` and
-//   template <int N> void group(int64_t first, const float (&in)[NIN][N], float (&out)[NOUT][N]) const, N = 4 or 1.
-// A member `bool start()` runs first, for what all elements share in device memory; false leaves the outputs as they are.
+// The function object is called per element, as y = f(x), f(x, z), f(x, z, u) or f(x, z, u, &y, &w). One that
+// needs the element's number has a member type `Grouped` and
+//   template <int N> void group(int64_t first, const float (&in)[NIN][N], float (&out)[NOUT][N]) const;
+// with N = 4 or 1.
+// A member `bool start()` runs first, for what all elements share in device memory; false
+// leaves the outputs as they are.
 #pragma once
 
 #include "ops/kernel/gpu/bits.cuh"

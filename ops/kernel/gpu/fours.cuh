@@ -1,5 +1,6 @@
-// Four neighbouring elements at once, in two steps: what hides the memory's latency is the number of loads under way, so
-// a kernel issues several before it looks at the first value, although types are only known at run time.
+// Four neighbouring elements at once, in two steps: what hides the memory's latency is the number
+// of loads under way, so a kernel issues several before it looks at the first value, although
+// types are only known at run time.
 #pragma once
 
 #include "ops/kernel/gpu/elements.cuh"
@@ -11,7 +12,8 @@ struct RawFour {
   unsigned words[4] = {};  // f32: one each; 16-bit types: all four in the first two
 };
 
-// Element i and the three after it, of a floating type; i is a multiple of 4 and the tensor's address one of 16 bytes.
+// Element i and the three after it, of a floating type; i is a multiple of 4 and the
+// tensor's address one of 16 bytes.
 __device__ __forceinline__ RawFour issue_four(const float* data, int64_t i) {
   const float4 x = *reinterpret_cast<const float4*>(data + i);
   return {{__float_as_uint(x.x), __float_as_uint(x.y), __float_as_uint(x.z), __float_as_uint(x.w)}};

@@ -1,7 +1,7 @@
 // Rows picked by index, moved as bytes in the widest word that fits: out[o, k, :] = in[o, ids[k], :].
 //
-// A GPU cannot raise an error for an index outside [0, extent): such rows are filled with ones, which is NaN in every
-// float type.
+// A GPU cannot raise an error for an index outside [0, extent): such rows are filled with ones,
+// which is NaN in every float type.
 #pragma once
 
 #include "ops/kernel/gpu/launch.cuh"

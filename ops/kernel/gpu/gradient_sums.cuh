@@ -1,5 +1,5 @@
-// The last launch of a backward op: adds up, in order, what the blocks of its other kernels left of every parameter's
-// gradient, and rounds the result to the gradient's type.
+// The last launch of a backward op: adds up, in order, what the blocks of its other kernels left of every
+// parameter's gradient, and rounds the result to the gradient's type.
 #pragma once
 
 #include "ops/kernel/gpu/elements.cuh"

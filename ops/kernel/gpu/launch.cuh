@@ -1,4 +1,5 @@
-// The launch door of GPU code: announces launch `index` of the plan and queues the kernel. One call, one kernel.
+// The launch door of GPU code: announces launch `index` of the plan and queues
+// the kernel. One call, one kernel.
 #pragma once
 
 #include "ops/kernel/gpu/device.cuh"
@@ -37,8 +38,8 @@ void launch(const KernelArgs& args, int index, void (*kernel)(P...), dim3 grid, 
 
 #endif
 
-// Blocks that cover n items, `per_block` each; at least one, so that an empty tensor still makes its planned launch.
-// A grid's x extent reaches 2^31 - 1.
+// Blocks that cover n items, `per_block` each; at least one, so that an empty tensor still makes its planned
+// launch. A grid's x extent reaches 2^31 - 1.
 inline unsigned blocks_for(int64_t n, int64_t per_block) {
   const int64_t blocks = (n + per_block - 1) / per_block;
   return static_cast<unsigned>(blocks < 1 ? 1 : (blocks > 0x7fffffff ? 0x7fffffff : blocks));

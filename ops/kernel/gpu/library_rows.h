@@ -1,5 +1,6 @@
-// The products of fused GPU ops whose rows are wider than tiles, by the library: what ops/kernel/cpu/row_tiles.h offers them on
-// the CPU. One planned launch each. Operands are dense and of one type, results of that type or f32.
+// The products of fused GPU ops whose rows are wider than tiles, by the library: what
+// ops/kernel/cpu/row_tiles.h offers them on the CPU. One planned launch each. Operands are dense and of one
+// type, results of that type or f32.
 #pragma once
 
 #include "ops/kernel/plan/device_gemm.h"

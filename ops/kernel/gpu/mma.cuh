@@ -1,11 +1,13 @@
-// One warp's product of small matrices on the tensor cores: d (16 x 8, f32) += a (16 x 16) b (16 x 8), with the operands
-// in registers in the layout that the PTX manual gives for mma.m16n8k16 (with g = lane / 4, t = lane % 4):
+// One warp's product of small matrices on the tensor cores: d (16 x 8, f32) += a (16 x 16) b (16
+// x 8), with the operands in registers in the layout that the PTX manual gives for mma.m16n8k16
+// (with g = lane / 4, t = lane % 4):
 //   a[0]: row g,     columns 2t, 2t + 1      a[2]: row g,     columns 2t + 8, 2t + 9
 //   a[1]: row g + 8, columns 2t, 2t + 1      a[3]: row g + 8, columns 2t + 8, 2t + 9
 //   b[0]: rows 2t, 2t + 1 of column g        b[1]: rows 2t + 8, 2t + 9 of column g
 //   d[0], d[1]: row g, columns 2t, 2t + 1    d[2], d[3]: row g + 8, columns 2t, 2t + 1
-// Each 32-bit register holds two neighbours, the lower index in the lower half. The layout is known, so kernels may keep
-// sums in registers between products (as attention does with its logits). The emulator has its own body.
+// Each 32-bit register holds two neighbours, the lower index in the lower half. The layout is
+// known, so kernels may keep sums in registers between products (as attention does with its
+// logits). The emulator has its own body.
 #pragma once
 
 #include "ops/kernel/gpu/device.cuh"

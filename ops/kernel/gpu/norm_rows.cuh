@@ -1,5 +1,5 @@
-// Layer and root-mean-square norms over the last axis, forward and backward. Rows of up to kRegisterColumns columns are
-// read once, into registers; wider ones are a block's, which reads them again from its cache.
+// Layer and root-mean-square norms over the last axis, forward and backward. Rows of up to kRegisterColumns
+// columns are read once, into registers; wider ones are a block's, which reads them again from its cache.
 #pragma once
 
 #include "ops/kernel/gpu/piece_sums.cuh"
@@ -9,7 +9,8 @@
 
 namespace reckon::ops::gpu {
 
-// y = (x - mean) rstd weight + bias, rstd = 1 / sqrt(variance + eps). rms: mean 0, and the mean square for the variance.
+// y = (x - mean) rstd weight + bias, rstd = 1 / sqrt(variance + eps). rms: mean 0, and
+// the mean square for the variance.
 struct NormForward {
   Elements x, weight, bias, y;  // [rows, c]; weight and bias [c], either may be absent
   float *mean, *rstd;           // [rows], written; rms has no mean
@@ -18,8 +19,8 @@ struct NormForward {
   bool fours;  // all of these may be accessed in fours
 };
 
-// With xh = (x - mean) rstd and u = g weight: dx = rstd (u - mean(u) - xh mean(u xh)), without the middle term for rms;
-// dweight = sum over the rows of g xh, dbias = sum over the rows of g.
+// With xh = (x - mean) rstd and u = g weight: dx = rstd (u - mean(u) - xh mean(u xh)), without the middle term
+// for rms; dweight = sum over the rows of g xh, dbias = sum over the rows of g.
 struct NormBackward {
   Elements g, x, weight, dx;  // weight and dx may be absent
   const float *mean, *rstd;
@@ -128,8 +129,8 @@ __global__ void __launch_bounds__(kRowThreads) norm_forward_wide(NormForward p) 
 template <class Tile>
 inline constexpr int norm_copies = kRowThreads / (Tile::kLanes > 32 ? Tile::kLanes : 32);
 
-// Rows stay in registers between their two sums and dx, and so do the sums of the parameters' gradients, for the rows
-// that a lane sees; at the end the block adds them up in order.
+// Rows stay in registers between their two sums and dx, and so do the sums of the parameters' gradients, for
+// the rows that a lane sees; at the end the block adds them up in order.
 template <NormKind kKind, class Tile>
 __global__ void __launch_bounds__(kRowThreads) norm_backward_registers(NormBackward p, int64_t piece) {
   RECKON_DYNAMIC_SHARED(float, copies);  // [norm_copies, c]
@@ -200,7 +201,8 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward_registers(NormBackw
   if (p.wants_bias) write(dbias, own + (p.wants_weight ? p.c : 0));
 }
 
-// The block goes through its piece row by row. Its partial sums grow in the workspace, each by one thread alone.
+// The block goes through its piece row by row. Its partial sums grow in the
+// workspace, each by one thread alone.
 template <NormKind kKind>
 __global__ void __launch_bounds__(kRowThreads) norm_backward_wide(NormBackward p, int64_t piece) {
   __shared__ float cells[32];

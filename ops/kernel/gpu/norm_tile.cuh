@@ -1,5 +1,6 @@
-// Norms inside fused kernels, for rows of up to kTileColumns columns: normalised rows made into a tile of shared memory, and
-// the way back from the gradient of a tile, which lies in a warp's registers as tile_product.cuh leaves it.
+// Norms inside fused kernels, for rows of up to kTileColumns columns: normalised rows made into a
+// tile of shared memory, and the way back from the gradient of a tile, which lies in a warp's
+// registers as tile_product.cuh leaves it.
 #pragma once
 
 #include "ops/kernel/gpu/tile_product.cuh"
@@ -37,8 +38,8 @@ inline NormInput norm_input(const TensorArg& x, const TensorArg& weight, const T
           x.last() % 8 == 0 && aligned(x) && aligned(weight) && aligned(bias)};
 }
 
-// Eight neighbours as they lie in memory, 16-bit types in the first vector: loads that are under way together must not be
-// parted by conversions.
+// Eight neighbours as they lie in memory, 16-bit types in the first vector: loads that are under way together
+// must not be parted by conversions.
 __device__ __forceinline__ void load_bits8(const Elements& e, int64_t i, uint4 (&bits)[2]) {
   if (e.dtype == DType::f32) {
     const uint4* from = reinterpret_cast<const uint4*>(static_cast<const float*>(e.data) + i);
@@ -91,8 +92,9 @@ __device__ __forceinline__ void store8(T* to, const float (&v)[8]) {
   }
 }
 
-// Rows [row0, row0 + kTileRows) of the norm into `tile`, whose rows are `row_of_tile` apart; zeros past the rows and past
-// the columns. Eight lanes share a row. With kFind the statistics are found, and `keeps` writes them, else they are read.
+// Rows [row0, row0 + kTileRows) of the norm into `tile`, whose rows are `row_of_tile` apart; zeros past the
+// rows and past the columns. Eight lanes share a row. With kFind the statistics are found, and `keeps`
+// writes them, else they are read.
 template <bool kFind, int kThreads, class T>
 __device__ __forceinline__ void norm_tile(const NormInput& n, int64_t row0, T* tile, int row_of_tile,
                                           bool keeps) {
@@ -170,8 +172,8 @@ __device__ __forceinline__ void norm_tile(const NormInput& n, int64_t row0, T* t
   }
 }
 
-// kDepth rows of kWeightTile columns of a norm whose statistics are known, made into a tile in two steps: `issue` loads,
-// `store` normalises, and between them the block may compute.
+// kDepth rows of kWeightTile columns of a norm whose statistics are known, made into a tile in two steps:
+// `issue` loads, `store` normalises, and between them the block may compute.
 template <class T, int kThreads, int kDepth>
 class NormColumns {
  public:
@@ -224,9 +226,9 @@ class NormColumns {
   float mean_[kPasses], rstd_[kPasses];
 };
 
-// What a block needs in shared memory to go back through the norm of a tile, for warps that hold 16 MT rows and 8 NT
-// columns. With xh = (x - mean) rstd and u = dn weight: dx = rstd (u - mean(u) - xh mean(u xh)), without the middle term
-// for rms; dweight = sum of dn xh, dbias = sum of dn over the rows.
+// What a block needs in shared memory to go back through the norm of a tile, for warps that hold 16 MT rows and
+// 8 NT columns. With xh = (x - mean) rstd and u = dn weight: dx = rstd (u - mean(u) - xh mean(u xh)), without
+// the middle term for rms; dweight = sum of dn xh, dbias = sum of dn over the rows.
 template <int MT, int NT>
 struct NormGradient {
   static constexpr int kWidth = 8 * NT, kRow = kWidth + 8, kWarps = kTileRows / (16 * MT),
@@ -245,8 +247,9 @@ struct NormGradient {
     }
   }
 
-  // Ends a tile: dn, the gradient of the norm's output in rows [row0, row0 + kTileRows), becomes that of x, and the parameters'
-  // gradients are added to the totals. dn must be 0 outside the rows and columns. Begins and ends with a barrier.
+  // Ends a tile: dn, the gradient of the norm's output in rows [row0, row0 + kTileRows), becomes that of x,
+  // and the parameters' gradients are added to the totals. dn must be 0 outside the rows and columns.
+  // Begins and ends with a barrier.
   __device__ __forceinline__ void finish(float (&dn)[MT][NT][4], const NormInput& n, int64_t row0) const {
     __syncthreads();
     if (!n.weight) return;

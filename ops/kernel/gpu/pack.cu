@@ -1,5 +1,5 @@
-// Same types: a copy of bytes, in the widest word and through tiles (strided_copy.cuh). Else a conversion through f32,
-// fours of neighbours where they lie together.
+// Same types: a copy of bytes, in the widest word and through tiles (strided_copy.cuh). Else a conversion
+// through f32, fours of neighbours where they lie together.
 #include "ops/kernel/gpu/elements.cuh"
 #include "ops/kernel/gpu/strided_copy.cuh"
 #include "ops/kernel/plan/pack.h"

@@ -8,8 +8,8 @@
 namespace reckon::ops::gpu {
 namespace {
 
-// Of [pieces, n] the sum over the pieces, columns [0, split) into `first` and the rest into `second`. A block takes 32
-// columns; each of its warps adds up every 32nd piece of them, then one column across the warps.
+// Of [pieces, n] the sum over the pieces, columns [0, split) into `first` and the rest into `second`. A block
+// takes 32 columns; each of its warps adds up every 32nd piece of them, then one column across the warps.
 __global__ void __launch_bounds__(1024) sum_pieces(const float* partial, Elements first, Elements second,
                                                    int64_t pieces, int64_t split, int64_t n) {
   __shared__ float strands[32][33];

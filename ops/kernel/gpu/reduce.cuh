@@ -17,8 +17,8 @@ __device__ __forceinline__ float warp_max(float v) {
   return v;
 }
 
-// Every thread of the block gets the result. `cells`: shared memory of 32 floats; may be used again right after.
-// blockDim.x must be a multiple of 32, and the other extents 1.
+// Every thread of the block gets the result. `cells`: shared memory of 32 floats; may be used again right
+// after. blockDim.x must be a multiple of 32, and the other extents 1.
 __device__ __forceinline__ float block_sum(float v, float* cells) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
   v = warp_sum(v);

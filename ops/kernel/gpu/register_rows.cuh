@@ -1,8 +1,8 @@
-// Tiles of rows in registers, for kernels that reduce along rows: kLanes neighbouring threads share a row, and each
-// holds 4 kGroups values of each of kRows rows. A tile is loaded in two steps, `issue` and `values`, because what hides
-// the memory's latency is the number of loads under way: every load of every operand is issued before the first result
-// is looked at, although types are only known at run time. Rows that lie aligned move in fours, the others one by one,
-// into the same registers.
+// Tiles of rows in registers, for kernels that reduce along rows: kLanes neighbouring threads share a row, and
+// each holds 4 kGroups values of each of kRows rows. A tile is loaded in two steps, `issue` and `values`,
+// because what hides the memory's latency is the number of loads under way: every load of every operand is
+// issued before the first result is looked at, although types are only known at run time. Rows that lie aligned
+// move in fours, the others one by one, into the same registers.
 #pragma once
 
 #include "ops/kernel/gpu/fours.cuh"
@@ -10,12 +10,13 @@
 
 namespace reckon::ops::gpu {
 
-// Threads of a block that works on register tiles, and the widest row they take; wider ones are read in several tiles.
+// Threads of a block that works on register tiles, and the widest row they take; wider
+// ones are read in several tiles.
 inline constexpr int kRowThreads = 128;
 inline constexpr int kRegisterColumns = 2048;
 
-// Over the kLanes threads that share a row: neighbouring lanes of a warp (a power of two), or the whole block, which then
-// meets here and needs `cells`, shared memory of 32 floats. All of them get the result.
+// Over the kLanes threads that share a row: neighbouring lanes of a warp (a power of two), or the whole block,
+// which then meets here and needs `cells`, shared memory of 32 floats. All of them get the result.
 template <int kLanes>
 __device__ __forceinline__ float lanes_sum(float v, float* cells) {
   if constexpr (kLanes > 32) {
@@ -56,7 +57,8 @@ struct RowTile {
   int lane;
   bool fours;
 
-  // The rows [first, first + kRowsPerBlock) below `end`, dealt out so that neighbouring threads hold neighbouring rows.
+  // The rows [first, first + kRowsPerBlock) below `end`, dealt out so that neighbouring
+  // threads hold neighbouring rows.
   __device__ __forceinline__ static RowTile of_block(int64_t first, int64_t end, int64_t c, bool fours) {
     constexpr int step = kRowThreads / kLanes;
     const int64_t row = first + threadIdx.x / kLanes;
@@ -179,8 +181,8 @@ struct RowTile {
   }
 };
 
-// body(RowTile{}) with the tile for rows of c <= kRegisterColumns columns. Narrow rows share a warp, and a thread holds
-// several of them, so that every lane has about 64 bytes under way.
+// body(RowTile{}) with the tile for rows of c <= kRegisterColumns columns. Narrow rows share a warp, and a
+// thread holds several of them, so that every lane has about 64 bytes under way.
 template <class F>
 void with_row_tile(int64_t c, F&& body) {
   if (c <= 32)

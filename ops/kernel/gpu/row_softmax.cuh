@@ -5,7 +5,8 @@
 
 namespace reckon::ops::gpu {
 
-// What is subtracted before exp. A row of -infinity has nothing to subtract: its sum is 0, not exp(-infinity + infinity).
+// What is subtracted before exp. A row of -infinity has nothing to subtract: its sum is 0,
+// not exp(-infinity + infinity).
 __device__ __forceinline__ float exp_shift(float top) { return top == -INFINITY ? 0.0f : top; }
 
 struct ExpSum {
@@ -16,9 +17,9 @@ struct ExpSum {
 inline constexpr int kWideRowThreads = 256;
 using WideRowTile = RowTile<kWideRowThreads, 4, 1>;
 
-// One pass, in which every thread keeps its own maximum and rescales its sum when that grows. `cells`: shared memory of
-// 32 floats. With exact exponentials a vocabulary would be bound by arithmetic; those of __expf are off by (2 + |x|) ulp,
-// and e^x |x| is below 0.4, so that the sum is as good.
+// One pass, in which every thread keeps its own maximum and rescales its sum when that grows. `cells`: shared
+// memory of 32 floats. With exact exponentials a vocabulary would be bound by arithmetic; those of __expf are
+// off by (2 + |x|) ulp, and e^x |x| is below 0.4, so that the sum is as good.
 __device__ __forceinline__ ExpSum wide_row_exp_sum(const Elements& x, int64_t row, int64_t c, bool fours,
                                                    float* cells) {
   ExpSum own{-INFINITY, 0.0f};

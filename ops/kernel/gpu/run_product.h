@@ -1,13 +1,13 @@
-// Makes the launches of a product's steps. Called by GPU kernels' host code only: pack and library_gemm live in the
-// plugin and in the emulator.
+// Makes the launches of a product's steps. Called by GPU kernels' host code only: pack and library_gemm live in
+// the plugin and in the emulator.
 #pragma once
 
 #include "ops/kernel/plan/device_product.h"
 
 namespace reckon::ops::gpu {
 
-// From `first_launch` on; returns the launch that follows. `problem` is the one the steps were made from, with its
-// addresses; `workspace` holds what ProductSteps says.
+// From `first_launch` on; returns the launch that follows. `problem` is the one the steps were made from, with
+// its addresses; `workspace` holds what ProductSteps says.
 inline int run_product(const KernelArgs& args, int first_launch, const ProductSteps& steps,
                        const GemmProblem& problem, std::byte* const* workspace) {
   int launch = first_launch, next = 1;

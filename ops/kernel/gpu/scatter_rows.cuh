@@ -1,13 +1,15 @@
-// Rows summed by index: out[o, v, :] = start[o, v, :] + the sum of src[o, k, :] over the positions k with ids[k] = v, in an
-// order that depends on nothing but the indices. No atomics: each row of `out` is written once, by one block.
+// Rows summed by index: out[o, v, :] = start[o, v, :] + the sum of src[o, k, :] over the positions k
+// with ids[k] = v, in an order that depends on nothing but the indices. No atomics: each row of `out`
+// is written once, by one block.
 //
-//   1 order_positions  a block sorts the indices of a piece of 2048 positions, stably, in shared memory: positions of one
-//                      index become a run. Where a run covers a whole window of 64, the window's rows are summed ahead,
-//                      so that an index that fills the batch (padding, a small table) is no chain of single rows.
-//   2 link_runs        one block goes through the pieces from the last to the first and chains the runs of each index:
-//                      heads[v] is its first run, runs[slot] holds the next one and the run's length.
-//   3 sum_rows         a warp per row adds the windows and single positions of its runs. Rows with many terms are shared
-//                      by the block's warps, whose sums meet in shared memory in a fixed order.
+//   1 order_positions  a block sorts the indices of a piece of 2048 positions, stably, in shared memory:
+//                      positions of one index become a run. Where a run covers a whole window of 64, the
+//                      window's rows are summed ahead, so that an index that fills the batch (padding, a small
+//                      table) is no chain of single rows.
+//   2 link_runs        one block goes through the pieces from the last to the first and chains the runs of each
+//                      index: heads[v] is its first run, runs[slot] holds the next one and the run's length.
+//   3 sum_rows         a warp per row adds the windows and single positions of its runs. Rows with many terms
+//                      are shared by the block's warps, whose sums meet in shared memory in a fixed order.
 //
 // Sums are f32. Indices outside [0, extent), which a GPU cannot report, belong to no row.
 #pragma once
@@ -30,7 +32,7 @@ struct Scatter {
   Split by_inner;              // of a column
   int* heads;                  // [extent], -1: none
   int* order;                  // [n] positions, piece by piece by index and position
-  int2* runs;          // [n] at a run's first slot: slot of the next run (after step 1: its index), length; else 0
+  int2* runs;  // [n] at a run's first slot: slot of the next run (after step 1: its index), length; else 0
   float* window_sums;  // [n / 64, columns]
 };
 
@@ -53,8 +55,8 @@ __device__ __forceinline__ void add_columns(DType t, const uint4& bits, float (&
   }
 }
 
-// sum += the rows at(0), at(first + step), .. below `count` of e, where at gives the offset of a lane's columns. Four
-// loads are on their way at a time.
+// sum += the rows at(0), at(first + step), .. below `count` of e, where at gives the offset of a lane's
+// columns. Four loads are on their way at a time.
 template <int N, class F>
 __device__ __forceinline__ void add_rows(const Elements& e, int first, int count, int step, float (&sum)[N],
                                          F&& at) {
@@ -141,8 +143,8 @@ __global__ void __launch_bounds__(kOrderThreads) order_positions(const __grid_co
 // Not inline: a kernel of each file that includes this.
 namespace {
 
-// A run of the next piece is read while this one's heads are on their way; a piece has each index once, so its threads
-// do not meet.
+// A run of the next piece is read while this one's heads are on their way; a piece has each index
+// once, so its threads do not meet.
 __global__ void __launch_bounds__(kOrderThreads) link_runs(int* heads, int2* runs, int64_t n) {
   const int64_t last = n > 0 ? (n - 1) / kListPiece * kListPiece : 0;
   const auto run_at = [&](int64_t slot) { return slot >= 0 && slot < n ? runs[slot] : make_int2(0, 0); };

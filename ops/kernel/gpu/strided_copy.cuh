@@ -1,6 +1,6 @@
-// Copies of elements as they are, from any strides to any strides: for ops that move bytes whatever their type. The
-// widest word (1 to 16 bytes) that divides every run, stride and address is moved; where rows become columns, tiles go
-// through shared memory so that both sides are read and written in rows.
+// Copies of elements as they are, from any strides to any strides: for ops that move bytes whatever their type.
+// The widest word (1 to 16 bytes) that divides every run, stride and address is moved; where rows become
+// columns, tiles go through shared memory so that both sides are read and written in rows.
 #pragma once
 
 #include "ops/kernel/gpu/launch.cuh"

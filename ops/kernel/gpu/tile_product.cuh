@@ -1,6 +1,6 @@
-// Matrix products of tiles in shared memory, for f32, bf16 and f16: a warp adds the product of a [16 MT, k] and b [k, 8 NT]
-// to sums in its registers. 16-bit types go to the tensor cores, f32 to multiply-adds of the same shape, so that a
-// kernel is written once: in both, lane 4g + t holds of the 16 x 8 sums [m][n]
+// Matrix products of tiles in shared memory, for f32, bf16 and f16: a warp adds the product of a [16 MT, k] and
+// b [k, 8 NT] to sums in its registers. 16-bit types go to the tensor cores, f32 to multiply-adds of the same
+// shape, so that a kernel is written once: in both, lane 4g + t holds of the 16 x 8 sums [m][n]
 //   [0], [1]: row 16m + g, columns 8n + 2t, 8n + 2t + 1        [2], [3]: the same columns of row 16m + g + 8.
 #pragma once
 
@@ -21,7 +21,8 @@ inline constexpr int kChunk = 8 * kVector<T>;
 // k of a product of `columns`: whole steps of the tensor cores. The tile holds zeros in what is added.
 RECKON_INLINE constexpr int whole_steps(int columns) { return (columns + 15) / 16 * 16; }
 
-// Elements from one row of a tile to the next, for rows of `columns` (whole steps): an odd multiple of 16 bytes.
+// Elements from one row of a tile to the next, for rows of `columns` (whole
+// steps): an odd multiple of 16 bytes.
 template <class T>
 RECKON_INLINE constexpr int tile_row(int columns) {
   return columns + kVector<T>;
@@ -30,8 +31,8 @@ RECKON_INLINE constexpr int tile_row(int columns) {
 // How an operand lies in its tile: as rows (columns of b) that run along k, or as rows of one k each.
 enum class Along { k, rows };
 
-// sums += a b over `k` (a multiple of 16). `a` and `b` are where the warp's first row and first column lie, for the first
-// k. With kLimited, only the columns below `columns` need to be right.
+// sums += a b over `k` (a multiple of 16). `a` and `b` are where the warp's first row and first column lie, for
+// the first k. With kLimited, only the columns below `columns` need to be right.
 template <Along kA, Along kB, bool kLimited = false, class T, int MT, int NT>
 __device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, int row_of_a, const T* b,
                                          int row_of_b, int k, int columns = 8 * NT) {
@@ -119,7 +120,8 @@ __device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, i
   }
 }
 
-// sums += the sum of a's columns, a product with ones: sums[m][0] and [2] for the rows g and g + 8, in every lane.
+// sums += the sum of a's columns, a product with ones: sums[m][0] and [2] for the
+// rows g and g + 8, in every lane.
 template <Along kA, class T, int MT>
 __device__ __forceinline__ void add_along_k(float (&sums)[MT][4], const T* a, int row_of_a, int k) {
   const int lane = threadIdx.x % 32;
@@ -151,9 +153,9 @@ __device__ __forceinline__ void add_along_k(float (&sums)[MT][4], const T* a, in
   }
 }
 
-// sums += (values rounded to T) b, where `values` [16 MT, 8 KT] are themselves sums of this warp. 16-bit types stay in
-// registers: the layouts of a result and of the operand a agree. f32 goes through `own`, [16 MT, tile_row(8 KT)] of
-// shared memory that belongs to this warp.
+// sums += (values rounded to T) b, where `values` [16 MT, 8 KT] are themselves sums of this warp. 16-bit types
+// stay in registers: the layouts of a result and of the operand a agree. f32 goes through `own`, [16 MT,
+// tile_row(8 KT)] of shared memory that belongs to this warp.
 template <Along kB, class T, int MT, int KT, int NT>
 __device__ __forceinline__ void multiply_values(float (&sums)[MT][NT][4], const float (&values)[MT][KT][4],
                                                 const T* b, int row_of_b, T* own) {
@@ -211,8 +213,8 @@ __device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
       for (int i = 0; i < 4; ++i) sums[m][n][i] = 0;
 }
 
-// f(row, column, pair) of this lane's sums: `pair` points to those of two neighbouring columns, `row` and `column` count
-// from the warp's first.
+// f(row, column, pair) of this lane's sums: `pair` points to those of two neighbouring columns, `row` and
+// `column` count from the warp's first.
 template <int MT, int NT, class F>
 __device__ __forceinline__ void for_pairs(float (&sums)[MT][NT][4], F&& f) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
@@ -250,9 +252,10 @@ __device__ __forceinline__ float rounded(float v) {
     return v;
 }
 
-// Sums [n0, n0 + kCount) of every m into a matrix whose row r, column 0 of them lies at to + r ld; only `rows` and `columns`
-// of it exist. With `vectors` (whole groups of four columns, aligned to them) neighbouring lanes trade their halves of
-// two 16 x 8 tiles, so that a row is written in pieces of 32 bytes. All lanes of the warp take part.
+// Sums [n0, n0 + kCount) of every m into a matrix whose row r, column 0 of them lies at to + r ld; only
+// `rows` and `columns` of it exist. With `vectors` (whole groups of four columns, aligned to them)
+// neighbouring lanes trade their halves of two 16 x 8 tiles, so that a row is written in pieces of 32 bytes.
+// All lanes of the warp take part.
 template <int n0, int kCount, class T, int MT, int NT>
 __device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to, int64_t ld, int rows,
                                            int columns, bool vectors) {
@@ -298,7 +301,8 @@ __device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to
   store_sums<0, NT>(sums, to, ld, rows, columns, vectors);
 }
 
-// Two neighbouring elements as f32, the second 0 where it is past `columns`; `pairs`: both exist and lie aligned.
+// Two neighbouring elements as f32, the second 0 where it is past `columns`;
+// `pairs`: both exist and lie aligned.
 __device__ __forceinline__ float2 load_pair(const Elements& e, int64_t i, bool pairs, bool second = true) {
   if (!pairs) return make_float2(load(e, i), second ? load(e, i + 1) : 0.0f);
   if (e.dtype == DType::f32) return *reinterpret_cast<const float2*>(static_cast<const float*>(e.data) + i);
@@ -339,8 +343,9 @@ __device__ __forceinline__ float2 pair_of(const typename PairBits<T>::Type& bits
   }
 }
 
-// A tile of tile_rows by tile_columns (whole steps) from a matrix in memory of which `rows` and `columns` exist; zeros
-// beyond. With `vectors` (16-byte addresses, whole vectors of columns) the copies are asynchronous: the caller waits.
+// A tile of tile_rows by tile_columns (whole steps) from a matrix in memory of which `rows` and `columns`
+// exist; zeros beyond. With `vectors` (16-byte addresses, whole vectors of columns) the copies are
+// asynchronous: the caller waits.
 template <int kThreads, class T>
 __device__ __forceinline__ void copy_tile(T* to, int row_of_tile, int tile_rows, int tile_columns,
                                           const T* from, int64_t ld, int rows, int columns, bool vectors) {
@@ -364,7 +369,8 @@ __device__ __forceinline__ void copy_tile(T* to, int row_of_tile, int tile_rows,
   }
 }
 
-// Whether copy_tile may move vectors of a matrix with rows of `columns` elements, and store_sums groups of four.
+// Whether copy_tile may move vectors of a matrix with rows of `columns` elements,
+// and store_sums groups of four.
 inline bool takes_vectors(const void* data, size_t element_bytes, int64_t columns) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && columns * static_cast<int64_t>(element_bytes) % 16 == 0;
 }

@@ -1,9 +1,10 @@
-// How tiles of 16-bit elements travel: from global into shared memory without passing through registers (copy_async), and
-// from shared memory into the operand registers of mma_m16n8k16 (load_matrices). The emulator has bodies of its own: its
-// asynchronous copies land only when the thread waits for them, so that a missing wait shows.
+// How tiles of 16-bit elements travel: from global into shared memory without passing through
+// registers (copy_async), and from shared memory into the operand registers of mma_m16n8k16
+// (load_matrices). The emulator has bodies of its own: its asynchronous copies land only when the
+// thread waits for them, so that a missing wait shows.
 //
-// Rows of a tile must start at multiples of 16 bytes, and an odd multiple of 16 bytes apart, so that the eight rows of a
-// matrix lie in different banks: kTileRow elements for rows of kWidth, a multiple of 16.
+// Rows of a tile must start at multiples of 16 bytes, and an odd multiple of 16 bytes apart, so that the eight
+// rows of a matrix lie in different banks: kTileRow elements for rows of kWidth, a multiple of 16.
 #pragma once
 
 #include "ops/kernel/gpu/device.cuh"
@@ -13,9 +14,10 @@ namespace reckon::ops::gpu {
 template <int kWidth>
 inline constexpr int kTileRow = kWidth + 8;
 
-// load_matrices: four 8 x 8 matrices of 16-bit elements. Lane l passes the address of row l % 8 of matrix l / 8, and gets
-// in r[m] the elements 2t, 2t + 1 of row g of matrix m (g = lane / 4, t = lane % 4). With `load_matrices_transposed` it
-// gets the rows 2t, 2t + 1 of column g. With the rows given by a_row, b_row and b_row_transposed that makes
+// load_matrices: four 8 x 8 matrices of 16-bit elements. Lane l passes the address of row l % 8 of matrix l
+// / 8, and gets in r[m] the elements 2t, 2t + 1 of row g of matrix m (g = lane / 4, t = lane % 4). With
+// `load_matrices_transposed` it gets the rows 2t, 2t + 1 of column g. With the rows given by a_row, b_row
+// and b_row_transposed that makes
 //   a_row             r = the operand a of the 16 x 16 tile stored [row][k]
 //   b_row             r[0..1], r[2..3] = the operands b of columns 0-7 and 8-15 of a tile stored [column][k]
 //   b_row_transposed  the same of a tile stored [k][column], for load_matrices_transposed
@@ -45,7 +47,8 @@ __device__ __forceinline__ void load_matrices_transposed(unsigned (&r)[4], const
                : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row))));
 }
 
-// Sixteen (four) bytes, or zeros unless `inside`; then `from` is not read. Both addresses are multiples of the size.
+// Sixteen (four) bytes, or zeros unless `inside`; then `from` is not read. Both
+// addresses are multiples of the size.
 __device__ __forceinline__ void copy_async16(void* shared, const void* from, bool inside) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(
                    static_cast<unsigned>(__cvta_generic_to_shared(shared))),
@@ -61,8 +64,8 @@ __device__ __forceinline__ void copy_async4(void* shared, const void* from, bool
 // Until this thread's copies have landed; other threads see them after a barrier.
 __device__ __forceinline__ void copy_async_wait() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
 
-// The same value, of which the compiler knows nothing: what follows from it is computed where it is needed, instead of staying
-// in registers over the loop around.
+// The same value, of which the compiler knows nothing: what follows from it is computed where it is needed,
+// instead of staying in registers over the loop around.
 __device__ __forceinline__ int recomputed(int v) {
   asm volatile("" : "+r"(v));
   return v;

@@ -1,14 +1,15 @@
-// From the number of an element (or of a group or word of them) to where each operand keeps it: mixed-radix digits of
-// the number, multiplied with strides. Axes are merged on the host and passed by value; a broadcast axis has stride 0.
-// Called by every kernel that takes strides.
+// From the number of an element (or of a group or word of them) to where each operand keeps it: mixed-radix
+// digits of the number, multiplied with strides. Axes are merged on the host and passed by value; a broadcast
+// axis has stride 0. Called by every kernel that takes strides.
 #pragma once
 
 #include "ops/kernel/gpu/device.cuh"
 
 namespace reckon::ops::gpu {
 
-// Quotients by a fixed divisor: a product's upper half, an addition and a shift (Granlund and Montgomery 1994), with the
-// factor 2^b (2^shift - d) / d rounded up. b = 32 serves dividends below 2^31, b = 64 those below 2^63.
+// Quotients by a fixed divisor: a product's upper half, an addition and a shift (Granlund and
+// Montgomery 1994), with the factor 2^b (2^shift - d) / d rounded up. b = 32 serves dividends below
+// 2^31, b = 64 those below 2^63.
 struct Divisor {
   uint64_t factor = 1;
   uint32_t shift = 0;
@@ -99,8 +100,8 @@ struct Walk {
   }
 };
 
-// The walk over `shape` (outermost axis first) of operands with these strides: axes of one element vanish, neighbours
-// that every operand steps through as one are merged.
+// The walk over `shape` (outermost axis first) of operands with these strides: axes of one element vanish,
+// neighbours that every operand steps through as one are merged.
 template <int N>
 Walk<N> merged_walk(int rank, const int64_t* shape, const int64_t (&strides)[N][kMaxRank]) {
   Walk<N> w;

@@ -1,5 +1,5 @@
-// The norm of fused GPU ops whose rows are wider than tiles: normalised rows in memory, in the type that the products
-// take, and the way back from their gradient. One planned launch each.
+// The norm of fused GPU ops whose rows are wider than tiles: normalised rows in memory, in the type that the
+// products take, and the way back from their gradient. One planned launch each.
 #pragma once
 
 #include "ops/kernel/gpu/library_rows.h"
@@ -16,8 +16,8 @@ struct WideNorm {
   // Rows [row0, row0 + rows) into `to`. `finds`: with statistics found here, else with those that are known.
   void normalise(const KernelArgs& a, int index, int64_t row0, int64_t rows, RowMatrix to, bool finds) const;
 
-  // From dn, the gradient of those rows: their dx where it is there, and the sums of norm_gpu_pieces pieces for the weight and the
-  // bias as wanted, [pieces, sums, c].
+  // From dn, the gradient of those rows: their dx where it is there, and the sums of norm_gpu_pieces pieces for
+  // the weight and the bias as wanted, [pieces, sums, c].
   void gradient(const KernelArgs& a, int index, int64_t row0, int64_t rows, RowMatrix dn, RowMatrix dx,
                 float* partial, bool wants_weight, bool wants_bias) const;
 };

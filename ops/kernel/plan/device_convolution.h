@@ -1,6 +1,6 @@
-// Convolutions of GPU kernels: one library call, one planned launch of kind library. On a GPU cuDNN with a workspace that
-// belongs to the plan (gpu/library/device_convolution.cu); in the emulator the plain loops of the CPU
-// (simt/device_convolution.cpp). Sums in f32, TF32 never used, results deterministic.
+// Convolutions of GPU kernels: one library call, one planned launch of kind library. On a GPU cuDNN with a
+// workspace that belongs to the plan (gpu/library/device_convolution.cu); in the emulator the plain loops of
+// the CPU (simt/device_convolution.cpp). Sums in f32, TF32 never used, results deterministic.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"
@@ -9,8 +9,8 @@ namespace reckon::ops::gpu {
 
 enum class ConvolutionPass : uint8_t { forward, input_gradient, weight_gradient };
 
-// Dense tensors of one type, f32, bf16 or f16: x [n, c, h, w], weight [o, c / groups, kh, kw], y [n, o, ho, wo]. The pass
-// says which of them is written: y, x or weight.
+// Dense tensors of one type, f32, bf16 or f16: x [n, c, h, w], weight [o, c / groups, kh, kw], y [n, o, ho,
+// wo]. The pass says which of them is written: y, x or weight.
 struct Convolution {
   ConvolutionPass pass = ConvolutionPass::forward;
   DType dtype = DType::f32;

@@ -1,5 +1,6 @@
-// How a list of tensors is dealt out to a GPU: every tensor in chunks, a block each, and as many tensors to a launch as
-// its parameters hold. Depends on the sizes alone. For plans and kernels; the CPU's chunks are in tensor_list.h.
+// How a list of tensors is dealt out to a GPU: every tensor in chunks, a block each, and as many
+// tensors to a launch as its parameters hold. Depends on the sizes alone. For plans and kernels; the
+// CPU's chunks are in tensor_list.h.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,5 +1,5 @@
-// How the rows of a norm are dealt out in its backward pass on a GPU: a block sums the parameter gradients of one piece
-// of them. Depends on the shape alone, as the results do. For plans and kernels.
+// How the rows of a norm are dealt out in its backward pass on a GPU: a block sums the parameter gradients of
+// one piece of them. Depends on the shape alone, as the results do. For plans and kernels.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// A dense copy of a tensor with any strides, of one float type or another: what GPU ops make of an operand that a
-// library does not take. The axes are pure in shapes and strides, so plans and kernels derive the same copy.
+// A dense copy of a tensor with any strides, of one float type or another: what GPU ops make of an operand that
+// a library does not take. The axes are pure in shapes and strides, so plans and kernels derive the same copy.
 #pragma once
 
 #include "ops/kernel/kernel_args.h"

@@ -1,5 +1,5 @@
-// A matrix product as plans, CPU kernels and the GPU's library calls describe it: operands with any strides, and a batch
-// of such products. Plain values; nothing here computes.
+// A matrix product as plans, CPU kernels and the GPU's library calls describe it: operands with any strides,
+// and a batch of such products. Plain values; nothing here computes.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct GemmProblem {
   DType bias_dtype = DType::f32;
 };
 
-// Where the products of a batch lie: up to four dimensions, the last one innermost, element strides, 0 =
-// shared.
+// Where the products of a batch lie: up to four dimensions, the last one
+// innermost, element strides, 0 = shared.
 struct GemmBatch {
   static constexpr int kMaxRank = 4;
   int rank = 0;

@@ -1,5 +1,5 @@
-// How fused GPU ops over rows deal out their work: tiles of rows, and pieces of the rows whose parameter gradients are
-// summed apart and added up in order. Pure in the shapes: the same rules serve plans and kernels.
+// How fused GPU ops over rows deal out their work: tiles of rows, and pieces of the rows whose parameter
+// gradients are summed apart and added up in order. Pure in the shapes: the same rules serve plans and kernels.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ inline constexpr int kTileRows = 128;     // rows of one tile
 inline constexpr int kTileColumns = 256;  // the widest row of a tile
 inline constexpr int kWeightTile = 128;   // rows and columns of a weight's gradient that a block sums
 
-// Whether rows of c elements of the weights' type are held by the fused kernels: tiles of more than 512 bytes a row would
-// leave no room for weights. Wider rows go through the library.
+// Whether rows of c elements of the weights' type are held by the fused kernels: tiles of more than 512 bytes a
+// row would leave no room for weights. Wider rows go through the library.
 RECKON_INLINE constexpr bool fits_tiles(int64_t c, DType weights) {
   return c * static_cast<int64_t>(size_of(weights)) <= 512;
 }
@@ -29,8 +29,8 @@ struct RowPieces {
   int64_t tiles, tiles_per_piece, pieces = 1;
 };
 
-// Rows that one block sums a tile of weight gradients over, where each piece has `blocks` tiles: about one wave of the
-// largest GPUs (264 blocks) altogether, in steps of 64 rows.
+// Rows that one block sums a tile of weight gradients over, where each piece has `blocks` tiles: about one wave
+// of the largest GPUs (264 blocks) altogether, in steps of 64 rows.
 struct WeightPieces {
   static constexpr int kStep = 64;
   RECKON_INLINE constexpr WeightPieces(int64_t rows, int64_t blocks) {
