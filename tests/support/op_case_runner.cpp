@@ -29,6 +29,36 @@ double draw(const ops::InputSpec& spec, const Philox& random, uint64_t i) {
 
 }  // namespace
 
+Tensor from_doubles(Device& device, const Shape& shape, DType type, const std::vector<double>& values) {
+  std::vector<std::byte> host(values.size() * size_of(type));
+  const auto store = [&]<class T>(T*, auto convert) {
+    for (size_t i = 0; i < values.size(); ++i) reinterpret_cast<T*>(host.data())[i] = convert(values[i]);
+  };
+  switch (type) {
+    case DType::f64:
+      store((double*)nullptr, [](double v) { return v; });
+      break;
+    case DType::f32:
+      store((float*)nullptr, [](double v) { return static_cast<float>(v); });
+      break;
+    case DType::bf16:
+      store((bf16*)nullptr, [](double v) { return bf16{f32_to_bf16(static_cast<float>(v))}; });
+      break;
+    case DType::f16:
+      store((f16*)nullptr, [](double v) { return f16{f32_to_f16(static_cast<float>(v))}; });
+      break;
+    case DType::i64:
+      store((int64_t*)nullptr, [](double v) { return static_cast<int64_t>(v); });
+      break;
+    case DType::u8:
+      store((uint8_t*)nullptr, [](double v) { return static_cast<uint8_t>(v); });
+      break;
+    default:
+      raise_error(fmt::format("a test tensor of {} is not offered", name_of(type)));
+  }
+  return Tensor::from_host(device, shape, type, host.data(), host.size(), Category::input, "case");
+}
+
 TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64_t seed) {
   TensorList inputs;
   for (size_t k = 0; k < c.inputs.size(); ++k) {
@@ -40,25 +70,14 @@ TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64
     Shape stored = spec.shape;
     if (spec.transposed) std::swap(stored[stored.rank() - 1], stored[stored.rank() - 2]);
     const bool integer = spec.kind == ops::InputKind::index;
-    DType t = integer ? DType::i64 : (spec.fixed_f32 && dtype != DType::f64 ? DType::f32 : dtype);
-    const int64_t n = numel(stored);
-    std::vector<std::byte> host(static_cast<size_t>(n) * size_of(t));
-    for (int64_t i = 0; i < n; ++i) {
-      const double v = draw(spec, {seed, k}, static_cast<uint64_t>(i));
+    const DType t = integer ? DType::i64 : (spec.fixed_f32 && dtype != DType::f64 ? DType::f32 : dtype);
+    std::vector<double> values(static_cast<size_t>(numel(stored)));
+    for (size_t i = 0; i < values.size(); ++i) {
+      const double v = draw(spec, {seed, k}, i);
       // Every type gets values that f16 and bf16 both hold, so that all types see the same input.
-      const float f = bf16_to_f32(f32_to_bf16(static_cast<float>(v)));
-      if (t == DType::i64)
-        reinterpret_cast<int64_t*>(host.data())[i] = static_cast<int64_t>(v);
-      else if (t == DType::f64)
-        reinterpret_cast<double*>(host.data())[i] = f;
-      else if (t == DType::f32)
-        reinterpret_cast<float*>(host.data())[i] = f;
-      else if (t == DType::bf16)
-        reinterpret_cast<bf16*>(host.data())[i].bits = f32_to_bf16(f);
-      else
-        reinterpret_cast<f16*>(host.data())[i].bits = f32_to_f16(f);
+      values[i] = integer ? v : bf16_to_f32(f32_to_bf16(static_cast<float>(v)));
     }
-    Tensor made = Tensor::from_host(device, stored, t, host.data(), host.size(), Category::input, "case");
+    const Tensor made = from_doubles(device, stored, t, values);
     inputs.push_back(spec.transposed ? made.transposed(-2, -1) : made);
   }
   return inputs;

@@ -9,6 +9,9 @@
 
 namespace reckon::testing {
 
+// A tensor of `type` that holds `values` rounded to it.
+Tensor from_doubles(Device& device, const Shape& shape, DType type, const std::vector<double>& values);
+
 // Inputs of a case on `device`; the same seed gives the same values for every type (rounded to it). Float
 // inputs have type `dtype` unless the case fixes them to f32.
 TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64_t seed);
@@ -20,10 +23,10 @@ std::vector<double> to_doubles(const Tensor& t);
 double relative_error(const std::vector<double>& a, const std::vector<double>& b);
 
 // The one table of tolerances for outputs against float64, as a fraction of the largest element.
-//   f64  1e-12   rounding of a few hundred additions
-//   f32  2e-6    24-bit mantissa, sums of up to a few hundred terms, polynomial exp (2e-7)
-//   bf16 1e-2   8-bit mantissa: half an ulp is 2e-3 per rounding; inputs rounded already, the result once more
-//   f16  2e-3   11-bit mantissa, the same
+//   f64   1e-12  rounding of a few hundred additions
+//   f32   2e-6   24-bit mantissa, sums of up to a few hundred terms, polynomial exp (2e-7)
+//   bf16  1e-2   8-bit mantissa: half an ulp is 2e-3 per rounding; inputs are rounded already, then the result once
+//   f16   2e-3   11-bit mantissa, the same
 double tolerance(DType t);
 
 std::unique_ptr<Device> make_device(DeviceKind kind, int threads = 2, int isa_level = -1);
