@@ -4,7 +4,7 @@
 
 #include "ops/attention/attention_reference.h"
 #include "ops/cast/cast.h"
-#include "ops/rules.h"
+#include "ops/plan/fused_plan.h"
 
 RECKON_DECLARE_CPU_KERNEL(attention_cpu)
 RECKON_DECLARE_CPU_KERNEL(attention_backward_cpu)
@@ -77,11 +77,13 @@ size_t tile_bytes(const PlanContext& c, const AttentionShape& s, bool f64, bool 
 
 Plan plan_attention(const PlanContext& c) {
   const auto& a = c.as<AttentionAttrs>();
-  const Tensor &q = c.in[0], &mask = c.in[3], &bias = c.in[4];
-  const AttentionShape s = checked_shape(q, c.in[1], c.in[2], mask, bias, a);
+  using In = AttentionInput;
+  const Tensor &q = c.in[In::q], &k = c.in[In::k], &v = c.in[In::v], &mask = c.in[In::key_mask],
+               &bias = c.in[In::bias];
+  const AttentionShape s = checked_shape(q, k, v, mask, bias, a);
   const int64_t heads = product({s.B, s.N, s.H}), pairs = product({heads, s.visible_pairs()}),
                 rows = product({heads, s.Lq});
-  const bool amx = attention_on_amx(c.spec.isa_level, q.dtype(), c.in[1].dtype(), c.in[2].dtype());
+  const bool amx = attention_on_amx(c.spec.isa_level, q.dtype(), k.dtype(), v.dtype());
   Plan p;
   p.outputs = {{.shape = {s.B, s.N, s.Lq, s.H, s.D}, .dtype = q.dtype()},
                {.shape = {s.B, s.N, s.H, s.Lq},
@@ -90,10 +92,10 @@ Plan plan_attention(const PlanContext& c) {
                 .differentiable = false}};
   p.launches = {{"attention"}};
   p.workspaces = {{"attention tiles", tile_bytes(c, s, q.dtype() == DType::f64, false, amx)}};
-  for (int i = 0; i < 5; ++i)
+  for (int i = 0; i < In::n_inputs; ++i)
     if (c.in[static_cast<size_t>(i)].defined()) p.saves.push_back({false, i});
-  p.saves.push_back({true, 0});
-  p.saves.push_back({true, 1});
+  p.saves.push_back({true, AttentionOutput::out});
+  p.saves.push_back({true, AttentionOutput::logsumexp});
   p.cost.matmul_flops = product({4, pairs, s.D});
   p.cost.vector_flops = product({pairs, 4 + mask.defined() + bias.defined()}) + product({rows, s.D + 1}) +
                         (mask.defined() ? 2 * s.B * s.N * s.Lk : 0);
@@ -120,7 +122,7 @@ void check_gpu_shape(const PlanContext& c, const AttentionShape& s) {
 
 // Tiles lie in shared memory there.
 void plan_attention_gpu(const PlanContext& c, Plan& p) {
-  check_gpu_shape(c, shape_of(c.in[0], c.in[1], c.as<AttentionAttrs>().causal));
+  check_gpu_shape(c, shape_of(c.in[AttentionInput::q], c.in[AttentionInput::k], c.as<AttentionAttrs>().causal));
   p.workspaces = {};
 }
 
@@ -132,8 +134,10 @@ Shape in_order(const Tensor& t, const int (&axes)[5]) {
 
 Plan plan_attention_backward(const PlanContext& c) {
   const auto& a = c.as<AttentionBackwardAttrs>();
-  const Tensor &g = c.in[0], &q = c.in[1], &k = c.in[2], &v = c.in[3], &mask = c.in[4], &bias = c.in[5],
-               &o = c.in[6], &lse = c.in[7];
+  using In = AttentionBackwardInput;
+  const Tensor &g = c.in[In::dout], &q = c.in[In::q], &k = c.in[In::k], &v = c.in[In::v],
+               &mask = c.in[In::key_mask], &bias = c.in[In::bias], &o = c.in[In::out],
+               &lse = c.in[In::logsumexp];
   const AttentionShape s = checked_shape(q, k, v, mask, bias, a);
   check_shape(g, {s.B, s.N, s.Lq, s.H, s.D}, "attention's output gradient");
   check_shape(o, g.shape(), "attention's output");
@@ -194,7 +198,8 @@ Plan plan_attention_backward(const PlanContext& c) {
 // the gradients of the logits in each but for dv alone.
 void plan_attention_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<AttentionBackwardAttrs>();
-  const Tensor &q = c.in[1], &k = c.in[2], &bias = c.in[5], &lse = c.in[7];
+  using In = AttentionBackwardInput;
+  const Tensor &q = c.in[In::q], &k = c.in[In::k], &bias = c.in[In::bias], &lse = c.in[In::logsumexp];
   const AttentionShape s = shape_of(q, k, a.causal);
   check_gpu_shape(c, s);
   p.workspaces = {};
@@ -263,27 +268,24 @@ const OpDef attention_backward_op{.name = "attention_backward",
                                   .gpu_plan = plan_attention_backward_gpu};
 
 TensorList attention_backward(BackwardContext& c) {
-  size_t next = 0;
-  const auto& attrs = c.as<AttentionAttrs>();
-  const size_t n_saved = c.saved.size();
-  // Optional inputs are saved only when they are there; rank tells the mask from the bias.
-  const Tensor q = c.saved[next++], k = c.saved[next++], v = c.saved[next++];
-  const Tensor mask = c.saved[next].rank() == 3 ? c.saved[next++] : Tensor{};
-  const Tensor bias = next + 2 < n_saved ? c.saved[next++] : Tensor{};
-  const Tensor o = c.saved[next], lse = c.saved[next + 1];
-  auto a = std::make_shared<AttentionBackwardAttrs>(attrs, c.needs(0), c.needs(1), c.needs(2),
-                                                    bias.defined() && c.needs(4));
+  using In = AttentionInput;
+  SavedReader saved(c);
+  const Tensor q = saved.take(), k = saved.take(), v = saved.take();
+  const Tensor mask = saved.take(was_given(c, In::key_mask)), bias = saved.take(was_given(c, In::bias));
+  const Tensor o = saved.take(), lse = saved.take();
+  auto a = std::make_shared<AttentionBackwardAttrs>(c.as<AttentionAttrs>(), c.needs(In::q), c.needs(In::k),
+                                                    c.needs(In::v), bias.defined() && c.needs(In::bias));
   set_memory_order(q, a->q_axes);
   set_memory_order(k, a->k_axes);
   set_memory_order(v, a->v_axes);
   const Tensor g = contiguous(c.grads[0]);
   c.grads[0] = {};
-  TensorList made = call(attention_backward_op, {g, q, k, v, mask, bias, o, lse}, a), out(5);
+  TensorList made = call(attention_backward_op, {g, q, k, v, mask, bias, o, lse}, a), out(In::n_inputs);
   size_t i = 0;
-  if (a->wants_q) out[0] = in_logical_order(made[i++], a->q_axes);
-  if (a->wants_k) out[1] = in_logical_order(made[i++], a->k_axes);
-  if (a->wants_v) out[2] = in_logical_order(made[i++], a->v_axes);
-  if (a->wants_bias) out[4] = made[i++];
+  if (a->wants_q) out[In::q] = in_logical_order(made[i++], a->q_axes);
+  if (a->wants_k) out[In::k] = in_logical_order(made[i++], a->k_axes);
+  if (a->wants_v) out[In::v] = in_logical_order(made[i++], a->v_axes);
+  if (a->wants_bias) out[In::bias] = made[i++];
   return out;
 }
 
@@ -315,7 +317,7 @@ const OpDef attention_op{
     .gradient = Gradient::differentiable,
     .backward = attention_backward,
     .precision = Precision::low,
-    .low_inputs = 0b00111,
+    .low_inputs = input_bits(AttentionInput::q, AttentionInput::k, AttentionInput::v),
     .recompute = Recompute::dear,
     .cases = forward_cases,
     .gpu_plan = plan_attention_gpu};

@@ -5,6 +5,17 @@
 
 namespace reckon::ops {
 
+// Positions of inputs and outputs.
+struct AttentionInput {
+  enum : int { q, k, v, key_mask, bias, n_inputs };
+};
+struct AttentionOutput {
+  enum : int { out, logsumexp };
+};
+struct AttentionBackwardInput {
+  enum : int { dout, q, k, v, key_mask, bias, out, logsumexp };
+};
+
 struct AttentionAttrs : Attrs {
   AttentionAttrs(double s, bool c, double m) : scale(s), mask_value(m), causal(c) {}
   double scale, mask_value;

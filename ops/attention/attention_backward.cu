@@ -7,10 +7,12 @@ namespace reckon::ops::gpu {
 
 void attention_backward_gpu(KernelArgs& a) {
   const auto& attrs = a.as<AttentionBackwardAttrs>();
-  const TensorArg &g = a.in[0], &q = a.in[1], &k = a.in[2], &bias = a.in[5], &o = a.in[6];
+  using In = AttentionBackwardInput;
+  const TensorArg &g = a.in[In::dout], &q = a.in[In::q], &k = a.in[In::k], &bias = a.in[In::bias],
+                  &o = a.in[In::out];
   AttentionBackward w;
-  w.p = attention_problem(q, k, a.in[3], a.in[4], bias, attrs);
-  w.g = merged_heads(g), w.lse = a.in[7].as<float>();
+  w.p = attention_problem(q, k, a.in[In::v], a.in[In::key_mask], bias, attrs);
+  w.g = merged_heads(g), w.lse = a.in[In::logsumexp].as<float>();
   int out = 0, workspace = 0, index = 0;
   if (attrs.wants_q) w.dq = ordered_heads(a.out[out++], attrs.q_axes);
   if (attrs.wants_k) w.dk = ordered_heads(a.out[out++], attrs.k_axes);

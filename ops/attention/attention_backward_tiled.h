@@ -28,8 +28,10 @@ template <class Tiles>
 struct Backward {
   KernelArgs& a;
   const AttentionBackwardAttrs& attrs = a.as<AttentionBackwardAttrs>();
-  const TensorArg &g = a.in[0], &q = a.in[1], &k = a.in[2], &v = a.in[3], &mask = a.in[4], &bias = a.in[5],
-                  &o = a.in[6], &lse = a.in[7];
+  using In = AttentionBackwardInput;
+  const TensorArg &g = a.in[In::dout], &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v],
+                  &mask = a.in[In::key_mask], &bias = a.in[In::bias], &o = a.in[In::out],
+                  &lse = a.in[In::logsumexp];
   const AttentionShape s = attention_shape(q, k, attrs.causal);
   const float scale = static_cast<float>(attrs.scale), mask_value = static_cast<float>(attrs.mask_value);
   TensorArg dq{}, dk{}, dv{}, dbias{};

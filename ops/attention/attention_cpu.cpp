@@ -13,7 +13,8 @@ namespace RECKON_ISA {
 // Processors with AMX take the kernels of level v4 otherwise.
 void attention_cpu(KernelArgs& a) {
 #if defined(__AVX512F__)
-  if (attention_on_amx(a.isa_level, a.in[0].dtype, a.in[1].dtype, a.in[2].dtype))
+  using In = AttentionInput;
+  if (attention_on_amx(a.isa_level, a.in[In::q].dtype, a.in[In::k].dtype, a.in[In::v].dtype))
     return isa_amx::attention_amx(a);
 #endif
   attention_tiled<FloatTiles>(a);
@@ -21,7 +22,9 @@ void attention_cpu(KernelArgs& a) {
 
 void attention_backward_cpu(KernelArgs& a) {
 #if defined(__AVX512F__)
-  if (attention_on_amx(a.isa_level, a.in[0].dtype, a.in[1].dtype, a.in[2].dtype, a.in[3].dtype))
+  using In = AttentionBackwardInput;
+  if (attention_on_amx(a.isa_level, a.in[In::dout].dtype, a.in[In::q].dtype, a.in[In::k].dtype,
+                       a.in[In::v].dtype))
     return isa_amx::attention_backward_amx(a);
 #endif
   attention_backward_tiled<FloatTiles>(a);

@@ -11,23 +11,26 @@ void forward_mma(KernelArgs& a, const AttentionProblem& p) {
   using Tiles = ForwardTiles<T, kWidth, kTiles>;
   const int query_tiles = (p.Lq + Tiles::kRows - 1) / Tiles::kRows;
   launch(a, 0, attention_forward_mma<T, kWidth, kTiles>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1),
-         kAttentionThreads, Tiles::kBytes, p, merged_heads(a.out[0]), a.out[1].as<float>(), query_tiles);
+         kAttentionThreads, Tiles::kBytes, p, merged_heads(a.out[AttentionOutput::out]),
+         a.out[AttentionOutput::logsumexp].as<float>(), query_tiles);
 }
 
 template <int kWidth>
 void forward_fma(KernelArgs& a, const AttentionProblem& p) {
   const int query_tiles = (p.Lq + FmaTiles<kWidth>::kEdge - 1) / FmaTiles<kWidth>::kEdge;
   launch(a, 0, attention_forward_fma<kWidth>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1),
-         kFmaThreads, forward_fma_bytes<kWidth>(), p, merged_heads(a.out[0]), a.out[1].as<float>(),
-         query_tiles);
+         kFmaThreads, forward_fma_bytes<kWidth>(), p, merged_heads(a.out[AttentionOutput::out]),
+         a.out[AttentionOutput::logsumexp].as<float>(), query_tiles);
 }
 
 }  // namespace
 
 void attention_gpu(KernelArgs& a) {
-  const TensorArg &q = a.in[0], &k = a.in[1], &v = a.in[2];
-  const AttentionProblem p = attention_problem(q, k, v, a.in[3], a.in[4], a.as<AttentionAttrs>());
-  const bool tiles = takes_tiles(p.q, p.k, p.v, merged_heads(a.out[0]));
+  using In = AttentionInput;
+  const TensorArg& q = a.in[In::q];
+  const AttentionProblem p = attention_problem(q, a.in[In::k], a.in[In::v], a.in[In::key_mask], a.in[In::bias],
+                                               a.as<AttentionAttrs>());
+  const bool tiles = takes_tiles(p.q, p.k, p.v, merged_heads(a.out[AttentionOutput::out]));
   with_width(p.D, [&](auto width) {
     constexpr int kWidth = decltype(width)::value;
     with_type(tiles ? q.dtype : DType::f32, [&](auto zero) {

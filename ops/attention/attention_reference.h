@@ -44,8 +44,10 @@ struct ReferenceRows {
 template <class C>
 inline void attention_kernel(KernelArgs& a) {
   const auto& attrs = a.as<AttentionAttrs>();
-  const TensorArg &q = a.in[0], &k = a.in[1], &v = a.in[2], &mask = a.in[3], &bias = a.in[4], &o = a.out[0],
-                  &lse = a.out[1];
+  using In = AttentionInput;
+  const TensorArg &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v], &mask = a.in[In::key_mask],
+                  &bias = a.in[In::bias], &o = a.out[AttentionOutput::out],
+                  &lse = a.out[AttentionOutput::logsumexp];
   const AttentionShape s = attention_shape(q, k, attrs.causal);
   C* logits = reinterpret_cast<C*>(a.workspace[0]);
   const ReferenceRows<C> rows{attrs, s, q, k, mask, bias, logits, logits + s.Lk};
@@ -92,8 +94,10 @@ inline TensorArg gradient_view(const TensorArg& t, const int (&axes)[5]) {
 template <class C>
 inline void attention_backward_kernel(KernelArgs& a) {
   const auto& w = a.as<AttentionBackwardAttrs>();
-  const TensorArg &g = a.in[0], &q = a.in[1], &k = a.in[2], &v = a.in[3], &mask = a.in[4], &bias = a.in[5],
-                  &o = a.in[6], &lse = a.in[7];
+  using In = AttentionBackwardInput;
+  const TensorArg &g = a.in[In::dout], &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v],
+                  &mask = a.in[In::key_mask], &bias = a.in[In::bias], &o = a.in[In::out],
+                  &lse = a.in[In::logsumexp];
   const AttentionShape s = attention_shape(q, k, w.causal);
   C* logits = reinterpret_cast<C*>(a.workspace[0]);
   const ReferenceRows<C> rows{w, s, q, k, mask, bias, logits, logits + s.Lk};

@@ -53,8 +53,10 @@ inline void running_softmax(const ForwardTiles& t, int64_t nj, int64_t lanes) {
 template <class Tiles>
 inline void attention_tiled(KernelArgs& a) {
   const auto& attrs = a.as<AttentionAttrs>();
-  const TensorArg &q = a.in[0], &k = a.in[1], &v = a.in[2], &mask = a.in[3], &bias = a.in[4], &o = a.out[0],
-                  &lse = a.out[1];
+  using In = AttentionInput;
+  const TensorArg &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v], &mask = a.in[In::key_mask],
+                  &bias = a.in[In::bias], &o = a.out[AttentionOutput::out],
+                  &lse = a.out[AttentionOutput::logsumexp];
   const AttentionShape s = attention_shape(q, k, attrs.causal);
   const float scale = static_cast<float>(attrs.scale), mask_value = static_cast<float>(attrs.mask_value);
   const int64_t blocks = blocks_of(s.Lq);

@@ -8,7 +8,7 @@
 #include "ops/conv2d/geometry.h"
 #include "ops/conv2d/plain.h"
 #include "ops/kernel/cpu/gemm.h"
-#include "ops/rules.h"
+#include "ops/plan/fused_plan.h"
 #include "ops/sum/sum.h"
 
 namespace reckon::ops {
@@ -52,7 +52,8 @@ std::byte* at_mutable(const TensorArg& t, int64_t element) {
 // ---- forward: per image, group and tile, out [p, og] = columns^T weight^T + bias ----------------------------
 
 Plan plan_conv2d(const PlanContext& c) {
-  const Tensor &x = c.in[0], &w = c.in[1], &b = c.in[2];
+  using In = ConvInput;
+  const Tensor &x = c.in[In::x], &w = c.in[In::weight], &b = c.in[In::bias];
   check_dense(x, "conv2d's input");
   check_dense(w, "conv2d's weight");
   const ConvGeometry g = conv_geometry(x.shape(), w.shape(), c.as<ConvAttrs>());
@@ -67,8 +68,8 @@ Plan plan_conv2d(const PlanContext& c) {
                    })}};
   if (!g.pointwise)
     p.workspaces.push_back({"unfolded tile", static_cast<size_t>(g.k * g.tile) * size_of(x.dtype())});
-  if (c.needs(1)) p.saves.push_back({false, 0});
-  if (c.needs(0)) p.saves.push_back({false, 1});
+  if (c.needs(In::weight)) p.saves.push_back({false, In::x});
+  if (c.needs(In::x)) p.saves.push_back({false, In::weight});
   p.cost.matmul_flops = product_flops(g);
   p.cost.vector_flops = b.defined() ? g.n * g.o * g.p : 0;
   set_traffic(p, c);
@@ -77,7 +78,8 @@ Plan plan_conv2d(const PlanContext& c) {
 
 void conv2d_run(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &x = a.in[0], &w = a.in[1], &b = a.in[2], &y = a.out[0];
+  using In = ConvInput;
+  const TensorArg &x = a.in[In::x], &w = a.in[In::weight], &b = a.in[In::bias], &y = a.out[0];
   const ConvGeometry g = conv_geometry(shape_of(x), shape_of(w), a.as<ConvAttrs>());
   for (int64_t n = 0; n < g.n; ++n)
     for (int64_t group = 0; group < g.groups; ++group)
@@ -106,7 +108,8 @@ void conv2d_run(KernelArgs& a) {
 // ---- gradient of the input: columns [k, p] = weight^T g, folded back ----------------------------------------
 
 Plan plan_input_gradient(const PlanContext& c) {
-  const Tensor &dy = c.in[0], &w = c.in[1];
+  using In = ConvInputGradientInput;
+  const Tensor &dy = c.in[In::dout], &w = c.in[In::weight];
   const auto& a = c.as<ConvAttrs>();
   check_dense(dy, "conv2d's output gradient");
   check_dense(w, "conv2d's weight");
@@ -135,7 +138,8 @@ Plan plan_input_gradient(const PlanContext& c) {
 template <class C>
 void input_gradient_as(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &dy = a.in[0], &w = a.in[1], &dx = a.out[0];
+  using In = ConvInputGradientInput;
+  const TensorArg &dy = a.in[In::dout], &w = a.in[In::weight], &dx = a.out[0];
   const ConvGeometry g = conv_geometry(shape_of(dx), shape_of(w), a.as<ConvAttrs>());
   const int64_t plane = g.cg * g.h * g.w;
   constexpr DType made = sizeof(C) == sizeof(double) ? DType::f64 : DType::f32;
@@ -167,7 +171,8 @@ void input_gradient_as(KernelArgs& a) {
 // ---- gradient of the weight: [og, k] = sum over images and tiles of g columns^T -----------------------------
 
 Plan plan_weight_gradient(const PlanContext& c) {
-  const Tensor &dy = c.in[0], &x = c.in[1];
+  using In = ConvWeightGradientInput;
+  const Tensor &dy = c.in[In::dout], &x = c.in[In::x];
   const auto& a = c.as<ConvAttrs>();
   check_dense(dy, "conv2d's output gradient");
   check_dense(x, "conv2d's input");
@@ -192,7 +197,8 @@ Plan plan_weight_gradient(const PlanContext& c) {
 
 void weight_gradient_run(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &dy = a.in[0], &x = a.in[1], &dw = a.out[0];
+  using In = ConvWeightGradientInput;
+  const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &dw = a.out[0];
   const ConvGeometry g = conv_geometry(shape_of(x), shape_of(dw), a.as<ConvAttrs>());
   const DType made = sum_type(dw.dtype);
   std::byte* sums = is_half(dw.dtype) ? a.workspace[g.pointwise ? 1 : 2] : dw.data;
@@ -228,8 +234,9 @@ void weight_gradient_run(KernelArgs& a) {
 // ---- on a GPU -----------------------------------------------------------------------------------------------
 
 void plan_on_gpu(const PlanContext& c, Plan& p, const char* library_call, bool takes_bias) {
-  const Tensor &a = c.in[0], &b = c.in[1];
-  const ConvSteps s{{{a.dtype(), a.numel()}, {b.dtype(), b.numel()}}, takes_bias && c.in[2].defined()};
+  const Tensor &a = c.in[0], &b = c.in[1];  // the two operands, whichever they are
+  const ConvSteps s{{{a.dtype(), a.numel()}, {b.dtype(), b.numel()}},
+                    takes_bias && c.in[ConvInput::bias].defined()};
   p.launches = {};
   p.workspaces = {{"library workspace", c.spec.library_workspace_bytes}};
   constexpr const char* labels[2] = {"first operand, converted", "second operand, converted"};
@@ -308,20 +315,20 @@ const OpDef weight_gradient_op{.name = "conv2d_weight_gradient",
                                .gpu_plan = plan_weight_gradient_gpu};
 
 TensorList conv2d_backward(BackwardContext& c) {
-  TensorList out(3);
-  size_t next = 0;
-  const Tensor x = c.needs(1) ? c.saved[next++] : Tensor{};
-  const Tensor w = c.needs(0) ? c.saved[next++] : Tensor{};
+  using In = ConvInput;
+  TensorList out(In::n_inputs);
+  SavedReader saved(c);
+  const Tensor x = saved.take(c.needs(In::weight)), w = saved.take(c.needs(In::x));
   const Tensor g = contiguous(c.grads[0]);
   c.grads[0] = {};
   auto attrs = std::make_shared<ConvAttrs>(c.as<ConvAttrs>());
   for (int i = 0; i < 2; ++i) {
-    attrs->image[i] = c.input_shapes[0][2 + i];
-    attrs->kernel[i] = c.input_shapes[1][2 + i];
+    attrs->image[i] = c.input_shapes[In::x][2 + i];
+    attrs->kernel[i] = c.input_shapes[In::weight][2 + i];
   }
-  if (c.needs(2)) out[2] = sum(g, {0, 2, 3});
-  if (c.needs(1)) out[1] = call(weight_gradient_op, {g, x}, attrs)[0];
-  if (c.needs(0)) out[0] = call(input_gradient_op, {g, w}, attrs)[0];
+  if (c.needs(In::bias)) out[In::bias] = sum(g, {0, 2, 3});
+  if (c.needs(In::weight)) out[In::weight] = call(weight_gradient_op, {g, x}, attrs)[0];
+  if (c.needs(In::x)) out[In::x] = call(input_gradient_op, {g, w}, attrs)[0];
   return out;
 }
 

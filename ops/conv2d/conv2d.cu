@@ -77,7 +77,8 @@ ConvSteps steps_of(const TensorArg& a, const TensorArg& b, bool bias) {
 }
 
 void conv2d_gpu(KernelArgs& a) {
-  const TensorArg &x = a.in[0], &w = a.in[1], &bias = a.in[2], &y = a.out[0];
+  using In = ConvInput;
+  const TensorArg &x = a.in[In::x], &w = a.in[In::weight], &bias = a.in[In::bias], &y = a.out[0];
   const ConvSteps steps = steps_of(x, w, bias.defined());
   const int next = run(a, steps, described(x, w, y, a.as<ConvAttrs>()), &Convolution::x, &Convolution::weight);
   if (!steps.adds_bias) return;
@@ -91,14 +92,16 @@ void conv2d_gpu(KernelArgs& a) {
 }
 
 void conv2d_input_gradient_gpu(KernelArgs& a) {
-  const TensorArg &dy = a.in[0], &w = a.in[1], &dx = a.out[0];
+  using In = ConvInputGradientInput;
+  const TensorArg &dy = a.in[In::dout], &w = a.in[In::weight], &dx = a.out[0];
   Convolution c = described(dx, w, dy, a.as<ConvAttrs>());
   c.pass = ConvolutionPass::input_gradient;
   run(a, steps_of(dy, w, false), c, &Convolution::y, &Convolution::weight);
 }
 
 void conv2d_weight_gradient_gpu(KernelArgs& a) {
-  const TensorArg &dy = a.in[0], &x = a.in[1], &dw = a.out[0];
+  using In = ConvWeightGradientInput;
+  const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &dw = a.out[0];
   Convolution c = described(x, dw, dy, a.as<ConvAttrs>());
   c.pass = ConvolutionPass::weight_gradient;
   run(a, steps_of(dy, x, false), c, &Convolution::y, &Convolution::x);

@@ -25,8 +25,10 @@ int64_t source(const ConvGeometry& g, int64_t n, int64_t group, int64_t k, int64
 
 void plain_conv2d(KernelArgs& a) {
   a.launch(0);
-  const ConvGeometry g = geometry(a.in[0], a.in[1], a.attrs);
-  const Counted *x = a.in[0].as<Counted>(), *w = a.in[1].as<Counted>();
+  using In = ConvInput;
+  const TensorArg& bias = a.in[In::bias];
+  const ConvGeometry g = geometry(a.in[In::x], a.in[In::weight], a.attrs);
+  const Counted *x = a.in[In::x].as<Counted>(), *w = a.in[In::weight].as<Counted>();
   for (int64_t n = 0; n < g.n; ++n)
     for (int64_t o = 0; o < g.o; ++o)
       for (int64_t p = 0; p < g.p; ++p) {
@@ -35,15 +37,16 @@ void plain_conv2d(KernelArgs& a) {
           const int64_t from = source(g, n, o / g.og, k, p);
           sum += w[o * g.k + k] * (from < 0 ? Counted(0) : x[from]);
         }
-        if (a.in[2].defined()) sum += a.in[2].as<Counted>()[o];
+        if (bias.defined()) sum += bias.as<Counted>()[o];
         a.out[0].as<Counted>()[(n * g.o + o) * g.p + p] = sum;
       }
 }
 
 void plain_conv2d_input_gradient(KernelArgs& a) {
   a.launch(0);
-  const ConvGeometry g = geometry(a.out[0], a.in[1], a.attrs);
-  const Counted *dy = a.in[0].as<Counted>(), *w = a.in[1].as<Counted>();
+  using In = ConvInputGradientInput;
+  const ConvGeometry g = geometry(a.out[0], a.in[In::weight], a.attrs);
+  const Counted *dy = a.in[In::dout].as<Counted>(), *w = a.in[In::weight].as<Counted>();
   Counted* dx = a.out[0].as<Counted>();
   for (int64_t i = 0; i < a.out[0].numel(); ++i) dx[i] = Counted(0);
   for (int64_t n = 0; n < g.n; ++n)
@@ -64,8 +67,9 @@ void plain_conv2d_input_gradient(KernelArgs& a) {
 
 void plain_conv2d_weight_gradient(KernelArgs& a) {
   a.launch(0);
-  const ConvGeometry g = geometry(a.in[1], a.out[0], a.attrs);
-  const Counted *dy = a.in[0].as<Counted>(), *x = a.in[1].as<Counted>();
+  using In = ConvWeightGradientInput;
+  const ConvGeometry g = geometry(a.in[In::x], a.out[0], a.attrs);
+  const Counted *dy = a.in[In::dout].as<Counted>(), *x = a.in[In::x].as<Counted>();
   for (int64_t o = 0; o < g.o; ++o)
     for (int64_t k = 0; k < g.k; ++k) {
       Counted sum(0);

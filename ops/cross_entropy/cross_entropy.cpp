@@ -2,7 +2,7 @@
 
 #include "ops/cast/cast.h"
 #include "ops/cross_entropy/cross_entropy_kernel.h"
-#include "ops/rules.h"
+#include "ops/plan/fused_plan.h"
 #include "runtime/events/scope.h"
 
 RECKON_DECLARE_CPU_KERNEL(cross_entropy_cpu)
@@ -11,12 +11,11 @@ RECKON_DECLARE_CPU_KERNEL(cross_entropy_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-// Values are checked here, outside the kernels, which cannot raise errors. `logits`
-// is their place among the inputs.
-template <KernelFn kernel, int logits>
+// Values are checked here, outside the kernels, which cannot raise errors. In: the enum of the op's inputs.
+template <KernelFn kernel, class In>
 void checked(KernelArgs& a) {
-  const TensorArg& targets = a.in[logits + 1];
-  const int64_t width = a.in[logits].last(), ignored = a.as<CrossEntropyAttrs>().ignore_index;
+  const TensorArg& targets = a.in[In::targets];
+  const int64_t width = a.in[In::logits].last(), ignored = a.as<CrossEntropyAttrs>().ignore_index;
   const int64_t* target = targets.as<int64_t>();
   for (int64_t i = 0; i < targets.numel(); ++i)
     RECKON_CHECK(
@@ -43,7 +42,8 @@ void check_operands(const Tensor& x, const Tensor& targets) {
 // the others, because a plan cannot see data; the kernel skips them.
 Plan plan_cross_entropy(const PlanContext& c) {
   const auto& a = c.as<CrossEntropyAttrs>();
-  const Tensor &x = c.in[0], &targets = c.in[1];
+  using In = CrossEntropyInput;
+  const Tensor &x = c.in[In::logits], &targets = c.in[In::targets];
   check_operands(x, targets);
   const DType t = accumulation_dtype(x.dtype());
   const int64_t width = x.size(-1), rows = targets.numel();
@@ -56,7 +56,7 @@ Plan plan_cross_entropy(const PlanContext& c) {
     p.workspaces = {{"losses of the rows", static_cast<size_t>(std::max<int64_t>(rows, 1)) * size_of(t)}};
     p.launches.push_back({"cross_entropy_reduce"});
   }
-  p.saves = {{false, 0}, {false, 1}, {true, 1}};
+  p.saves = {{false, In::logits}, {false, In::targets}, {true, CrossEntropyOutput::logsumexp}};
   p.cost.vector_flops =
       checked_multiply(rows, 3 * width + 3 + reduced, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(rows, width + 1, "special functions");
@@ -67,7 +67,9 @@ Plan plan_cross_entropy(const PlanContext& c) {
 // FLOPs: 2V + 1 per row and V exp; the mean divides once.
 Plan plan_cross_entropy_backward(const PlanContext& c) {
   const auto& a = c.as<CrossEntropyAttrs>();
-  const Tensor &g = c.in[0], &x = c.in[1], &targets = c.in[2], &lse = c.in[3];
+  using In = CrossEntropyBackwardInput;
+  const Tensor &g = c.in[In::dloss], &x = c.in[In::logits], &targets = c.in[In::targets],
+               &lse = c.in[In::logsumexp];
   check_operands(x, targets);
   check_shape(g, a.reduction == Reduction::none ? targets.shape() : Shape{}, "cross_entropy's output gradient");
   check_shape(lse, targets.shape(), "cross_entropy's logsumexp");
@@ -93,10 +95,11 @@ void plan_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
 const OpDef cross_entropy_backward_op{
     .name = "cross_entropy_backward",
     .plan = plan_cross_entropy_backward,
-    .cpu = {{checked<isa_v1::cross_entropy_backward_cpu, 1>, checked<isa_v3::cross_entropy_backward_cpu, 1>,
-             checked<isa_v4::cross_entropy_backward_cpu, 1>}},
-    .reference = checked<RECKON_ISA::cross_entropy_backward_kernel<double>, 1>,
-    .counted = checked<RECKON_ISA::cross_entropy_backward_kernel<Counted>, 1>,
+    .cpu = {{checked<isa_v1::cross_entropy_backward_cpu, CrossEntropyBackwardInput>,
+             checked<isa_v3::cross_entropy_backward_cpu, CrossEntropyBackwardInput>,
+             checked<isa_v4::cross_entropy_backward_cpu, CrossEntropyBackwardInput>}},
+    .reference = checked<RECKON_ISA::cross_entropy_backward_kernel<double>, CrossEntropyBackwardInput>,
+    .counted = checked<RECKON_ISA::cross_entropy_backward_kernel<Counted>, CrossEntropyBackwardInput>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -130,14 +133,17 @@ const OpDef cross_entropy_op{
     .name = "cross_entropy",
     .fingerprint = fingerprint_by<&CrossEntropyAttrs::reduction, &CrossEntropyAttrs::ignore_index>,
     .plan = plan_cross_entropy,
-    .cpu = {{checked<isa_v1::cross_entropy_cpu, 0>, checked<isa_v3::cross_entropy_cpu, 0>,
-             checked<isa_v4::cross_entropy_cpu, 0>}},
-    .reference = checked<RECKON_ISA::cross_entropy_kernel<double>, 0>,
-    .counted = checked<RECKON_ISA::cross_entropy_kernel<Counted>, 0>,
+    .cpu = {{checked<isa_v1::cross_entropy_cpu, CrossEntropyInput>,
+             checked<isa_v3::cross_entropy_cpu, CrossEntropyInput>,
+             checked<isa_v4::cross_entropy_cpu, CrossEntropyInput>}},
+    .reference = checked<RECKON_ISA::cross_entropy_kernel<double>, CrossEntropyInput>,
+    .counted = checked<RECKON_ISA::cross_entropy_kernel<Counted>, CrossEntropyInput>,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<CrossEntropyAttrs>();
-      return {call(cross_entropy_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1], c.saved[2]},
+      SavedReader saved(c);
+      const Tensor logits = saved.take(), targets = saved.take(), logsumexp = saved.take();
+      return {call(cross_entropy_backward_op, {contiguous(c.grads[0]), logits, targets, logsumexp},
                    std::make_shared<CrossEntropyAttrs>(a.reduction, a.ignore_index))[0],
               Tensor{}};
     },

@@ -146,9 +146,10 @@ Rows rows_of(const TensorArg& logits, const TensorArg& targets, const CrossEntro
 
 void cross_entropy_gpu(KernelArgs& a) {
   const auto& t = a.as<CrossEntropyAttrs>();
-  const Rows p = rows_of(a.in[0], a.in[1], t);
+  const Rows p = rows_of(a.in[CrossEntropyInput::logits], a.in[CrossEntropyInput::targets], t);
   const bool reduced = t.reduction != Reduction::none;
-  auto *loss = a.out[0].as<float>(), *lse = a.out[1].as<float>();
+  auto *loss = a.out[CrossEntropyOutput::loss].as<float>(),
+       *lse = a.out[CrossEntropyOutput::logsumexp].as<float>();
   float* losses = reduced ? reinterpret_cast<float*>(a.workspace[0]) : loss;
   if (p.c > kRegisterColumns) {
     launch(a, 0, cross_entropy_wide, blocks_for(p.rows, 1), kWideRowThreads, 0, p, losses, lse);
@@ -167,11 +168,12 @@ void cross_entropy_gpu(KernelArgs& a) {
 // The mean's scale, g over the number of counted targets, is a launch of its own.
 void cross_entropy_backward_gpu(KernelArgs& a) {
   const auto& t = a.as<CrossEntropyAttrs>();
-  Rows p = rows_of(a.in[1], a.in[2], t);
+  using In = CrossEntropyBackwardInput;
+  Rows p = rows_of(a.in[In::logits], a.in[In::targets], t);
   p.fours = p.fours && takes_fours(a.out[0], p.c);
   const Elements dx = elements(a.out[0]);
-  const auto* lse = a.in[3].as<float>();
-  Scale scale{elements(a.in[0]), t.reduction == Reduction::none};
+  const auto* lse = a.in[In::logsumexp].as<float>();
+  Scale scale{elements(a.in[In::dloss]), t.reduction == Reduction::none};
   int next = 0;
   if (t.reduction == Reduction::mean) {
     auto* shared_scale = reinterpret_cast<float*>(a.workspace[0]);

@@ -6,6 +6,17 @@
 
 namespace reckon::ops {
 
+// Positions of inputs and outputs.
+struct CrossEntropyInput {
+  enum : int { logits, targets };
+};
+struct CrossEntropyOutput {
+  enum : int { loss, logsumexp };
+};
+struct CrossEntropyBackwardInput {
+  enum : int { dloss, logits, targets, logsumexp };
+};
+
 struct CrossEntropyAttrs : Attrs {
   CrossEntropyAttrs(Reduction r, int64_t ignore) : reduction(r), ignore_index(ignore) {}
   Reduction reduction;

@@ -35,7 +35,9 @@ inline C sum_in_pieces(const C* v, int64_t n) {
 template <class C>
 inline void cross_entropy_kernel(KernelArgs& a) {
   const auto& t = a.as<CrossEntropyAttrs>();
-  const TensorArg &x = a.in[0], &targets = a.in[1], &loss = a.out[0], &lse = a.out[1];
+  using In = CrossEntropyInput;
+  const TensorArg &x = a.in[In::logits], &targets = a.in[In::targets], &loss = a.out[CrossEntropyOutput::loss],
+                  &lse = a.out[CrossEntropyOutput::logsumexp];
   const int64_t width = x.last(), rows = targets.numel();
   const bool reduced = t.reduction != Reduction::none;
   C* losses = reduced ? reinterpret_cast<C*>(a.workspace[0]) : loss.as<C>();
@@ -80,7 +82,9 @@ inline void cross_entropy_kernel(KernelArgs& a) {
 template <class C>
 inline void cross_entropy_backward_kernel(KernelArgs& a) {
   const auto& t = a.as<CrossEntropyAttrs>();
-  const TensorArg &g = a.in[0], &x = a.in[1], &targets = a.in[2], &lse = a.in[3], &dx = a.out[0];
+  using In = CrossEntropyBackwardInput;
+  const TensorArg &g = a.in[In::dloss], &x = a.in[In::logits], &targets = a.in[In::targets],
+                  &lse = a.in[In::logsumexp], &dx = a.out[0];
   const int64_t width = x.last(), rows = targets.numel();
   const bool reduced = t.reduction != Reduction::none;
   a.launch(0);

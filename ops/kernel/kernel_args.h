@@ -59,6 +59,12 @@ struct KernelArgs {
   }
 };
 
+// Positions of inputs as the bits of a mask.
+template <class... Positions>
+RECKON_INLINE constexpr uint32_t input_bits(Positions... positions) {
+  return (0u | ... | (1u << positions));
+}
+
 }  // namespace reckon::ops
 
 // In an op's .cpp: declares the three builds of a kernel (see cmake/ReckonKernels.cmake)

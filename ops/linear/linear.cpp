@@ -5,15 +5,16 @@
 #include "ops/kernel/cpu/scalar.h"
 #include "ops/linear/linear_problem.h"
 #include "ops/matmul/matmul.h"
+#include "ops/plan/fused_plan.h"
 #include "ops/plan/product_plan.h"
-#include "ops/rules.h"
 #include "ops/sum/sum.h"
 
 namespace reckon::ops {
 namespace {
 
 Plan plan_linear(const PlanContext& c) {
-  const Tensor &x = c.in[0], &w = c.in[1], &b = c.in[2];
+  using In = LinearInput;
+  const Tensor &x = c.in[In::x], &w = c.in[In::weight], &b = c.in[In::bias];
   check_rank_at_least(x, 1, "linear's input");
   RECKON_CHECK(w.rank() == 2 && w.size(1) == x.size(-1),
                "linear of {} with weight {}: expected a weight [out, {}]", describe(x), describe(w),
@@ -32,8 +33,8 @@ Plan plan_linear(const PlanContext& c) {
   const size_t bytes = gemm_workspace_bytes(m, n, k, x.dtype(), w.dtype(), t, c.spec.threads,
                                             static_cast<IsaLevel>(c.spec.isa_level));
   if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
-  if (c.needs(1)) p.saves.push_back({false, 0});
-  if (c.needs(0)) p.saves.push_back({false, 1});
+  if (c.needs(In::weight)) p.saves.push_back({false, In::x});
+  if (c.needs(In::x)) p.saves.push_back({false, In::weight});
   p.cost.matmul_flops = checked_multiply(checked_multiply(2 * m, n, "FLOPs"), k, "FLOPs");
   p.cost.vector_flops = b.defined() ? m * n : 0;  // the bias
   set_traffic(p, c);
@@ -41,23 +42,23 @@ Plan plan_linear(const PlanContext& c) {
 }
 
 void plan_linear_gpu(const PlanContext& c, Plan& p) {
-  const auto arg = [&](size_t i) { return shape_of_argument(c.in[i]); };
+  TensorArg in[LinearInput::n_inputs];
+  for (size_t i = 0; i < LinearInput::n_inputs; ++i) in[i] = shape_of_argument(c.in[i]);
   p.launches = {};
   p.workspaces = {};
-  append_product(
-      p, c.spec,
-      gpu::product_steps(linear_problem(arg(0), arg(1), arg(2), shape_of_argument(p.outputs[0])), {}));
+  append_product(p, c.spec, gpu::product_steps(linear_problem(in, shape_of_argument(p.outputs[0])), {}));
 }
 
 void linear_run(KernelArgs& args) {
   args.launch(0);
-  const GemmProblem p = linear_problem(args.in[0], args.in[1], args.in[2], args.out[0]);
+  const GemmProblem p = linear_problem(args.in, args.out[0]);
   gemm(p, args.workspace ? args.workspace[0] : nullptr, args.threads, static_cast<IsaLevel>(args.isa_level));
 }
 
 void linear_counted(KernelArgs& args) {
   args.launch(0);
-  const TensorArg &x = args.in[0], &w = args.in[1], &b = args.in[2], &y = args.out[0];
+  using In = LinearInput;
+  const TensorArg &x = args.in[In::x], &w = args.in[In::weight], &b = args.in[In::bias], &y = args.out[0];
   const int64_t k = w.shape[1], n = w.shape[0], m = y.numel() / n;
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
@@ -69,18 +70,18 @@ void linear_counted(KernelArgs& args) {
 }
 
 TensorList linear_backward(BackwardContext& c) {
-  TensorList out(3);
-  size_t next = 0;
-  const Tensor x = c.needs(1) ? c.saved[next++] : Tensor{};
-  const Tensor w = c.needs(0) ? c.saved[next++] : Tensor{};
+  using In = LinearInput;
+  TensorList out(In::n_inputs);
+  SavedReader saved(c);
+  const Tensor x = saved.take(c.needs(In::weight)), w = saved.take(c.needs(In::x));
   const Tensor g = contiguous(c.grads[0]);
   c.grads[0] = {};
   const int64_t n = g.size(-1), m = g.numel() / n;
   const Tensor g2 = g.reshaped({m, n});
-  if (c.needs(2)) out[2] = sum_wide(g2, {0});
-  if (c.needs(1))
-    out[1] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}), accumulation_dtype(g.dtype()));
-  if (c.needs(0)) out[0] = matmul(g2, w).reshaped(c.input_shapes[0]);
+  if (c.needs(In::bias)) out[In::bias] = sum_wide(g2, {0});
+  if (c.needs(In::weight))
+    out[In::weight] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}), accumulation_dtype(g.dtype()));
+  if (c.needs(In::x)) out[In::x] = matmul(g2, w).reshaped(c.input_shapes[In::x]);
   return out;
 }
 

@@ -6,7 +6,7 @@ namespace reckon::ops::gpu {
 namespace {
 
 void linear_gpu(KernelArgs& args) {
-  const GemmProblem p = linear_problem(args.in[0], args.in[1], args.in[2], args.out[0]);
+  const GemmProblem p = linear_problem(args.in, args.out[0]);
   run_product(args, 0, product_steps(p, {}), p, args.workspace);
 }
 

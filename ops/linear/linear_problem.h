@@ -1,5 +1,5 @@
-// Translates a linear call into the GEMM's terms. Pure in shapes: the CPU's kernel,
-// the GPU's and its plan call it.
+// The inputs of linear, and its call in the GEMM's terms. Pure in shapes: the CPU's kernel, the GPU's and its plan
+// call it.
 #pragma once
 
 #include "ops/kernel/cpu/gemm.h"
@@ -7,9 +7,14 @@
 
 namespace reckon::ops {
 
-// x [.., k], w [n, k], bias [n] or absent, out [.., n].
-inline GemmProblem linear_problem(const TensorArg& x, const TensorArg& w, const TensorArg& bias,
-                                  const TensorArg& out) {
+// Positions of inputs.
+struct LinearInput {
+  enum : int { x, weight, bias, n_inputs };
+};
+
+// in: as in LinearInput, x [.., k], weight [n, k], bias [n] or absent; out [.., n].
+inline GemmProblem linear_problem(const TensorArg* in, const TensorArg& out) {
+  const TensorArg &x = in[LinearInput::x], &w = in[LinearInput::weight], &bias = in[LinearInput::bias];
   const int64_t n = w.shape[0], k = w.shape[1];
   int64_t m = 1;
   for (int i = 0; i < x.rank - 1; ++i) m *= x.shape[i];

@@ -6,7 +6,7 @@
 #include "ops/kernel/cpu/gemm.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_reference.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_steps.h"
-#include "ops/rules.h"
+#include "ops/plan/fused_plan.h"
 #include "runtime/events/scope.h"
 
 RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_cpu)
@@ -15,12 +15,12 @@ RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-// Target values are checked here, outside the kernels, which cannot raise errors. `weight`
-// is its place among the inputs.
-template <KernelFn kernel, int weight>
+// Target values are checked here, outside the kernels, which cannot raise errors. In: the enum of the op's
+// inputs.
+template <KernelFn kernel, class In>
 void checked(KernelArgs& a) {
-  const TensorArg& targets = a.in[weight + 1];
-  const int64_t classes = a.in[weight].shape[0], ignored = a.as<LinearCrossEntropyAttrs>().ignore_index;
+  const TensorArg& targets = a.in[In::targets];
+  const int64_t classes = a.in[In::weight].shape[0], ignored = a.as<LinearCrossEntropyAttrs>().ignore_index;
   const int64_t* target = targets.as<int64_t>();
   for (int64_t i = 0; i < targets.numel(); ++i)
     RECKON_CHECK((target[i] >= 0 && target[i] < classes) || target[i] == ignored,
@@ -81,8 +81,9 @@ size_t tile_bytes(const LogitTiles& t, size_t element) {
 // plan does not see data.
 Plan plan_linear_cross_entropy(const PlanContext& c) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
-  const Tensor &x = c.in[0], &w = c.in[1];
-  const LogitTiles t = checked_tiles(x, w, c.in[2], a.reduction);
+  using In = LinearCrossEntropyInput;
+  const Tensor &x = c.in[In::x], &w = c.in[In::weight];
+  const LogitTiles t = checked_tiles(x, w, c.in[In::targets], a.reduction);
   const DType type = accumulation_dtype(x.dtype());
   Plan p;
   p.outputs = {{.shape = Shape{}, .dtype = type, .label = "loss"},
@@ -99,7 +100,8 @@ Plan plan_linear_cross_entropy(const PlanContext& c) {
     p.launches.push_back({"running_logsumexp"});
   }
   p.launches.push_back({"cross_entropy_reduce"});
-  p.saves = {{false, 0}, {false, 1}, {false, 2}, {true, 1}};
+  p.saves = {
+      {false, In::x}, {false, In::weight}, {false, In::targets}, {true, LinearCrossEntropyOutput::logsumexp}};
   p.cost.matmul_flops = product_flops(t, 1);
   p.cost.vector_flops = checked_multiply(t.T, 3 * t.V + 4, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(t.T, t.V + 1, "special functions");
@@ -110,8 +112,9 @@ Plan plan_linear_cross_entropy(const PlanContext& c) {
 // FLOPs beside the products: 2V + 1 per row and V exp; the mean 1.
 Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
-  const Tensor &g = c.in[0], &x = c.in[1], &w = c.in[2], &lse = c.in[4];
-  const LogitTiles t = checked_tiles(x, w, c.in[3], a.reduction);
+  using In = LinearCrossEntropyBackwardInput;
+  const Tensor &g = c.in[In::dloss], &x = c.in[In::x], &w = c.in[In::weight], &lse = c.in[In::logsumexp];
+  const LogitTiles t = checked_tiles(x, w, c.in[In::targets], a.reduction);
   check_shape(g, Shape{}, "linear_cross_entropy's output gradient");
   check_shape(lse, {t.T}, "linear_cross_entropy's logsumexp");
   RECKON_CHECK(lse.contiguous() && lse.dtype() == accumulation_dtype(x.dtype()),
@@ -159,14 +162,15 @@ void follow_steps(const LossSteps& s, Plan& p) {
 }
 
 void plan_linear_cross_entropy_gpu(const PlanContext& c, Plan& p) {
-  const Tensor &x = c.in[0], &w = c.in[1];
+  const Tensor &x = c.in[LinearCrossEntropyInput::x], &w = c.in[LinearCrossEntropyInput::weight];
   follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, false},
                p);
 }
 
 void plan_linear_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
-  const Tensor &x = c.in[1], &w = c.in[2];
+  using In = LinearCrossEntropyBackwardInput;
+  const Tensor &x = c.in[In::x], &w = c.in[In::weight];
   follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, true,
                 a.wants_x, a.wants_weight},
                p);
@@ -175,11 +179,13 @@ void plan_linear_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
 const OpDef linear_cross_entropy_backward_op{
     .name = "linear_cross_entropy_backward",
     .plan = plan_linear_cross_entropy_backward,
-    .cpu = {{checked<isa_v1::linear_cross_entropy_backward_cpu, 2>,
-             checked<isa_v3::linear_cross_entropy_backward_cpu, 2>,
-             checked<isa_v4::linear_cross_entropy_backward_cpu, 2>}},
-    .reference = checked<RECKON_ISA::linear_cross_entropy_backward_kernel<double>, 2>,
-    .counted = checked<RECKON_ISA::linear_cross_entropy_backward_kernel<Counted>, 2>,
+    .cpu = {{checked<isa_v1::linear_cross_entropy_backward_cpu, LinearCrossEntropyBackwardInput>,
+             checked<isa_v3::linear_cross_entropy_backward_cpu, LinearCrossEntropyBackwardInput>,
+             checked<isa_v4::linear_cross_entropy_backward_cpu, LinearCrossEntropyBackwardInput>}},
+    .reference =
+        checked<RECKON_ISA::linear_cross_entropy_backward_kernel<double>, LinearCrossEntropyBackwardInput>,
+    .counted =
+        checked<RECKON_ISA::linear_cross_entropy_backward_kernel<Counted>, LinearCrossEntropyBackwardInput>,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -201,29 +207,29 @@ const OpDef linear_cross_entropy_backward_op{
 
 TensorList linear_cross_entropy_backward(BackwardContext& c) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
-  const auto attrs =
-      std::make_shared<LinearCrossEntropyAttrs>(a.reduction, a.ignore_index, c.needs(0), c.needs(1));
-  TensorList made = call(linear_cross_entropy_backward_op,
-                         {contiguous(c.grads[0]), c.saved[0], c.saved[1], c.saved[2], c.saved[3]}, attrs),
-             out(3);
-  size_t i = 0;
-  if (attrs->wants_x) out[0] = made[i++];
-  if (attrs->wants_weight) out[1] = made[i++];
-  return out;
+  using In = LinearCrossEntropyInput;
+  const auto attrs = std::make_shared<LinearCrossEntropyAttrs>(a.reduction, a.ignore_index, c.needs(In::x),
+                                                               c.needs(In::weight));
+  SavedReader saved(c);
+  const Tensor x = saved.take(), weight = saved.take(), targets = saved.take(), logsumexp = saved.take();
+  return by_input(
+      call(linear_cross_entropy_backward_op, {contiguous(c.grads[0]), x, weight, targets, logsumexp}, attrs),
+      c.needs_grad & input_bits(In::x, In::weight), In::n_inputs);
 }
 
 const OpDef linear_cross_entropy_op{
     .name = "linear_cross_entropy",
     .fingerprint = fingerprint_by<&LinearCrossEntropyAttrs::reduction, &LinearCrossEntropyAttrs::ignore_index>,
     .plan = plan_linear_cross_entropy,
-    .cpu = {{checked<isa_v1::linear_cross_entropy_cpu, 1>, checked<isa_v3::linear_cross_entropy_cpu, 1>,
-             checked<isa_v4::linear_cross_entropy_cpu, 1>}},
-    .reference = checked<RECKON_ISA::linear_cross_entropy_kernel<double>, 1>,
-    .counted = checked<RECKON_ISA::linear_cross_entropy_kernel<Counted>, 1>,
+    .cpu = {{checked<isa_v1::linear_cross_entropy_cpu, LinearCrossEntropyInput>,
+             checked<isa_v3::linear_cross_entropy_cpu, LinearCrossEntropyInput>,
+             checked<isa_v4::linear_cross_entropy_cpu, LinearCrossEntropyInput>}},
+    .reference = checked<RECKON_ISA::linear_cross_entropy_kernel<double>, LinearCrossEntropyInput>,
+    .counted = checked<RECKON_ISA::linear_cross_entropy_kernel<Counted>, LinearCrossEntropyInput>,
     .gradient = Gradient::differentiable,
     .backward = linear_cross_entropy_backward,
     .precision = Precision::low,
-    .low_inputs = 0b011,
+    .low_inputs = input_bits(LinearCrossEntropyInput::x, LinearCrossEntropyInput::weight),
     .recompute = Recompute::dear,
     .cases =
         [] {

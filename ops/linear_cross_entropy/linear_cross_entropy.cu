@@ -125,10 +125,9 @@ __global__ void __launch_bounds__(kThreads)
 // What the steps of one call work on.
 class Loss {
  public:
-  Loss(const KernelArgs& args, const LossSteps& steps, int first_input)
-      : a_(args), s_(steps), x_(args.in[first_input]), w_(args.in[first_input + 1]) {
-    const TensorArg& targets = args.in[first_input + 2];
-    targets_ = targets.as<int64_t>();
+  Loss(const KernelArgs& args, const LossSteps& steps, const TensorArg& x, const TensorArg& weight,
+       const TensorArg& targets)
+      : a_(args), s_(steps), x_(x), w_(weight), targets_(targets.as<int64_t>()) {
     for (int b = 0, next = 0; b < LossSteps::kBuffers; ++b)
       buffers_[b] = steps.bytes(static_cast<LossSteps::Buffer>(b)) > 0 ? args.workspace[next++] : nullptr;
   }
@@ -206,29 +205,32 @@ class Loss {
 
 void linear_cross_entropy_gpu(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
-  const TensorArg &x = a.in[0], &w = a.in[1];
+  using In = LinearCrossEntropyInput;
+  using Out = LinearCrossEntropyOutput;
+  const TensorArg &x = a.in[In::x], &w = a.in[In::weight];
   const LossSteps s(x.shape[0], w.shape[0], x.shape[1], x.dtype, w.dtype, a.library_workspace_bytes, false);
-  Loss loss(a, s, 0);
+  Loss loss(a, s, x, w, a.in[In::targets]);
   const int64_t T = s.tiles.T;
   float* rows = loss.floats(LossSteps::rows);
   const RowState state{rows, rows + T, rows + 2 * T, rows + 3 * T};
   loss.run([&](LossSteps::Step step, int i, int64_t r, int64_t v) {
     if (step == LossSteps::Step::statistics)
       launch(a, i, running_logsumexp, blocks_for(s.tiles.rows(r), 1), kThreads, 0, loss.tile(v), loss.targets(),
-             state, a.out[1].as<float>(), r * s.tiles.tile_rows, t.ignore_index, v == 0,
+             state, a.out[Out::logsumexp].as<float>(), r * s.tiles.tile_rows, t.ignore_index, v == 0,
              v == s.tiles.class_tiles() - 1);
     else
-      launch(a, i, cross_entropy_reduce, 1, kReduceThreads, 0, state.loss, loss.targets(), a.out[0].as<float>(),
-             T, t.ignore_index, t.reduction == Reduction::mean);
+      launch(a, i, cross_entropy_reduce, 1, kReduceThreads, 0, state.loss, loss.targets(),
+             a.out[Out::loss].as<float>(), T, t.ignore_index, t.reduction == Reduction::mean);
   });
 }
 
 void linear_cross_entropy_backward_gpu(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
-  const TensorArg &g = a.in[0], &x = a.in[1], &w = a.in[2];
+  using In = LinearCrossEntropyBackwardInput;
+  const TensorArg &g = a.in[In::dloss], &x = a.in[In::x], &w = a.in[In::weight];
   const LossSteps s(x.shape[0], w.shape[0], x.shape[1], x.dtype, w.dtype, a.library_workspace_bytes, true,
                     t.wants_x, t.wants_weight);
-  Loss loss(a, s, 1);
+  Loss loss(a, s, x, w, a.in[In::targets]);
   const TensorArg dx = t.wants_x ? a.out[0] : TensorArg{}, dw = t.wants_weight ? a.out[t.wants_x] : TensorArg{};
   const DType type = s.gradient();
   std::byte* gradients =
@@ -244,7 +246,7 @@ void linear_cross_entropy_backward_gpu(KernelArgs& a) {
       case LossSteps::Step::logit_gradients:
         return launch(a, i, logit_gradients,
                       dim3(blocks_for(classes, kThreads * 4), static_cast<unsigned>(rows)), kThreads, 0,
-                      loss.tile(v), Elements{gradients, type}, loss.targets(), a.in[4].as<float>(),
+                      loss.tile(v), Elements{gradients, type}, loss.targets(), a.in[In::logsumexp].as<float>(),
                       loss.floats(LossSteps::rows), row0, t.ignore_index);
       case LossSteps::Step::x_gradient: {
         void* to = s.sums_x() ? Loss::at(loss.buffer(LossSteps::x_sums), DType::f32, row0 * H)

@@ -7,6 +7,17 @@
 
 namespace reckon::ops {
 
+// Positions of inputs and outputs.
+struct LinearCrossEntropyInput {
+  enum : int { x, weight, targets, n_inputs };
+};
+struct LinearCrossEntropyOutput {
+  enum : int { loss, logsumexp };
+};
+struct LinearCrossEntropyBackwardInput {
+  enum : int { dloss, x, weight, targets, logsumexp };
+};
+
 struct LinearCrossEntropyAttrs : Attrs {
   LinearCrossEntropyAttrs(Reduction r, int64_t ignore, bool x = true, bool w = true)
       : reduction(r), ignore_index(ignore), wants_x(x), wants_weight(w) {}

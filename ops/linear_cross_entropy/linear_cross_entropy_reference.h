@@ -28,7 +28,10 @@ inline void row_logits(const TensorArg& x, const TensorArg& w, int64_t row, C* l
 template <class C>
 inline void linear_cross_entropy_kernel(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
-  const TensorArg &x = a.in[0], &w = a.in[1], &targets = a.in[2], &loss = a.out[0], &lse = a.out[1];
+  using In = LinearCrossEntropyInput;
+  using Out = LinearCrossEntropyOutput;
+  const TensorArg &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
+                  &loss = a.out[Out::loss], &lse = a.out[Out::logsumexp];
   const int64_t T = x.shape[0], V = w.shape[0];
   const LogitTiles tiles{T, V, w.shape[1]};
   C* logits = reinterpret_cast<C*>(a.workspace[0]);
@@ -55,7 +58,9 @@ inline void linear_cross_entropy_kernel(KernelArgs& a) {
 template <class C>
 inline void linear_cross_entropy_backward_kernel(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
-  const TensorArg &g = a.in[0], &x = a.in[1], &w = a.in[2], &targets = a.in[3], &lse = a.in[4];
+  using In = LinearCrossEntropyBackwardInput;
+  const TensorArg &g = a.in[In::dloss], &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
+                  &lse = a.in[In::logsumexp];
   const int64_t T = x.shape[0], V = w.shape[0], H = w.shape[1];
   const LogitTiles tiles{T, V, H};
   C* logits = reinterpret_cast<C*>(a.workspace[0]);

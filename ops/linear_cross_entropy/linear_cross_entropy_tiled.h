@@ -34,7 +34,10 @@ struct TileProducts {
 // in x, weight, targets; out loss, lse; workspaces product, logits, rows (maximum, sum, logit of the target).
 inline void linear_cross_entropy_tiled(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
-  const TensorArg &x = a.in[0], &w = a.in[1], &targets = a.in[2], &loss = a.out[0], &lse = a.out[1];
+  using In = LinearCrossEntropyInput;
+  using Out = LinearCrossEntropyOutput;
+  const TensorArg &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
+                  &loss = a.out[Out::loss], &lse = a.out[Out::logsumexp];
   const LogitTiles tiles{x.shape[0], w.shape[0], w.shape[1]};
   float *logits = reinterpret_cast<float*>(a.workspace[1]), *top = reinterpret_cast<float*>(a.workspace[2]);
   float *sum = top + tiles.most_rows(), *picked = sum + tiles.most_rows();
@@ -102,7 +105,9 @@ inline void logit_gradients(KernelArgs& a, float* logits, bf16* low, int64_t row
 // logit gradient in bf16, sums of dx in f32.
 inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
-  const TensorArg &g = a.in[0], &x = a.in[1], &w = a.in[2], &targets = a.in[3], &lse = a.in[4];
+  using In = LinearCrossEntropyBackwardInput;
+  const TensorArg &g = a.in[In::dloss], &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
+                  &lse = a.in[In::logsumexp];
   const LogitTiles tiles{x.shape[0], w.shape[0], w.shape[1]};
   const int64_t H = tiles.H;
   int workspace = 1;

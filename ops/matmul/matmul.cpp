@@ -3,8 +3,8 @@
 #include "ops/binary/binary.h"
 #include "ops/matmul/matmul_attrs.h"
 #include "ops/matmul/matmul_kernel.h"
+#include "ops/plan/fused_plan.h"
 #include "ops/plan/product_plan.h"
-#include "ops/rules.h"
 #include "ops/sum/sum.h"
 
 namespace reckon::ops {
@@ -18,7 +18,8 @@ int64_t batch_count(const Shape& out) {
 }
 
 Plan plan_matmul(const PlanContext& c) {
-  const Tensor &a = c.in[0], &b = c.in[1];
+  using In = MatmulInput;
+  const Tensor &a = c.in[In::a], &b = c.in[In::b];
   check_rank_at_least(a, 2, "matmul's first operand");
   check_rank_at_least(b, 2, "matmul's second operand");
   const int64_t m = a.size(-2), k = a.size(-1), n = b.size(-1);
@@ -38,8 +39,8 @@ Plan plan_matmul(const PlanContext& c) {
       batch == 1 ? gemm_workspace_bytes(m, n, k, a.dtype(), b.dtype(), t, c.spec.threads, level)
                  : batched_gemm_workspace_bytes(m, n, k, batch, a.dtype(), b.dtype(), t, c.spec.threads, level);
   if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
-  if (c.needs(1)) p.saves.push_back({false, 0});
-  if (c.needs(0)) p.saves.push_back({false, 1});
+  if (c.needs(In::b)) p.saves.push_back({false, In::a});
+  if (c.needs(In::a)) p.saves.push_back({false, In::b});
   p.cost.matmul_flops =
       checked_multiply(checked_multiply(2 * batch, m, "FLOPs"), checked_multiply(n, k, "FLOPs"), "FLOPs");
   set_traffic(p, c);
@@ -47,7 +48,8 @@ Plan plan_matmul(const PlanContext& c) {
 }
 
 void plan_matmul_gpu(const PlanContext& c, Plan& p) {
-  const TensorArg a = shape_of_argument(c.in[0]), b = shape_of_argument(c.in[1]),
+  using In = MatmulInput;
+  const TensorArg a = shape_of_argument(c.in[In::a]), b = shape_of_argument(c.in[In::b]),
                   out = shape_of_argument(p.outputs[0]);
   const BatchedShape s = batched_shape(a, b, out);
   p.launches = {};
@@ -56,8 +58,9 @@ void plan_matmul_gpu(const PlanContext& c, Plan& p) {
 }
 
 void matmul_run(KernelArgs& args) {
+  using In = MatmulInput;
   args.launch(0);
-  const TensorArg &a = args.in[0], &b = args.in[1], &out = args.out[0];
+  const TensorArg &a = args.in[In::a], &b = args.in[In::b], &out = args.out[0];
   const BatchedShape s = batched_shape(a, b, out);
   const GemmProblem p = matmul_problem(s, a, b, out);
   std::byte* workspace = args.workspace ? args.workspace[0] : nullptr;
@@ -70,17 +73,17 @@ void matmul_run(KernelArgs& args) {
 
 void matmul_counted(KernelArgs& args) {
   args.launch(0);
-  RECKON_ISA::naive_product<Counted>(batched_shape(args.in[0], args.in[1], args.out[0]), args.in[0], args.in[1],
-                                     args.out[0]);
+  const TensorArg &a = args.in[MatmulInput::a], &b = args.in[MatmulInput::b], &out = args.out[0];
+  RECKON_ISA::naive_product<Counted>(batched_shape(a, b, out), a, b, out);
 }
 
 TensorList matmul_backward(BackwardContext& c) {
-  TensorList out(2);
-  size_t next = 0;
-  const Tensor a = c.needs(1) ? c.saved[next++] : Tensor{};
-  const Tensor b = c.needs(0) ? c.saved[next++] : Tensor{};
-  if (c.needs(0)) out[0] = sum_to(matmul(c.grads[0], b.transposed(-2, -1)), c.input_shapes[0]);
-  if (c.needs(1)) out[1] = sum_to(matmul(a.transposed(-2, -1), c.grads[0]), c.input_shapes[1]);
+  using In = MatmulInput;
+  TensorList out(In::n_inputs);
+  SavedReader saved(c);
+  const Tensor a = saved.take(c.needs(In::b)), b = saved.take(c.needs(In::a));
+  if (c.needs(In::a)) out[In::a] = sum_to(matmul(c.grads[0], b.transposed(-2, -1)), c.input_shapes[In::a]);
+  if (c.needs(In::b)) out[In::b] = sum_to(matmul(a.transposed(-2, -1), c.grads[0]), c.input_shapes[In::b]);
   return out;
 }
 

@@ -2,13 +2,15 @@
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/run_product.h"
 #include "ops/matmul/batched_shape.h"
+#include "ops/matmul/matmul_attrs.h"
 
 namespace reckon::ops::gpu {
 namespace {
 
 void matmul_gpu(KernelArgs& args) {
-  const BatchedShape s = batched_shape(args.in[0], args.in[1], args.out[0]);
-  const GemmProblem p = matmul_problem(s, args.in[0], args.in[1], args.out[0]);
+  const TensorArg &a = args.in[MatmulInput::a], &b = args.in[MatmulInput::b], &out = args.out[0];
+  const BatchedShape s = batched_shape(a, b, out);
+  const GemmProblem p = matmul_problem(s, a, b, out);
   run_product(args, 0, product_steps(p, s.batch), p, args.workspace);
 }
 

@@ -5,6 +5,11 @@
 
 namespace reckon::ops {
 
+// Positions of inputs.
+struct MatmulInput {
+  enum : int { a, b, n_inputs };
+};
+
 struct MatmulAttrs : Attrs {
   explicit MatmulAttrs(DType product_) : product(product_) {}
   DType product;

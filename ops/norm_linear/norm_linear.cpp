@@ -11,8 +11,6 @@ RECKON_DECLARE_CPU_KERNEL(norm_linear_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-constexpr int kMaxLinears = kMaxNormLinears;
-
 const NormLinearAttrs& attrs_of(const PlanContext& c) { return c.as<NormLinearAttrs>(); }
 
 // `w(i)`: the weight of linear i.
@@ -23,45 +21,47 @@ int64_t widest_of(int64_t c, int n_linears, F w) {
 }
 
 Plan plan_norm_linear(const PlanContext& c) {
+  using In = NormLinearInput;
   const size_t n_in = c.in.size();
-  RECKON_CHECK(n_in >= 5 && n_in % 2 == 1 && n_in <= 3 + 2 * kMaxLinears,
+  RECKON_CHECK(n_in >= 5 && n_in % 2 == 1 && In::n_linears(n_in) <= kMaxNormLinears,
                "norm_linear takes 1 to {} linears, got {} inputs (x, norm weight, norm bias, then weight and "
                "bias of each)",
-               kMaxLinears, n_in);
-  const int n_linears = static_cast<int>(n_in - 3) / 2;
+               kMaxNormLinears, n_in);
+  const int n_linears = In::n_linears(n_in);
   const auto& attrs = attrs_of(c);
   const bool layer = attrs.kind == NormKind::layer;
-  const Tensor& x = c.in[0];
+  const Tensor &x = c.in[In::x], &norm_weight = c.in[In::norm_weight], &norm_bias = c.in[In::norm_bias];
   check_rank_at_least(x, 1, "norm_linear's input");
   const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
-  check_shape(c.in[1], {width}, "norm_linear's norm weight");
-  if (c.in[2].defined()) check_shape(c.in[2], {width}, "norm_linear's norm bias");
-  RECKON_CHECK(layer || !c.in[2].defined(), "norm_linear: an rms norm has no bias, got {}", describe(c.in[2]));
+  check_shape(norm_weight, {width}, "norm_linear's norm weight");
+  if (norm_bias.defined()) check_shape(norm_bias, {width}, "norm_linear's norm bias");
+  RECKON_CHECK(layer || !norm_bias.defined(), "norm_linear: an rms norm has no bias, got {}",
+               describe(norm_bias));
   for (int i = 0; i < n_linears; ++i) {
-    const Tensor &w = c.in[3 + 2 * i], &b = c.in[4 + 2 * i];
+    const Tensor &w = c.in[In::weight(i)], &b = c.in[In::bias(i)];
     RECKON_CHECK(w.defined() && w.rank() == 2 && w.size(1) == width,
                  "norm_linear of {}: weight {} must be [out, {}], got {}", describe(x), i, width,
                  w.defined() ? describe(w) : "nothing");
     if (b.defined()) check_shape(b, {w.size(0)}, "norm_linear's bias");
   }
-  check_fused_types(c.in, ~7u, "norm_linear");
+  check_fused_types(c.in, ~kNormLinearNormInputs, "norm_linear");
 
   Plan p;
-  const DType t = c.in[3].dtype(), stats = accumulation_dtype(x.dtype());
-  const NormCost norm{attrs.kind, width, c.in[2].defined()};
+  const DType t = c.in[In::weight(0)].dtype(), stats = accumulation_dtype(x.dtype());
+  const NormCost norm{attrs.kind, width, norm_bias.defined()};
   p.cost.vector_flops = rows * (norm.statistics() + norm.rows());
   p.cost.special = rows;
   const int64_t tile =
-      rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[3 + 2 * i]; }), width);
+      rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[In::weight(i)]; }), width);
   const TileHeights heights(rows, tile);
   GemmScratch scratch(c.spec);
   for (int i = 0; i < n_linears; ++i) {
-    const int64_t out = c.in[3 + 2 * i].size(0);
+    const int64_t out = c.in[In::weight(i)].size(0);
     Shape shape = x.shape();
     shape[shape.rank() - 1] = out;
     p.outputs.push_back({.shape = shape, .dtype = t});
     p.cost.matmul_flops += matmul_flops(rows, out, width);
-    if (c.in[4 + 2 * i].defined()) p.cost.vector_flops += rows * out;
+    if (c.in[In::bias(i)].defined()) p.cost.vector_flops += rows * out;
     for (int64_t m : {heights.full, heights.last}) scratch.add(m, out, width, t, t, t);
   }
   const Shape per_row = x.shape().slice(0, x.rank() - 1);
@@ -70,43 +70,46 @@ Plan plan_norm_linear(const PlanContext& c) {
   p.workspaces = {{"products", scratch.bytes()}, {"norm tile", bytes_of(heights.full * width, t)}};
   p.launches = {{"norm_linear"}};
 
-  p.saves = {{false, 0}, {false, 1}};
-  if (c.in[2].defined()) p.saves.push_back({false, 2});
+  p.saves = {{false, In::x}, {false, In::norm_weight}};
+  if (norm_bias.defined()) p.saves.push_back({false, In::norm_bias});
   if (layer) p.saves.push_back({true, n_linears});
   p.saves.push_back({true, n_linears + (layer ? 1 : 0)});
-  for (int i = 0; i < n_linears; ++i) p.saves.push_back({false, 3 + 2 * i});
+  for (int i = 0; i < n_linears; ++i) p.saves.push_back({false, In::weight(i)});
   set_traffic(p, c);
   return p;
 }
 
 Plan plan_norm_linear_backward(const PlanContext& c) {
   const auto& attrs = attrs_of(c);
-  const int n_linears = static_cast<int>(c.in.size() - 5) / 2;
-  const Tensor& x = c.in[0];
+  using In = NormLinearBackwardInput;
+  using Forward = NormLinearInput;
+  const int n_linears = In::n_linears(c.in.size());
+  const Tensor &x = c.in[In::x], &norm_bias = c.in[In::norm_bias];
   const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
-  const NormCost norm{attrs.kind, width, c.in[2].defined()};
+  const NormCost norm{attrs.kind, width, norm_bias.defined()};
   check_fused_types(c.in, 0, "norm_linear_backward");
   Plan p;
   const int64_t tile =
-      rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[5 + 2 * i]; }), width);
+      rows_per_tile(widest_of(width, n_linears, [&](int i) { return c.in[In::weight(i)]; }), width);
   const TileHeights heights(rows, tile);
   const GradientPlan grads{p, attrs.needs};
-  grads.add(0, x.shape(), x.dtype(), "dx");
-  grads.add_parameter(1, {width}, c.in[1].dtype(), "dnorm_weight");
-  if (c.in[2].defined()) grads.add_parameter(2, {width}, c.in[2].dtype(), "dnorm_bias");
-  const bool through_norm = (attrs.needs & 7u) != 0;
-  const DType t = c.in[5].dtype(), native = accumulation_dtype(x.dtype());
+  grads.add(Forward::x, x.shape(), x.dtype(), "dx");
+  grads.add_parameter(Forward::norm_weight, {width}, c.in[In::norm_weight].dtype(), "dnorm_weight");
+  if (norm_bias.defined()) grads.add_parameter(Forward::norm_bias, {width}, norm_bias.dtype(), "dnorm_bias");
+  const auto wants = [&](int input) { return (attrs.needs >> input & 1u) != 0; };
+  const bool through_norm = (attrs.needs & kNormLinearNormInputs) != 0;
+  const DType t = c.in[In::weight(0)].dtype(), native = accumulation_dtype(x.dtype());
   GemmScratch scratch(c.spec);
   bool rebuild = false, any = false;
   for (int i = 0; i < n_linears; ++i) {
-    const Tensor &w = c.in[5 + 2 * i], &dy = c.in[6 + 2 * i];
+    const Tensor &w = c.in[In::weight(i)], &dy = c.in[In::dout(i)];
     any |= dy.defined();
     const int64_t out = w.size(0);
-    const bool dw = (attrs.needs >> (3 + 2 * i)) & 1u, db = (attrs.needs >> (4 + 2 * i)) & 1u;
+    const bool dw = wants(Forward::weight(i)), db = wants(Forward::bias(i));
     RECKON_CHECK(dy.defined() || (!dw && !db),
                  "norm_linear_backward: gradients of linear {} need its output's gradient", i);
-    grads.add_parameter(3 + 2 * i, w.shape(), t, "dweight");
-    grads.add_parameter(4 + 2 * i, {out}, t, "dbias");
+    grads.add_parameter(Forward::weight(i), w.shape(), t, "dweight");
+    grads.add_parameter(Forward::bias(i), {out}, t, "dbias");
     rebuild |= dw;
     if (!dy.defined()) continue;
     for (int64_t m : {heights.full, heights.last}) {
@@ -117,10 +120,9 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
     if (db) p.cost.vector_flops += rows * out;
   }
   RECKON_CHECK(any, "norm_linear_backward got no output's gradient");
-  p.cost.vector_flops +=
-      rows *
-      ((rebuild ? norm.rows() : 0) + ((attrs.needs & 1u) ? norm.input_gradient() : 0) +
-       ((attrs.needs & 2u) ? norm.weight_gradient() : 0) + ((attrs.needs & 4u) ? norm.bias_gradient() : 0));
+  p.cost.vector_flops += rows * ((rebuild ? norm.rows() : 0) + (wants(Forward::x) ? norm.input_gradient() : 0) +
+                                 (wants(Forward::norm_weight) ? norm.weight_gradient() : 0) +
+                                 (wants(Forward::norm_bias) ? norm.bias_gradient() : 0));
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(rebuild ? heights.full * width : 0, t)},
                   {"norm gradient tile", bytes_of(through_norm ? heights.full * width : 0, native)}};
@@ -130,29 +132,32 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
 }
 
 void plan_norm_linear_gpu(const PlanContext& c, Plan& p) {
-  const Tensor &x = c.in[0], &w = c.in[3];
+  using In = NormLinearInput;
+  const Tensor &x = c.in[In::x], &w = c.in[In::weight(0)];
   p.workspaces = {};
   if (fits_tiles(x.size(-1), w.dtype())) return;
   p.workspaces = {{"library workspace", c.spec.library_workspace_bytes},
                   {"normalised rows", bytes_of(x.numel(), w.dtype())}};
   p.launches = {{"norm_rows"}};
-  for (size_t i = 3; i < c.in.size(); i += 2) p.launches.push_back({"gemm", LaunchKind::library});
+  for (int i = 0; i < In::n_linears(c.in.size()); ++i) p.launches.push_back({"gemm", LaunchKind::library});
 }
 
 void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
   const uint32_t needs = attrs_of(c).needs;
-  const int n_linears = static_cast<int>(c.in.size() - 5) / 2;
-  const int64_t width = c.in[0].size(-1), rows = width > 0 ? c.in[0].numel() / width : 0;
-  const DType weights = c.in[5].dtype();
-  const auto out = [&](int i) { return c.in[5 + 2 * i].size(0); };
+  using In = NormLinearBackwardInput;
+  const int n_linears = In::n_linears(c.in.size());
+  const Tensor& x = c.in[In::x];
+  const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
+  const DType weights = c.in[In::weight(0)].dtype();
+  const auto out = [&](int i) { return c.in[In::weight(i)].size(0); };
   uint32_t used = 0;
   for (int i = 0; i < n_linears; ++i) {
-    const Tensor& dy = c.in[6 + 2 * i];
+    const Tensor& dy = c.in[In::dout(i)];
     if (!dy.defined()) continue;
     used |= 1u << i;
     RECKON_CHECK(dy.dtype() == weights,
                  "norm_linear_backward on a GPU needs output gradients of the weights' type, got {} and {}",
-                 describe(dy), describe(c.in[5 + 2 * i]));
+                 describe(dy), describe(c.in[In::weight(i)]));
   }
   p.workspaces = {};
   p.launches = {};
@@ -171,15 +176,15 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
     return;
   }
   const NormLinearSums sums(needs, n_linears, width, out);
-  if (needs & 6u)
+  if (needs & input_bits(NormLinearInput::norm_weight, NormLinearInput::norm_bias))
     p.workspaces.push_back(
         {"norm sums of row pieces", bytes_of(RowPieces(rows).pieces * 2 * width, DType::f32)});
   if (sums.floats > 0)
     p.workspaces.push_back(
         {"weight sums of row pieces", bytes_of(sums.pieces(rows).pieces * sums.floats, DType::f32)});
-  if (needs & 7u) p.launches.push_back({"norm_linear_rows"});
+  if (needs & kNormLinearNormInputs) p.launches.push_back({"norm_linear_rows"});
   if (sums.floats > 0) p.launches.push_back({"norm_linear_weights"});
-  if (needs & ~1u) p.launches.push_back({"sum_gradients"});
+  if (needs & ~input_bits(NormLinearInput::x)) p.launches.push_back({"sum_gradients"});
 }
 
 AttrsPtr make_attrs(NormKind kind, double eps, uint32_t needs = 0) {
@@ -191,6 +196,8 @@ InputSpec statistic(Shape s) {
   spec.fixed_f32 = true;
   return spec;
 }
+
+constexpr uint32_t every_input(int n_linears) { return (1u << NormLinearInput::weight(n_linears)) - 1; }
 
 const OpDef norm_linear_backward_op{
     .name = "norm_linear_backward",
@@ -206,45 +213,49 @@ const OpDef norm_linear_backward_op{
               {.name = "layer norm, two linears",
                .inputs = {normal({5, 9}), normal({9}), normal({9}), statistic({5}), statistic({5}),
                           normal({7, 9}), normal({5, 7}), normal({4, 9}), normal({5, 4})},
-               .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)},
+               .attrs = make_attrs(NormKind::layer, 1e-5, every_input(2))},
               {.name = "an unused output, no norm gradients",
                .inputs = {normal({5, 9}), normal({9}), absent(), statistic({5}), statistic({5}), normal({7, 9}),
                           absent(), normal({4, 9}), normal({5, 4})},
-               .attrs = make_attrs(NormKind::layer, 1e-5, 0x20)},
+               .attrs = make_attrs(NormKind::layer, 1e-5, input_bits(NormLinearInput::weight(1)))},
               {.name = "rms norm, several tiles",
                .inputs = {normal({1100, 6}), normal({6}), absent(), absent(), statistic({1100}), normal({3, 6}),
                           normal({1100, 3})},
-               .attrs = make_attrs(NormKind::rms, 1e-6, 0x1b)},
+               .attrs =
+                   make_attrs(NormKind::rms, 1e-6, every_input(1) & ~input_bits(NormLinearInput::norm_bias))},
               {.name = "rows of 200",
                .inputs = {normal({19, 200}), normal({200}), normal({200}), statistic({19}), statistic({19}),
                           normal({5, 200}), normal({19, 5})},
-               .attrs = make_attrs(NormKind::layer, 1e-5, 0x1f)},
+               .attrs = make_attrs(NormKind::layer, 1e-5, every_input(1))},
               {.name = "wider than a norm tile",
                .inputs = {normal({3, 530}), normal({530}), normal({530}), statistic({3}), statistic({3}),
                           normal({7, 530}), normal({3, 7}), normal({4, 530}), normal({3, 4})},
-               .attrs = make_attrs(NormKind::layer, 1e-5, 0x7f)}};
+               .attrs = make_attrs(NormKind::layer, 1e-5, every_input(2))}};
         },
     .gpu_plan = plan_norm_linear_backward_gpu};
 
 TensorList norm_linear_backward(BackwardContext& c) {
+  using In = NormLinearBackwardInput;
+  using Forward = NormLinearInput;
   const auto& attrs = c.as<NormLinearAttrs>();
   const bool layer = attrs.kind == NormKind::layer;
-  const size_t n_inputs = c.input_shapes.size();
   SavedReader saved(c);
-  TensorList in(5);
-  in[0] = saved.take();
-  in[1] = saved.take();
-  in[2] = saved.take(was_given(c, 2));
-  in[3] = saved.take(layer);
-  in[4] = saved.take();
+  TensorList in(In::first_linear);
+  in[In::x] = saved.take();
+  in[In::norm_weight] = saved.take();
+  in[In::norm_bias] = saved.take(was_given(c, Forward::norm_bias));
+  in[In::mean] = saved.take(layer);
+  in[In::rstd] = saved.take();
   uint32_t needs = c.needs_grad;
-  for (size_t i = 0; 3 + 2 * i < n_inputs; ++i) {
+  for (int i = 0; i < Forward::n_linears(c.input_shapes.size()); ++i) {
+    Tensor& dout = c.grads[static_cast<size_t>(i)];
     in.push_back(saved.take());
-    in.push_back(c.grads[i].defined() ? contiguous(c.grads[i]) : Tensor{});
-    c.grads[i] = {};
-    if (!in.back().defined()) needs &= ~(3u << (3 + 2 * i));
+    in.push_back(dout.defined() ? contiguous(dout) : Tensor{});
+    dout = {};
+    if (!in.back().defined()) needs &= ~input_bits(Forward::weight(i), Forward::bias(i));
   }
-  return by_input(call(norm_linear_backward_op, in, make_attrs(attrs.kind, attrs.eps, needs)), needs, n_inputs);
+  return by_input(call(norm_linear_backward_op, in, make_attrs(attrs.kind, attrs.eps, needs)), needs,
+                  c.input_shapes.size());
 }
 
 const OpDef norm_linear_op{
@@ -257,7 +268,7 @@ const OpDef norm_linear_op{
     .gradient = Gradient::differentiable,
     .backward = norm_linear_backward,
     .precision = Precision::low,
-    .low_inputs = ~7u,
+    .low_inputs = ~kNormLinearNormInputs,
     .recompute = Recompute::dear,
     .cases =
         [] {

@@ -93,11 +93,16 @@ template <class T>
 void forward(KernelArgs& a, const NormInput& n) {
   ForwardLinears linears;
   for (int i = 0; 3 + 2 * i < a.n_in; ++i) {
-    const TensorArg &w = a.in[3 + 2 * i], &y = a.out[i];
+    const TensorArg &w = a.in[NormLinearInput::weight(i)], &y = a.out[i];
     const int out = static_cast<int>(w.shape[0]);
     if (out == 0) continue;
-    linears.of[linears.count++] = {w.data,           a.in[4 + 2 * i].data, y.data, out, linears.tiles,
-                                   takes_vectors(w), takes_fours(y, out)};
+    linears.of[linears.count++] = {w.data,
+                                   a.in[NormLinearInput::bias(i)].data,
+                                   y.data,
+                                   out,
+                                   linears.tiles,
+                                   takes_vectors(w),
+                                   takes_fours(y, out)};
     linears.tiles += (out + kColumns - 1) / kColumns;
   }
   const unsigned row_tiles = blocks_for(n.rows, kTileRows);
@@ -108,14 +113,15 @@ void forward(KernelArgs& a, const NormInput& n) {
 }
 
 void norm_linear_gpu(KernelArgs& a) {
-  if (!fits_tiles(a.in[0].last(), a.in[3].dtype)) return norm_linear_wide_gpu(a);
+  using In = NormLinearInput;
+  if (!fits_tiles(a.in[In::x].last(), a.in[In::weight(0)].dtype)) return norm_linear_wide_gpu(a);
   const auto& attrs = a.as<NormLinearAttrs>();
-  const int n_linears = (a.n_in - 3) / 2;
+  const int n_linears = NormLinearInput::n_linears(a.n_in);
   const bool layer = attrs.kind == NormKind::layer;
   const NormInput n =
-      norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps,
+      norm_input(a.in[In::x], a.in[In::norm_weight], a.in[In::norm_bias], attrs.kind, attrs.eps,
                  layer ? a.out[n_linears].as<float>() : nullptr, a.out[a.n_out - 1].as<float>());
-  with_type(a.in[3].dtype, [&](auto t) { forward<decltype(t)>(a, n); });
+  with_type(a.in[In::weight(0)].dtype, [&](auto t) { forward<decltype(t)>(a, n); });
 }
 
 }  // namespace

@@ -166,10 +166,11 @@ __global__ void __launch_bounds__(256) norm_linear_weights(NormInput n, Gradient
 template <class T>
 void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) {
   GradientLinears all, summed;
-  const NormLinearSums where(needs, n_linears, n.c, [&](int i) { return a.in[5 + 2 * i].shape[0]; });
+  const NormLinearSums where(needs, n_linears, n.c,
+                             [&](int i) { return a.in[NormLinearBackwardInput::weight(i)].shape[0]; });
   int tiles = 0;
   for (int i = 0; i < n_linears; ++i) {
-    const TensorArg &w = a.in[5 + 2 * i], &dy = a.in[6 + 2 * i];
+    const TensorArg &w = a.in[NormLinearBackwardInput::weight(i)], &dy = a.in[NormLinearBackwardInput::dout(i)];
     if (!dy.defined() || w.shape[0] == 0) continue;
     const GradientLinear l{w.data,          dy.data,          static_cast<int>(w.shape[0]),
                            tiles,           takes_vectors(w), takes_vectors(dy),
@@ -181,14 +182,14 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
   }
   int launches = 0, outputs = 0;
   const RowPieces tall(n.rows);
-  const bool norm_sums = (needs & 6u) != 0;
+  const bool norm_sums = (needs & input_bits(NormLinearInput::norm_weight, NormLinearInput::norm_bias)) != 0;
   float* const row_sums = norm_sums ? reinterpret_cast<float*>(a.workspace[0]) : nullptr;
   float* const weight_sums = where.floats > 0 ? reinterpret_cast<float*>(a.workspace[norm_sums]) : nullptr;
   GradientSums sums;
-  const TensorArg* dx = needs & 1u ? &a.out[outputs++] : nullptr;
+  const TensorArg* dx = needs & input_bits(NormLinearInput::x) ? &a.out[outputs++] : nullptr;
   for (int i = 1; i < 3; ++i)
     if (needs >> i & 1u) sums.add(a.out[outputs++], row_sums + (i - 1) * n.c, tall.pieces, 2 * n.c);
-  if (needs & 7u) {
+  if (needs & kNormLinearNormInputs) {
     const auto run = [&](auto kernel, int threads, size_t bytes) {
       launch(a, launches++, kernel, blocks_for(tall.pieces, 1), threads, bytes, n, all,
              dx ? elements(*dx) : Elements{}, row_sums, tall.tiles_per_piece, dx && takes_fours(*dx, n.c));
@@ -211,17 +212,19 @@ void backward(KernelArgs& a, const NormInput& n, uint32_t needs, int n_linears) 
         sums.add(a.out[outputs++], weight_sums + where.bias[i], pieces.pieces, where.floats);
     }
   }
-  if (needs & ~1u) launch_sum_gradients(a, launches++, sums);
+  if (needs & ~input_bits(NormLinearInput::x)) launch_sum_gradients(a, launches++, sums);
 }
 
 }  // namespace
 
 void norm_linear_backward_gpu(KernelArgs& a) {
-  if (!fits_tiles(a.in[0].last(), a.in[5].dtype)) return norm_linear_backward_wide_gpu(a);
+  using In = NormLinearBackwardInput;
+  if (!fits_tiles(a.in[In::x].last(), a.in[In::weight(0)].dtype)) return norm_linear_backward_wide_gpu(a);
   const auto& attrs = a.as<NormLinearAttrs>();
-  const NormInput n =
-      norm_input(a.in[0], a.in[1], a.in[2], attrs.kind, attrs.eps, a.in[3].as<float>(), a.in[4].as<float>());
-  with_type(a.in[5].dtype, [&](auto t) { backward<decltype(t)>(a, n, attrs.needs, (a.n_in - 5) / 2); });
+  const NormInput n = norm_input(a.in[In::x], a.in[In::norm_weight], a.in[In::norm_bias], attrs.kind, attrs.eps,
+                                 a.in[In::mean].as<float>(), a.in[In::rstd].as<float>());
+  with_type(a.in[In::weight(0)].dtype,
+            [&](auto t) { backward<decltype(t)>(a, n, attrs.needs, In::n_linears(a.n_in)); });
 }
 
 }  // namespace reckon::ops::gpu

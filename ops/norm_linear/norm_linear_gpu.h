@@ -5,10 +5,9 @@
 
 #include "ops/kernel/plan/norm_pieces.h"
 #include "ops/kernel/plan/tile_pieces.h"
+#include "ops/norm_linear/norm_linear_attrs.h"
 
 namespace reckon::ops {
-
-inline constexpr int kMaxNormLinears = 14;  // 3 + 2 * 14 inputs still fit the gradient mask
 
 // Backward: where the gradients of linear i lie in a piece's floats, and how many blocks sum a piece.
 struct NormLinearSums {
@@ -19,7 +18,7 @@ struct NormLinearSums {
   template <class Out>
   RECKON_INLINE NormLinearSums(uint32_t needs, int n_linears, int64_t c, Out out) {
     for (int i = 0; i < n_linears; ++i) {
-      const bool dw = needs >> (3 + 2 * i) & 1u, db = needs >> (4 + 2 * i) & 1u;
+      const bool dw = needs >> NormLinearInput::weight(i) & 1u, db = needs >> NormLinearInput::bias(i) & 1u;
       const auto take = [&](bool wanted, int64_t n) {
         if (!wanted) return int64_t{-1};
         const int64_t at = floats;
@@ -38,6 +37,7 @@ struct NormLinearSums {
 // Backward of rows wider than tiles: the steps, one launch each, and the workspaces. The normalised rows and,
 // once the weights have their gradients, the f32 gradient of these rows take the same workspace.
 struct WideNormLinearSteps {
+  using In = NormLinearInput;
   enum class Step : uint8_t {
     normalise,
     weight_gradient,
@@ -60,16 +60,17 @@ struct WideNormLinearSteps {
   WideNormLinearSteps(uint32_t needs_, uint32_t used_, int n, int64_t rows_, int64_t c_, DType t, Out out)
       : needs(needs_), used(used_), n_linears(n), rows(rows_), c(c_), weights(t) {
     for (int i = 0; i < n; ++i) {
-      bias[i] = wants(4 + 2 * i) ? bias_floats : -1;
-      if (wants(4 + 2 * i)) bias_floats += out(i);
+      bias[i] = wants(In::bias(i)) ? bias_floats : -1;
+      if (wants(In::bias(i))) bias_floats += out(i);
     }
   }
 
+  static constexpr uint32_t kEverySecond = 0x55555555u;  // bits 0, 2, 4, ..
   bool wants(int input) const { return needs >> input & 1u; }
-  bool wants_weights() const { return (needs & 0x55555555u << 3) != 0; }
-  bool wants_biases() const { return (needs & 0x55555555u << 4) != 0; }
-  bool through_norm() const { return (needs & 7u) != 0; }
-  int n_norm_sums() const { return wants(1) + wants(2); }
+  bool wants_weights() const { return (needs & kEverySecond << In::weight(0)) != 0; }
+  bool wants_biases() const { return (needs & kEverySecond << In::bias(0)) != 0; }
+  bool through_norm() const { return (needs & kNormLinearNormInputs) != 0; }
+  int n_norm_sums() const { return wants(In::norm_weight) + wants(In::norm_bias); }
 
   size_t bytes(Buffer b, size_t library_bytes) const {
     const auto of = [](int64_t n, DType t) { return static_cast<size_t>(n > 16 ? n : 16) * size_of(t); };
@@ -98,7 +99,7 @@ struct WideNormLinearSteps {
   void for_each(F&& f) const {
     if (wants_weights()) f(Step::normalise, 0);
     for (int i = 0; i < n_linears; ++i)
-      if (wants(3 + 2 * i)) f(Step::weight_gradient, i);
+      if (wants(In::weight(i))) f(Step::weight_gradient, i);
     if (wants_biases()) f(Step::sum_columns, 0);
     for (int i = 0; i < n_linears; ++i)
       if (through_norm() && used >> i & 1u) f(Step::rows_gradient, i);

@@ -14,13 +14,14 @@ template <class C>
 inline void norm_linear_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& attrs = a.as<NormLinearAttrs>();
-  const int n_linears = (a.n_in - 3) / 2;
+  using In = NormLinearInput;
+  const int n_linears = In::n_linears(a.n_in);
   const bool layer = attrs.kind == NormKind::layer;
-  const TensorArg &x = a.in[0], &rstd = a.out[a.n_out - 1];
+  const TensorArg &x = a.in[In::x], &rstd = a.out[a.n_out - 1];
   const NormRows<C> norm{attrs.kind,
                          x,
-                         a.in[1],
-                         a.in[2],
+                         a.in[In::norm_weight],
+                         a.in[In::norm_bias],
                          layer ? reinterpret_cast<C*>(a.out[n_linears].data) : nullptr,
                          reinterpret_cast<C*>(rstd.data),
                          C(attrs.eps)};
@@ -28,12 +29,13 @@ inline void norm_linear_kernel(KernelArgs& a) {
   int64_t widest = c;
   for (int i = 0; i < n_linears; ++i) widest = a.out[i].last() > widest ? a.out[i].last() : widest;
   const int64_t tile = rows_per_tile(widest, c);
-  const Matrix normed{a.workspace[1], a.in[3].dtype, c};
+  const Matrix normed{a.workspace[1], a.in[In::weight(0)].dtype, c};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
     norm_rows(a, norm, row, m, true, normed);
     for (int i = 0; i < n_linears; ++i)
-      multiply_by_weight<C>(a, m, normed, a.in[3 + 2 * i], a.in[4 + 2 * i], rows_of(a.out[i]).from_row(row));
+      multiply_by_weight<C>(a, m, normed, a.in[In::weight(i)], a.in[In::bias(i)],
+                            rows_of(a.out[i]).from_row(row));
   }
 }
 
@@ -43,40 +45,45 @@ inline void norm_linear_kernel(KernelArgs& a) {
 template <class C>
 inline void norm_linear_backward_kernel(KernelArgs& a) {
   a.launch(0);
-  constexpr int kMaxLinears = 14;
   const auto& attrs = a.as<NormLinearAttrs>();
-  const int n_linears = (a.n_in - 5) / 2;
-  const TensorArg& x = a.in[0];
-  const NormRows<C> norm{
-      attrs.kind,  x, a.in[1], a.in[2], reinterpret_cast<C*>(a.in[3].data), reinterpret_cast<C*>(a.in[4].data),
-      C(attrs.eps)};
+  using In = NormLinearBackwardInput;
+  const int n_linears = In::n_linears(a.n_in);
+  const TensorArg& x = a.in[In::x];
+  const NormRows<C> norm{attrs.kind,
+                         x,
+                         a.in[In::norm_weight],
+                         a.in[In::norm_bias],
+                         reinterpret_cast<C*>(a.in[In::mean].data),
+                         reinterpret_cast<C*>(a.in[In::rstd].data),
+                         C(attrs.eps)};
   int64_t widest = x.last();
   for (int i = 0; i < n_linears; ++i)
-    widest = a.in[5 + 2 * i].shape[0] > widest ? a.in[5 + 2 * i].shape[0] : widest;
+    widest = a.in[In::weight(i)].shape[0] > widest ? a.in[In::weight(i)].shape[0] : widest;
   const int64_t c = x.last(), rows = x.rows(), tile = rows_per_tile(widest, c);
   GradientOutputs<C> outputs(a, attrs.needs);
-  const TensorArg dx = outputs.take(0);
-  C *dw = outputs.take_sum(1), *db = outputs.take_sum(2);
-  ProductSum weights[kMaxLinears];
-  C* biases[kMaxLinears];
+  using Forward = NormLinearInput;
+  const TensorArg dx = outputs.take(Forward::x);
+  C *dw = outputs.take_sum(Forward::norm_weight), *db = outputs.take_sum(Forward::norm_bias);
+  ProductSum weights[kMaxNormLinears];
+  C* biases[kMaxNormLinears];
   bool rebuild = false;
   for (int i = 0; i < n_linears; ++i) {
-    weights[i] = outputs.take_product_sum(3 + 2 * i);
-    biases[i] = outputs.take_sum(4 + 2 * i);
+    weights[i] = outputs.take_product_sum(Forward::weight(i));
+    biases[i] = outputs.take_sum(Forward::bias(i));
     rebuild |= weights[i].wanted();
   }
-  const Matrix normed{a.workspace[1], a.in[5].dtype, c}, dn{a.workspace[2], kNative<C>, c};
+  const Matrix normed{a.workspace[1], a.in[In::weight(0)].dtype, c}, dn{a.workspace[2], kNative<C>, c};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
     if (rebuild) norm_rows(a, norm, row, m, false, normed);
     bool started = false;
     for (int i = 0; i < n_linears; ++i) {
-      const TensorArg &w = a.in[5 + 2 * i], &dy = a.in[6 + 2 * i];
+      const TensorArg &w = a.in[In::weight(i)], &dy = a.in[In::dout(i)];
       if (!dy.defined()) continue;
       const Matrix g = rows_of(dy).from_row(row);
       add_weight_gradient<C>(a, m, w.shape[0], c, g, normed, weights[i]);
       add_column_sums(a, m, w.shape[0], g, biases[i]);
-      if (attrs.needs & 7u) {
+      if (attrs.needs & kNormLinearNormInputs) {
         multiply_back<C>(a, m, g, w, dn, started);
         started = true;
       }

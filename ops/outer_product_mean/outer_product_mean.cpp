@@ -11,6 +11,9 @@ RECKON_DECLARE_CPU_KERNEL(outer_product_mean_backward_cpu)
 namespace reckon::ops {
 namespace {
 
+constexpr uint32_t kDifferentiable = input_bits(OuterProductMeanInput::a, OuterProductMeanInput::b,
+                                                OuterProductMeanInput::weight, OuterProductMeanInput::bias);
+
 OuterSizes check_sizes(const Tensor& a, const Tensor& b, const Tensor& weight, const Tensor& mask) {
   RECKON_CHECK(a.rank() == 4 && b.defined() && b.shape() == a.shape(),
                "outer_product_mean takes a and b of one shape [B, S, R, c], got {} and {}", describe(a),
@@ -32,10 +35,12 @@ void for_tile_sizes(const OuterSizes& n, const OuterTiles& t, F f) {
 }
 
 Plan plan_forward(const PlanContext& c) {
-  const Tensor &a = c.in[0], &b = c.in[1], &weight = c.in[2], &bias = c.in[3], &mask = c.in[4];
+  using In = OuterProductMeanInput;
+  const Tensor &a = c.in[In::a], &b = c.in[In::b], &weight = c.in[In::weight], &bias = c.in[In::bias],
+               &mask = c.in[In::mask];
   const OuterSizes n = check_sizes(a, b, weight, mask);
   if (bias.defined()) check_shape(bias, {n.cz}, "outer_product_mean's bias");
-  check_fused_types(c.in, 0xc, "outer_product_mean");
+  check_fused_types(c.in, input_bits(In::weight, In::bias), "outer_product_mean");
   const OuterTiles t = outer_tiles(n, false);
   const bool divides = c.as<OuterProductMeanAttrs>().normalize != OuterNormalize::none,
              counts = divides && mask.defined();
@@ -60,8 +65,8 @@ Plan plan_forward(const PlanContext& c) {
                   {"permuted weight", bytes_of(t.project_first ? weight.numel() : 0, low)},
                   {"pair counts", bytes_of(counts ? t.ti * n.r : 0, native)}};
   p.launches = {{"outer_product_mean"}};
-  p.saves = {{false, 0}, {false, 1}, {false, 2}};
-  if (counts) p.saves.push_back({false, 4});
+  p.saves = {{false, In::a}, {false, In::b}, {false, In::weight}};
+  if (counts) p.saves.push_back({false, In::mask});
   const int64_t pairs = n.batch * n.r * n.r;
   p.cost.matmul_flops =
       n.batch * (t.project_first ? n.project_first() : n.outer_first()) + (counts ? 2 * n.s * pairs : 0);
@@ -72,14 +77,18 @@ Plan plan_forward(const PlanContext& c) {
 
 Plan plan_backward(const PlanContext& c) {
   const auto& attrs = c.as<OuterProductMeanAttrs>();
-  const Tensor &dy = c.in[0], &a = c.in[1], &b = c.in[2], &weight = c.in[3], &mask = c.in[4];
+  using In = OuterProductMeanBackwardInput;
+  using Forward = OuterProductMeanInput;
+  const Tensor &dy = c.in[In::dout], &a = c.in[In::a], &b = c.in[In::b], &weight = c.in[In::weight],
+               &mask = c.in[In::mask];
   const OuterSizes n = check_sizes(a, b, weight, mask);
   check_shape(dy, {n.batch, n.r, n.r, n.cz}, "outer_product_mean's output gradient");
   check_fused_types(c.in, 0, "outer_product_mean_backward");
   const OuterTiles t = outer_tiles(n, true);
   const bool project = t.project_first, divides = attrs.normalize != OuterNormalize::none,
              counts = divides && mask.defined();
-  const auto wants = [&](int i) { return (attrs.needs >> i & 1u) != 0; };
+  const auto wants = [&](int input) { return (attrs.needs >> input & 1u) != 0; };
+  const bool wants_a = wants(Forward::a), wants_b = wants(Forward::b), wants_weight = wants(Forward::weight);
   const DType low = weight.dtype(), native = accumulation_dtype(low);
   const int64_t cc = n.c * n.c, width = n.cz * n.c;
   GemmScratch scratch(c.spec);
@@ -101,30 +110,31 @@ Plan plan_backward(const PlanContext& c) {
   });
   Plan p;
   const GradientPlan grads{p, attrs.needs};
-  grads.add(0, a.shape(), a.dtype(), "da");
-  grads.add(1, b.shape(), b.dtype(), "db");
-  grads.add_parameter(2, weight.shape(), low, "dweight");
-  grads.add_parameter(3, {n.cz}, low, "dbias");
+  grads.add(Forward::a, a.shape(), a.dtype(), "da");
+  grads.add(Forward::b, b.shape(), b.dtype(), "db");
+  grads.add_parameter(Forward::weight, weight.shape(), low, "dweight");
+  grads.add_parameter(Forward::bias, {n.cz}, low, "dbias");
   const int64_t tile = project ? t.ti * n.s * width : t.ti * t.tj * cc;
-  const int64_t sums = project ? (wants(2) ? n.c * width : 0) : (wants(0) ? n.s * t.ti * n.c : 0);
+  const int64_t sums = project ? (wants_weight ? n.c * width : 0) : (wants_a ? n.s * t.ti * n.c : 0);
   p.workspaces = {{"products", scratch.bytes()},
                   {"gradient tile", bytes_of(t.ti * t.tj * n.cz, low)},
                   {project ? "projected rows" : "outer product tile", bytes_of(tile, low)},
                   {project ? "projected rows' gradient" : "reordered tile", bytes_of(tile, low)},
                   {"permuted weight", bytes_of(project ? weight.numel() : 0, low)},
                   {project ? "permuted weight's gradient" : "gradient of a's rows", bytes_of(sums, native)},
-                  {"gradient of b", bytes_of(wants(1) && b.dtype() != native ? n.s * n.r * n.c : 0, native)},
+                  {"gradient of b", bytes_of(wants_b && b.dtype() != native ? n.s * n.r * n.c : 0, native)},
                   {"pair counts", bytes_of(counts ? t.ti * n.r : 0, native)}};
   p.launches = {{"outer_product_mean_backward"}};
   const int64_t per_row = 2 * n.s * n.r * cc * n.cz, per_pair = 2 * n.s * n.r * n.r * n.c * n.cz;
   const int64_t outer = 2 * n.s * n.r * n.r * cc, projection = 2 * n.r * n.r * cc * n.cz;
-  const int64_t flops = project ? (wants(1) ? per_row + per_pair : 0) + (wants(0) || wants(2) ? per_pair : 0) +
-                                      (wants(0) + wants(2)) * per_row
-                                : (wants(2) ? outer + projection : 0) +
-                                      (wants(0) || wants(1) ? projection : 0) + (wants(0) + wants(1)) * outer;
+  const int64_t flops = project
+                            ? (wants_b ? per_row + per_pair : 0) + (wants_a || wants_weight ? per_pair : 0) +
+                                  (wants_a + wants_weight) * per_row
+                            : (wants_weight ? outer + projection : 0) + (wants_a || wants_b ? projection : 0) +
+                                  (wants_a + wants_b) * outer;
   const int64_t pairs = n.batch * n.r * n.r;
   p.cost.matmul_flops = n.batch * flops + (counts ? 2 * n.s * pairs : 0);
-  p.cost.vector_flops = pairs * ((divides ? 2 + n.cz : 0) + (wants(3) ? n.cz : 0));
+  p.cost.vector_flops = pairs * ((divides ? 2 + n.cz : 0) + (wants(Forward::bias) ? n.cz : 0));
   set_traffic(p, c);
   return p;
 }
@@ -138,11 +148,12 @@ bool counts_pairs(const OuterProductMeanAttrs& attrs, const Tensor& mask) {
 }
 
 void plan_forward_gpu(const PlanContext& c, Plan& p) {
-  const Tensor& weight = c.in[2];
-  const OuterSizes n = sizes_of(c.in[0], weight);
+  using In = OuterProductMeanInput;
+  const Tensor& weight = c.in[In::weight];
+  const OuterSizes n = sizes_of(c.in[In::a], weight);
   p.workspaces = {};
   p.launches = {};
-  if (counts_pairs(c.as<OuterProductMeanAttrs>(), c.in[4])) {
+  if (counts_pairs(c.as<OuterProductMeanAttrs>(), c.in[In::mask])) {
     p.workspaces.push_back({"pair factors", bytes_of(n.batch * n.r * n.r, DType::f32)});
     p.launches.push_back({"pair_scales"});
   }
@@ -160,10 +171,11 @@ void plan_forward_gpu(const PlanContext& c, Plan& p) {
 
 void plan_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& attrs = c.as<OuterProductMeanAttrs>();
-  const Tensor& weight = c.in[3];
+  using In = OuterProductMeanBackwardInput;
+  const Tensor& weight = c.in[In::weight];
   const DType low = weight.dtype();
-  const OuterBackwardPlan b(sizes_of(c.in[1], weight), attrs.needs, counts_pairs(attrs, c.in[4]), low,
-                            c.spec.library_workspace_bytes);
+  const OuterBackwardPlan b(sizes_of(c.in[In::a], weight), attrs.needs, counts_pairs(attrs, c.in[In::mask]),
+                            low, c.spec.library_workspace_bytes);
   p.workspaces = {};
   p.launches = {};
   const auto space = [&](const char* label, int64_t elements, DType t) {
@@ -196,44 +208,50 @@ AttrsPtr make_attrs(OuterNormalize normalize, uint32_t needs = 0) {
   return std::make_shared<OuterProductMeanAttrs>(OuterProductMeanOptions{normalize, 1e-3}, needs);
 }
 
-const OpDef backward_op{.name = "outer_product_mean_backward",
-                        .plan = plan_backward,
-                        .cpu = RECKON_CPU_KERNEL(outer_product_mean_backward_cpu),
-                        .reference = RECKON_ISA::outer_product_mean_backward_kernel<double>,
-                        .counted = RECKON_ISA::outer_product_mean_backward_kernel<Counted>,
-                        .gradient = Gradient::none,
-                        .gradient_note = "second derivatives are not offered",
-                        .cases =
-                            [] {
-                              return std::vector<OpCase>{
-                                  {.name = "outer product first, masked",
-                                   .inputs = {normal({2, 4, 4, 8}), normal({2, 40, 4, 2}),
-                                              normal({2, 40, 4, 2}), normal({8, 4}), mask01({2, 40, 4})},
-                                   .attrs = make_attrs(OuterNormalize::divide_after, 0xf)},
-                                  {.name = "projection first",
-                                   .inputs = {normal({2, 7, 7, 4}), normal({2, 2, 7, 3}), normal({2, 2, 7, 3}),
-                                              normal({4, 9}), absent()},
-                                   .attrs = make_attrs(OuterNormalize::divide_before, 0xf)},
-                                  {.name = "only b",
-                                   .inputs = {normal({1, 7, 7, 4}), normal({1, 1, 7, 3}), normal({1, 1, 7, 3}),
-                                              normal({4, 9}), absent()},
-                                   .attrs = make_attrs(OuterNormalize::none, 0x2)},
-                                  {.name = "several tiles",
-                                   .inputs = {normal({1, 13, 13, 3}), normal({1, 2, 13, 16}),
-                                              normal({1, 2, 13, 16}), normal({3, 256}), absent()},
-                                   .attrs = make_attrs(OuterNormalize::none, 0x7)}};
-                            },
-                        .gpu_plan = plan_backward_gpu};
+const OpDef backward_op{
+    .name = "outer_product_mean_backward",
+    .plan = plan_backward,
+    .cpu = RECKON_CPU_KERNEL(outer_product_mean_backward_cpu),
+    .reference = RECKON_ISA::outer_product_mean_backward_kernel<double>,
+    .counted = RECKON_ISA::outer_product_mean_backward_kernel<Counted>,
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases =
+        [] {
+          return std::vector<OpCase>{
+              {.name = "outer product first, masked",
+               .inputs = {normal({2, 4, 4, 8}), normal({2, 40, 4, 2}), normal({2, 40, 4, 2}), normal({8, 4}),
+                          mask01({2, 40, 4})},
+               .attrs = make_attrs(OuterNormalize::divide_after, kDifferentiable)},
+              {.name = "projection first",
+               .inputs = {normal({2, 7, 7, 4}), normal({2, 2, 7, 3}), normal({2, 2, 7, 3}), normal({4, 9}),
+                          absent()},
+               .attrs = make_attrs(OuterNormalize::divide_before, kDifferentiable)},
+              {.name = "only b",
+               .inputs = {normal({1, 7, 7, 4}), normal({1, 1, 7, 3}), normal({1, 1, 7, 3}), normal({4, 9}),
+                          absent()},
+               .attrs = make_attrs(OuterNormalize::none, input_bits(OuterProductMeanInput::b))},
+              {.name = "several tiles",
+               .inputs = {normal({1, 13, 13, 3}), normal({1, 2, 13, 16}), normal({1, 2, 13, 16}),
+                          normal({3, 256}), absent()},
+               .attrs = make_attrs(OuterNormalize::none,
+                                   kDifferentiable & ~input_bits(OuterProductMeanInput::bias))}};
+        },
+    .gpu_plan = plan_backward_gpu};
 
 TensorList backward(BackwardContext& c) {
   const auto& attrs = c.as<OuterProductMeanAttrs>();
   const Tensor g = contiguous(c.grads[0]);
   c.grads[0] = {};
-  const Tensor mask = c.saved.size() > 3 ? c.saved[3] : Tensor{};
-  const uint32_t needs = c.needs_grad & 0xf;
+  SavedReader saved(c);
+  const Tensor a = saved.take(), b = saved.take(), weight = saved.take(),
+               mask = saved.take(attrs.normalize != OuterNormalize::none &&
+                                 was_given(c, OuterProductMeanInput::mask));
+  const uint32_t needs = c.needs_grad & kDifferentiable;
   const auto with_needs =
       std::make_shared<OuterProductMeanAttrs>(OuterProductMeanOptions{attrs.normalize, attrs.eps}, needs);
-  return by_input(call(backward_op, {g, c.saved[0], c.saved[1], c.saved[2], mask}, with_needs), needs, 5);
+  return by_input(call(backward_op, {g, a, b, weight, mask}, with_needs), needs,
+                  OuterProductMeanInput::n_inputs);
 }
 
 const OpDef forward_op{
@@ -246,7 +264,7 @@ const OpDef forward_op{
     .gradient = Gradient::differentiable,
     .backward = backward,
     .precision = Precision::low,
-    .low_inputs = 0xf,
+    .low_inputs = kDifferentiable,
     .recompute = Recompute::dear,
     .cases =
         [] {

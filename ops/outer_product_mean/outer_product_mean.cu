@@ -134,7 +134,8 @@ __global__ void __launch_bounds__(256, 1)
 // count, U if a is projected first.
 void outer_product_mean_gpu(KernelArgs& a) {
   const auto& attrs = a.as<OuterProductMeanAttrs>();
-  const TensorArg &left = a.in[0], &weight = a.in[2], &mask = a.in[4], &out = a.out[0];
+  using In = OuterProductMeanInput;
+  const TensorArg &left = a.in[In::a], &weight = a.in[In::weight], &mask = a.in[In::mask], &out = a.out[0];
   const OuterSizes n{left.shape[0], left.shape[1], left.shape[2], left.shape[3], weight.shape[0]};
   const bool counts = attrs.normalize != OuterNormalize::none && mask.defined();
   const PairScales scales = counts ? launch_pair_scales(a, 0, mask, n, reinterpret_cast<float*>(a.workspace[0]))
@@ -146,9 +147,9 @@ void outer_product_mean_gpu(KernelArgs& a) {
     using T = decltype(type);
     const dim3 grid(blocks_for(n.batch * tiles * tiles, 1), blocks_for(n.cz, ForwardSpace<T>::kOutputs));
     launch(a, counts, outer_forward<T>, grid, 256, ForwardSpace<T>::kBytes, source_of(left, weight.dtype, n.c),
-           source_of(a.in[1], weight.dtype, n.c), source_of(weight, weight.dtype, n.c), elements(a.in[3]),
-           scales, out.as<T>(), dims_of(n), tiles, attrs.normalize == OuterNormalize::divide_before,
-           takes_fours(out, n.cz));
+           source_of(a.in[In::b], weight.dtype, n.c), source_of(weight, weight.dtype, n.c),
+           elements(a.in[In::bias]), scales, out.as<T>(), dims_of(n), tiles,
+           attrs.normalize == OuterNormalize::divide_before, takes_fours(out, n.cz));
   });
 }
 

@@ -8,6 +8,14 @@ namespace reckon::ops {
 
 using OuterNormalize = OuterProductMeanOptions::Normalize;
 
+// Positions of inputs.
+struct OuterProductMeanInput {
+  enum : int { a, b, weight, bias, mask, n_inputs };
+};
+struct OuterProductMeanBackwardInput {
+  enum : int { dout, a, b, weight, mask };
+};
+
 struct OuterProductMeanAttrs : Attrs {
   explicit OuterProductMeanAttrs(const OuterProductMeanOptions& o, uint32_t n = 0)
       : normalize(o.normalize), eps(o.eps), needs(n) {}

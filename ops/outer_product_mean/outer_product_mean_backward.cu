@@ -284,7 +284,8 @@ struct Gradients {
 template <class T>
 int launch_sides(const KernelArgs& a, int launches, const OuterSizes& n, const PairScales& scales,
                  const Gradients& to) {
-  const TensorArg &dy = a.in[0], &left = a.in[1], &right = a.in[2], &weight = a.in[3];
+  using In = OuterProductMeanBackwardInput;
+  const TensorArg &dy = a.in[In::dout], &left = a.in[In::a], &right = a.in[In::b], &weight = a.in[In::weight];
   const DType low = weight.dtype;
   const auto pairs = [&](const TensorArg& t) {
     return n.c % 2 == 0 && reinterpret_cast<uintptr_t>(t.data) % 8 == 0;
@@ -308,13 +309,14 @@ int launch_sides(const KernelArgs& a, int launches, const OuterSizes& n, const P
 template <class T>
 int launch_weight(const KernelArgs& a, int launches, const OuterSizes& n, const PairScales& scales,
                   float* partial) {
-  const DType low = a.in[3].dtype;
+  using In = OuterProductMeanBackwardInput;
+  const DType low = a.in[In::weight].dtype;
   const OuterPieces pieces = outer_weight_pieces(n, low);
   const int64_t across = ceil_div(n.c, kPairChannels);
   const dim3 grid(blocks_for(across * across, 1), blocks_for(n.cz, WeightSpace<T>::kOutputs),
                   static_cast<unsigned>(pieces.pieces));
-  launch(a, launches, outer_weight<T>, grid, 256, WeightSpace<T>::kBytes, source_of(a.in[0], low, n.cz),
-         source_of(a.in[1], low, n.c), source_of(a.in[2], low, n.c), scales, partial, dims_of(n),
+  launch(a, launches, outer_weight<T>, grid, 256, WeightSpace<T>::kBytes, source_of(a.in[In::dout], low, n.cz),
+         source_of(a.in[In::a], low, n.c), source_of(a.in[In::b], low, n.c), scales, partial, dims_of(n),
          ceil_div(n.r, kPairRows), outer_pair_tiles(n), pieces.per_piece);
   return launches + 1;
 }
@@ -325,7 +327,8 @@ int launch_weight(const KernelArgs& a, int launches, const OuterSizes& n, const 
 // workspaces as OuterBackwardPlan says.
 void outer_product_mean_backward_gpu(KernelArgs& a) {
   const auto& attrs = a.as<OuterProductMeanAttrs>();
-  const TensorArg &dy = a.in[0], &left = a.in[1], &weight = a.in[3], &mask = a.in[4];
+  using In = OuterProductMeanBackwardInput;
+  const TensorArg &dy = a.in[In::dout], &left = a.in[In::a], &weight = a.in[In::weight], &mask = a.in[In::mask];
   const OuterSizes n{left.shape[0], left.shape[1], left.shape[2], left.shape[3], weight.shape[0]};
   const bool masked = attrs.normalize != OuterNormalize::none && mask.defined();
   const OuterBackwardPlan plan(n, attrs.needs, masked, weight.dtype, a.library_workspace_bytes);
@@ -345,7 +348,7 @@ void outer_product_mean_backward_gpu(KernelArgs& a) {
   if (plan.project) {
     launches = launch_projected_backward(
         a, launches, n, scales,
-        {dy, left, a.in[2], weight, to.da, to.db, to.dweight, u, da_floats, db_floats, weight_floats});
+        {dy, left, a.in[In::b], weight, to.da, to.db, to.dweight, u, da_floats, db_floats, weight_floats});
     const ProjectedChunks chunks(n, weight.dtype, a.library_workspace_bytes);
     if (da_floats) sums.add(to.da, da_floats, projected_da_pieces(n, chunks).pieces, elements_of_side);
     if (db_floats) sums.add(to.db, db_floats, projected_db_pieces(n, chunks).pieces, elements_of_side);

@@ -100,10 +100,10 @@ struct OuterBackwardPlan {
                                             size_t library_workspace_bytes)
       : project(outer_tiles(n, true).project_first),
         scales(masked),
-        da(needs & 1u),
-        db(needs >> 1 & 1u),
-        weight(needs >> 2 & 1u),
-        bias(needs >> 3 & 1u) {
+        da(needs >> OuterProductMeanInput::a & 1u),
+        db(needs >> OuterProductMeanInput::b & 1u),
+        weight(needs >> OuterProductMeanInput::weight & 1u),
+        bias(needs >> OuterProductMeanInput::bias & 1u) {
     if (scales) scale_floats = n.batch * n.r * n.r;
     if (bias) bias_floats = outer_bias_pieces(n).pieces * n.cz;
     const int64_t weights = n.cz * n.c * n.c, elements = n.batch * n.s * n.r * n.c;

@@ -114,8 +114,10 @@ template <class C>
 inline void outer_product_mean_kernel(KernelArgs& args) {
   args.launch(0);
   const auto& attrs = args.as<OuterProductMeanAttrs>();
-  const TensorArg &weight = args.in[2], &bias = args.in[3], &mask = args.in[4], &out = args.out[0];
-  const OuterSizes n = outer_sizes(args.in[0], weight);
+  using In = OuterProductMeanInput;
+  const TensorArg &weight = args.in[In::weight], &bias = args.in[In::bias], &mask = args.in[In::mask],
+                  &out = args.out[0];
+  const OuterSizes n = outer_sizes(args.in[In::a], weight);
   const OuterTiles t = outer_tiles(n, false);
   const bool divides = attrs.normalize != OuterNormalize::none, counts = divides && mask.defined();
   const DType low = weight.dtype;
@@ -126,7 +128,7 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
   if (t.project_first) permute_weight(args, weight, n, wt.data);
 
   for (int64_t batch = 0; batch < n.batch; ++batch) {
-    const Matrix a = batch_of(args.in[0], n, batch), b = batch_of(args.in[1], n, batch);
+    const Matrix a = batch_of(args.in[In::a], n, batch), b = batch_of(args.in[In::b], n, batch);
     for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {
       const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;
       if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));
@@ -188,6 +190,7 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
 // dW permuted), db sums, counts.
 template <class C>
 struct OuterBackward {
+  using Forward = OuterProductMeanInput;
   KernelArgs& args;
   const OuterProductMeanAttrs& attrs;
   OuterSizes n;
@@ -250,9 +253,9 @@ struct OuterBackward {
           weight_gradient<C>(args, mj * mi, n.cz, cc, g, tile, reinterpret_cast<std::byte*>(dw), kNative<C>,
                              true);
         }
-        if (!needs(0) && !needs(1)) continue;
+        if (!needs(Forward::a) && !needs(Forward::b)) continue;
         multiply_back<C>(args, mj * mi, g, weight, tile, false);  // d outer product, [j][i][p][q]
-        if (needs(1)) {
+        if (needs(Forward::b)) {
           const GemmProblem p{.m = n.s,
                               .n = c,
                               .k = mi * c,
@@ -265,7 +268,7 @@ struct OuterBackward {
                               .accumulate = i0 > 0};
           products<C>(args, p, {.rank = 2, .size = {1, mj}, .b_stride = {0, mi * cc}, .c_stride = {0, c}});
         }
-        if (needs(0)) {
+        if (needs(Forward::a)) {
           // As [i][p][j][q], so that the sum over (j, q) is one product.
           with_bits(low, [&](auto* bits) {
             const auto* from = reinterpret_cast<decltype(bits)>(tile.data);
@@ -288,7 +291,7 @@ struct OuterBackward {
                             .accumulate = j0 > 0});
         }
       }
-      if (needs(0))
+      if (needs(Forward::a))
         for (int64_t s = 0; s < n.s; ++s)
           store_tile<C>(da.data, da.dtype, ((batch * n.s + s) * n.r + i0) * c, mi * c, sums(5) + s * mi * c);
     }
@@ -302,7 +305,7 @@ struct OuterBackward {
       if (mask.defined() && attrs.normalize != OuterNormalize::none)
         count_pairs<C>(args, mask, n, batch, i0, mi, sums(7));
       gradient_tile(batch, i0, mi, 0, n.r, n.r * n.cz, n.cz);
-      if (needs(1)) {
+      if (needs(Forward::b)) {
         project_rows<C>(args, n, a, wt, i0, mi, u);
         for (int64_t i = 0; i < mi; ++i) {
           const GemmProblem p{.m = n.r,
@@ -319,7 +322,7 @@ struct OuterBackward {
                       {.rank = 2, .size = {1, n.s}, .b_stride = {0, mi * width}, .c_stride = {0, row}});
         }
       }
-      if (!needs(0) && !needs(2)) continue;
+      if (!needs(Forward::a) && !needs(Forward::weight)) continue;
       const GemmProblem p{.m = n.cz,
                           .n = c,
                           .k = n.r,
@@ -335,7 +338,7 @@ struct OuterBackward {
                    .a_stride = {0, n.r * n.cz},
                    .b_stride = {row, 0},
                    .c_stride = {mi * width, width}});
-      if (needs(0)) {
+      if (needs(Forward::a)) {
         const GemmProblem q{.m = mi,
                             .n = c,
                             .k = width,
@@ -347,7 +350,7 @@ struct OuterBackward {
                             .c_col_stride = 1};
         products<C>(args, q, {.rank = 2, .size = {1, n.s}, .a_stride = {0, mi * width}, .c_stride = {0, row}});
       }
-      if (needs(2))
+      if (needs(Forward::weight))
         for (int64_t s = 0; s < n.s; ++s)
           weight_gradient<C>(args, mi, c, width, {element_at(a.data, a.dtype, (s * n.r + i0) * c), a.dtype, c},
                              {element_at(du.data, low, s * mi * width), low, width},
@@ -360,27 +363,30 @@ template <class C>
 inline void outer_product_mean_backward_kernel(KernelArgs& args) {
   args.launch(0);
   const auto& attrs = args.as<OuterProductMeanAttrs>();
-  const OuterSizes n = outer_sizes(args.in[1], args.in[3]);
-  OuterBackward<C> k{args, attrs,   n,       outer_tiles(n, true), args.in[0], args.in[3], args.in[4], {},
-                     {},   nullptr, nullptr, args.in[3].dtype};
+  using In = OuterProductMeanBackwardInput;
+  using Forward = OuterProductMeanInput;
+  const TensorArg &dy = args.in[In::dout], &weight = args.in[In::weight];
+  const OuterSizes n = outer_sizes(args.in[In::a], weight);
+  OuterBackward<C> k{args, attrs,   n,       outer_tiles(n, true), dy, weight, args.in[In::mask], {},
+                     {},   nullptr, nullptr, weight.dtype};
   GradientOutputs<C> outputs(args, attrs.needs);
-  k.da = outputs.take(0);
-  k.db = outputs.take(1);
+  k.da = outputs.take(Forward::a);
+  k.db = outputs.take(Forward::b);
   const bool project = k.t.project_first;
   TensorArg dw_out;
   if (project) {
-    dw_out = outputs.take(2);
+    dw_out = outputs.take(Forward::weight);
     permute_weight(args, k.weight, n, args.workspace[4]);
     if (dw_out.defined())
       for (int64_t i = 0; i < n.c * n.cz * n.c; ++i) k.sums(5)[i] = C(0);
   } else {
-    k.dw = outputs.take_sum(2);
+    k.dw = outputs.take_sum(Forward::weight);
   }
-  k.dbias = outputs.take_sum(3);
+  k.dbias = outputs.take_sum(Forward::bias);
   if (attrs.normalize != OuterNormalize::divide_after)
     add_column_sums(args, n.batch * n.r * n.r, n.cz, {k.dy.data, k.dy.dtype, n.cz}, k.dbias);
   for (int64_t batch = 0; batch < n.batch; ++batch) {
-    const Matrix a = batch_of(args.in[1], n, batch), b = batch_of(args.in[2], n, batch);
+    const Matrix a = batch_of(args.in[In::a], n, batch), b = batch_of(args.in[In::b], n, batch);
     if (project)
       k.project_first(batch, a, b);
     else

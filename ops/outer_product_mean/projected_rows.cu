@@ -375,7 +375,8 @@ void launch_project_rows(const KernelArgs& a, int index, const TensorArg& left, 
 
 void launch_projected_forward(KernelArgs& a, int launches, const OuterSizes& n, const PairScales& scales,
                               std::byte* u) {
-  const TensorArg &weight = a.in[2], &out = a.out[0];
+  using In = OuterProductMeanInput;
+  const TensorArg &weight = a.in[In::weight], &out = a.out[0];
   const bool before = a.as<OuterProductMeanAttrs>().normalize == OuterNormalize::divide_before;
   const DType low = weight.dtype;
   const ProjectedChunks chunks(n, low, a.library_workspace_bytes);
@@ -383,11 +384,11 @@ void launch_projected_forward(KernelArgs& a, int launches, const OuterSizes& n, 
     using T = decltype(type);
     for (int64_t i = 0; i < chunks.count(); ++i) {
       const Chunk k = chunk_of(chunks, i, n);
-      launch_project_rows<T>(a, launches++, a.in[0], weight, u, n, k);
+      launch_project_rows<T>(a, launches++, a.in[In::a], weight, u, n, k);
       const int64_t blocks = k.rows * ceil_div(n.r, kM) * ceil_div(n.cz, kN);
       launch(a, launches++, multiply_projected<T>, blocks_for(blocks, 1), kThreads,
-             Steps<T, Along::k, Along::k>::kBytes, of_workspace<T>(u, low, n), source_of(a.in[1], low, n.c),
-             elements(a.in[3]), scales, out.as<T>(), k, before, takes_fours(out, n.cz));
+             Steps<T, Along::k, Along::k>::kBytes, of_workspace<T>(u, low, n), source_of(a.in[In::b], low, n.c),
+             elements(a.in[In::bias]), scales, out.as<T>(), k, before, takes_fours(out, n.cz));
     }
   });
 }

@@ -42,8 +42,9 @@ Shape with_last(Shape s, int64_t extent) {
 }
 
 void check_norm(const PlanContext& c, int64_t width, const char* op) {
-  check_shape(c.in[1], {width}, op);
-  if (c.in[2].defined()) check_shape(c.in[2], {width}, op);
+  using In = TransitionInput;
+  check_shape(c.in[In::ln_weight], {width}, op);
+  if (c.in[In::ln_bias].defined()) check_shape(c.in[In::ln_bias], {width}, op);
 }
 
 void add_statistics(Plan& p, const Tensor& x, DType t) {
@@ -53,14 +54,15 @@ void add_statistics(Plan& p, const Tensor& x, DType t) {
 }
 
 Plan plan_relu(const PlanContext& c) {
-  const Tensor &x = c.in[0], &w1 = c.in[3], &b1 = c.in[4], &w2 = c.in[5], &b2 = c.in[6];
+  using In = ReluTransitionInput;
+  const Tensor &x = c.in[In::x], &w1 = c.in[In::w1], &b1 = c.in[In::b1], &w2 = c.in[In::w2], &b2 = c.in[In::b2];
   check_rank_at_least(x, 1, "relu_transition's input");
   check_norm(c, x.size(-1), "relu_transition's layer norm parameter");
   check_matrix(w1, -1, x.size(-1), "relu_transition's w1");
   check_matrix(w2, -1, w1.size(0), "relu_transition's w2");
   if (b1.defined()) check_shape(b1, {w1.size(0)}, "relu_transition's b1");
   if (b2.defined()) check_shape(b2, {w2.size(0)}, "relu_transition's b2");
-  check_fused_types(c.in, ~7u, "relu_transition");
+  check_fused_types(c.in, ~kTransitionNormInputs, "relu_transition");
   const Sizes s(x, w1, w2);
   const bool keeps = c.needs_grad != 0;
   Plan p;
@@ -78,11 +80,14 @@ Plan plan_relu(const PlanContext& c) {
                   {"norm tile", bytes_of(s.tile.full * s.c, s.t)},
                   {"hidden tile", bytes_of(keeps ? 0 : s.tile.full * s.h, s.t)}};
   p.launches = {{"relu_transition"}};
-  p.saves = {{false, 0}, {false, 1}};
-  if (c.in[2].defined()) p.saves.push_back({false, 2});
-  if (keeps) p.saves.append({{true, 2}, {true, 3}, {true, 1}});
-  p.saves.append({{false, 3}, {false, 5}});
-  const NormCost norm{NormKind::layer, s.c, c.in[2].defined()};
+  p.saves = {{false, In::x}, {false, In::ln_weight}};
+  if (c.in[In::ln_bias].defined()) p.saves.push_back({false, In::ln_bias});
+  if (keeps)
+    p.saves.append({{true, ReluTransitionOutput::mean},
+                    {true, ReluTransitionOutput::rstd},
+                    {true, ReluTransitionOutput::hidden}});
+  p.saves.append({{false, In::w1}, {false, In::w2}});
+  const NormCost norm{NormKind::layer, s.c, c.in[In::ln_bias].defined()};
   p.cost.matmul_flops = matmul_flops(s.rows, s.h, s.c) + matmul_flops(s.rows, s.out, s.h);
   p.cost.vector_flops =
       s.rows * (norm.statistics() + norm.rows() + (b1.defined() ? s.h : 0) + (b2.defined() ? s.out : 0));
@@ -93,53 +98,62 @@ Plan plan_relu(const PlanContext& c) {
 
 Plan plan_relu_backward(const PlanContext& c) {
   const uint32_t needs = c.as<TransitionAttrs>().needs;
-  const Tensor &dy = c.in[0], &x = c.in[1], &w1 = c.in[7], &w2 = c.in[8];
+  using In = ReluTransitionBackwardInput;
+  using Forward = ReluTransitionInput;
+  const Tensor &dy = c.in[In::dout], &x = c.in[In::x], &w1 = c.in[In::w1], &w2 = c.in[In::w2];
   check_fused_types(c.in, 0, "relu_transition_backward");
   const Sizes s(x, w1, w2);
   check_shape(dy, with_last(x.shape(), s.out), "relu_transition's output gradient");
   Plan p;
   const GradientPlan grads{p, needs};
-  grads.add(0, x.shape(), x.dtype(), "dx");
-  grads.add_parameter(1, {s.c}, c.in[2].dtype(), "dln_weight");
-  if (c.in[3].defined()) grads.add_parameter(2, {s.c}, c.in[3].dtype(), "dln_bias");
-  grads.add_parameter(3, w1.shape(), s.t, "dw1");
-  grads.add_parameter(4, {s.h}, s.t, "db1");
-  grads.add_parameter(5, w2.shape(), s.t, "dw2");
-  grads.add_parameter(6, {s.out}, s.t, "db2");
-  const auto wants = [&](uint32_t mask) { return (needs & mask) != 0; };
+  grads.add(Forward::x, x.shape(), x.dtype(), "dx");
+  grads.add_parameter(Forward::ln_weight, {s.c}, c.in[In::ln_weight].dtype(), "dln_weight");
+  if (c.in[In::ln_bias].defined())
+    grads.add_parameter(Forward::ln_bias, {s.c}, c.in[In::ln_bias].dtype(), "dln_bias");
+  grads.add_parameter(Forward::w1, w1.shape(), s.t, "dw1");
+  grads.add_parameter(Forward::b1, {s.h}, s.t, "db1");
+  grads.add_parameter(Forward::w2, w2.shape(), s.t, "dw2");
+  grads.add_parameter(Forward::b2, {s.out}, s.t, "db2");
+  const auto wants = [&](int input) { return (needs >> input & 1u) != 0; };
+  const bool through_hidden = (needs & kTransitionHiddenInputs) != 0,
+             through_norm = (needs & kTransitionNormInputs) != 0;
   GemmScratch scratch(c.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
-    if (wants(1u << 5)) scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
-    if (wants(0x1f)) scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
-    if (wants(1u << 3)) scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
-    if (wants(7)) scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
+    if (wants(Forward::w2)) scratch.add(s.out, s.h, m, dy.dtype(), s.t, s.stats);
+    if (through_hidden) scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
+    if (wants(Forward::w1)) scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
+    if (through_norm) scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
   }
-  const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};
+  const NormCost norm{NormKind::layer, s.c, c.in[In::ln_bias].defined()};
   const int64_t outer = matmul_flops(s.rows, s.out, s.h), inner = matmul_flops(s.rows, s.h, s.c);
-  p.cost.matmul_flops = outer * (wants(1u << 5) + wants(0x1f)) + inner * (wants(1u << 3) + wants(7));
+  p.cost.matmul_flops =
+      outer * (wants(Forward::w2) + through_hidden) + inner * (wants(Forward::w1) + through_norm);
   p.cost.vector_flops =
-      s.rows * ((wants(1u << 6) ? s.out : 0) + (wants(1u << 4) ? s.h : 0) + (wants(1u << 3) ? norm.rows() : 0) +
-                (wants(1) ? norm.input_gradient() : 0) + (wants(2) ? norm.weight_gradient() : 0) +
-                (wants(4) ? norm.bias_gradient() : 0));
+      s.rows * ((wants(Forward::b2) ? s.out : 0) + (wants(Forward::b1) ? s.h : 0) +
+                (wants(Forward::w1) ? norm.rows() : 0) + (wants(Forward::x) ? norm.input_gradient() : 0) +
+                (wants(Forward::ln_weight) ? norm.weight_gradient() : 0) +
+                (wants(Forward::ln_bias) ? norm.bias_gradient() : 0));
   p.workspaces = {{"products", scratch.bytes()},
-                  {"norm tile", bytes_of(wants(1u << 3) ? s.tile.full * s.c : 0, s.t)},
-                  {"norm gradient tile", bytes_of(wants(7) ? s.tile.full * s.c : 0, s.stats)},
-                  {"hidden gradient tile", bytes_of(wants(0x1f) ? s.tile.full * s.h : 0, s.t)}};
+                  {"norm tile", bytes_of(wants(Forward::w1) ? s.tile.full * s.c : 0, s.t)},
+                  {"norm gradient tile", bytes_of(through_norm ? s.tile.full * s.c : 0, s.stats)},
+                  {"hidden gradient tile", bytes_of(through_hidden ? s.tile.full * s.h : 0, s.t)}};
   p.launches = {{"relu_transition_backward"}};
   set_traffic(p, c);
   return p;
 }
 
 Plan plan_swiglu(const PlanContext& c) {
-  const Tensor &x = c.in[0], &wa = c.in[3], &wb = c.in[4], &wo = c.in[5];
+  using In = SwigluTransitionInput;
+  const Tensor &x = c.in[In::x], &wa = c.in[In::w_a], &wb = c.in[In::w_b], &wo = c.in[In::w_o];
   check_rank_at_least(x, 1, "swiglu_transition's input");
-  const bool normalised = c.in[1].defined();
-  RECKON_CHECK(normalised || !c.in[2].defined(), "swiglu_transition got a layer norm bias without its weight");
+  const bool normalised = c.in[In::ln_weight].defined();
+  RECKON_CHECK(normalised || !c.in[In::ln_bias].defined(),
+               "swiglu_transition got a layer norm bias without its weight");
   if (normalised) check_norm(c, x.size(-1), "swiglu_transition's layer norm parameter");
   check_matrix(wa, -1, x.size(-1), "swiglu_transition's w_a");
   check_matrix(wb, wa.size(0), x.size(-1), "swiglu_transition's w_b");
   check_matrix(wo, -1, wa.size(0), "swiglu_transition's w_o");
-  check_fused_types(c.in, ~7u, "swiglu_transition");
+  check_fused_types(c.in, ~kTransitionNormInputs, "swiglu_transition");
   const Sizes s(x, wa, wo);
   const bool keeps = c.needs_grad != 0;
   Plan p;
@@ -160,15 +174,16 @@ Plan plan_swiglu(const PlanContext& c) {
                   {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
                   {"projection tiles", bytes_of(keeps ? 0 : 2 * padded_elements(s.tile.full * s.h), s.t)}};
   p.launches = {{"swiglu_transition"}};
-  p.saves = {{false, 0}};
-  if (normalised) p.saves.push_back({false, 1});
-  if (c.in[2].defined()) p.saves.push_back({false, 2});
+  p.saves = {{false, In::x}};
+  if (normalised) p.saves.push_back({false, In::ln_weight});
+  if (c.in[In::ln_bias].defined()) p.saves.push_back({false, In::ln_bias});
   if (keeps) {
-    if (normalised) p.saves.append({{true, 3}, {true, 4}});
-    p.saves.append({{true, 1}, {true, 2}});
+    using Out = SwigluTransitionOutput;
+    if (normalised) p.saves.append({{true, Out::mean}, {true, Out::rstd}});
+    p.saves.append({{true, Out::a}, {true, Out::b}});
   }
-  p.saves.append({{false, 3}, {false, 4}, {false, 5}});
-  const NormCost norm{NormKind::layer, s.c, c.in[2].defined()};
+  p.saves.append({{false, In::w_a}, {false, In::w_b}, {false, In::w_o}});
+  const NormCost norm{NormKind::layer, s.c, c.in[In::ln_bias].defined()};
   p.cost.matmul_flops = 2 * matmul_flops(s.rows, s.h, s.c) + matmul_flops(s.rows, s.out, s.h);
   p.cost.vector_flops = s.rows * ((normalised ? norm.statistics() + norm.rows() : 0) + 4 * s.h);
   p.cost.special = s.rows * ((normalised ? 1 : 0) + s.h);
@@ -178,20 +193,25 @@ Plan plan_swiglu(const PlanContext& c) {
 
 Plan plan_swiglu_backward(const PlanContext& c) {
   const uint32_t needs = c.as<TransitionAttrs>().needs;
-  const Tensor &dy = c.in[0], &x = c.in[1], &wa = c.in[8], &wb = c.in[9], &wo = c.in[10];
+  using In = SwigluTransitionBackwardInput;
+  using Forward = SwigluTransitionInput;
+  const Tensor &dy = c.in[In::dout], &x = c.in[In::x], &wa = c.in[In::w_a], &wb = c.in[In::w_b],
+               &wo = c.in[In::w_o];
   check_fused_types(c.in, 0, "swiglu_transition_backward");
   const Sizes s(x, wa, wo);
   check_shape(dy, with_last(x.shape(), s.out), "swiglu_transition's output gradient");
-  const bool normalised = c.in[2].defined(), direct = !normalised && x.dtype() == s.t;
+  const bool normalised = c.in[In::ln_weight].defined(), direct = !normalised && x.dtype() == s.t;
   Plan p;
   const GradientPlan grads{p, needs};
-  grads.add(0, x.shape(), x.dtype(), "dx");
-  if (normalised) grads.add_parameter(1, {s.c}, c.in[2].dtype(), "dln_weight");
-  if (c.in[3].defined()) grads.add_parameter(2, {s.c}, c.in[3].dtype(), "dln_bias");
-  grads.add_parameter(3, wa.shape(), s.t, "dw_a");
-  grads.add_parameter(4, wb.shape(), s.t, "dw_b");
-  grads.add_parameter(5, wo.shape(), s.t, "dw_o");
-  const auto wants = [&](uint32_t mask) { return (needs & mask) != 0; };
+  grads.add(Forward::x, x.shape(), x.dtype(), "dx");
+  if (normalised) grads.add_parameter(Forward::ln_weight, {s.c}, c.in[In::ln_weight].dtype(), "dln_weight");
+  if (c.in[In::ln_bias].defined())
+    grads.add_parameter(Forward::ln_bias, {s.c}, c.in[In::ln_bias].dtype(), "dln_bias");
+  grads.add_parameter(Forward::w_a, wa.shape(), s.t, "dw_a");
+  grads.add_parameter(Forward::w_b, wb.shape(), s.t, "dw_b");
+  grads.add_parameter(Forward::w_o, wo.shape(), s.t, "dw_o");
+  const auto wants = [&](int input) { return (needs >> input & 1u) != 0; };
+  const bool through_norm = (needs & kTransitionNormInputs) != 0;
   GemmScratch scratch(c.spec);
   for (int64_t m : {s.tile.full, s.tile.last}) {
     scratch.add(m, s.h, s.out, dy.dtype(), s.t, s.t);
@@ -199,19 +219,21 @@ Plan plan_swiglu_backward(const PlanContext& c) {
     scratch.add(s.h, s.c, m, s.t, s.t, s.stats);
     scratch.add(m, s.c, s.h, s.t, s.t, s.stats);
   }
-  const NormCost norm{NormKind::layer, s.c, c.in[3].defined()};
+  const NormCost norm{NormKind::layer, s.c, c.in[In::ln_bias].defined()};
   const int64_t outer = matmul_flops(s.rows, s.out, s.h), inner = matmul_flops(s.rows, s.h, s.c);
-  const bool rebuild = wants(0x18) && !direct;
-  p.cost.matmul_flops = outer * (1 + wants(1u << 5)) + inner * (wants(1u << 3) + wants(1u << 4) + 2 * wants(7));
+  const bool rebuild = (wants(Forward::w_a) || wants(Forward::w_b)) && !direct;
+  p.cost.matmul_flops = outer * (1 + wants(Forward::w_o)) +
+                        inner * (wants(Forward::w_a) + wants(Forward::w_b) + 2 * through_norm);
   p.cost.vector_flops = s.rows * 10 * s.h;
   if (normalised)
     p.cost.vector_flops +=
-        s.rows * ((rebuild ? norm.rows() : 0) + (wants(1) ? norm.input_gradient() : 0) +
-                  (wants(2) ? norm.weight_gradient() : 0) + (wants(4) ? norm.bias_gradient() : 0));
+        s.rows * ((rebuild ? norm.rows() : 0) + (wants(Forward::x) ? norm.input_gradient() : 0) +
+                  (wants(Forward::ln_weight) ? norm.weight_gradient() : 0) +
+                  (wants(Forward::ln_bias) ? norm.bias_gradient() : 0));
   p.cost.special = s.rows * s.h;
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(rebuild ? s.tile.full * s.c : 0, s.t)},
-                  {"norm gradient tile", bytes_of(wants(7) ? s.tile.full * s.c : 0, s.stats)},
+                  {"norm gradient tile", bytes_of(through_norm ? s.tile.full * s.c : 0, s.stats)},
                   {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
                   {"gradient tile a", bytes_of(s.tile.full * s.h, s.t)},
                   {"gradient tile b", bytes_of(s.tile.full * s.h, s.t)}};
@@ -237,13 +259,14 @@ void follow_steps(const WideTransition& s, Plan& p) {
 
 // Gated: swiglu.
 void plan_forward_gpu(const PlanContext& c, Plan& p, bool gated) {
-  const Sizes s(c.in[0], c.in[3], c.in[5]);
+  using In = TransitionInput;
+  const Sizes s(c.in[In::x], c.in[In::w_in], c.in[In::w_out]);
   p.workspaces = {};
   if (transition_fused(s.c, s.out, s.t)) return;
   follow_steps({{gated, s.rows, s.c, s.h, s.out},
-                c.in[0].dtype(),
+                c.in[In::x].dtype(),
                 s.t,
-                c.in[1].defined(),
+                c.in[In::ln_weight].defined(),
                 c.needs_grad != 0,
                 c.spec.library_workspace_bytes},
                p);
@@ -251,28 +274,32 @@ void plan_forward_gpu(const PlanContext& c, Plan& p, bool gated) {
 
 void plan_backward_gpu(const PlanContext& c, Plan& p, bool gated) {
   const uint32_t needs = c.as<TransitionAttrs>().needs;
-  const Tensor &dy = c.in[0], &w_in = c.in[gated ? 8 : 7], &w_out = c.in[gated ? 10 : 8];
+  using In = TransitionBackwardInput;
+  using Relu = ReluTransitionBackwardInput;
+  using Gated = SwigluTransitionBackwardInput;
+  const Tensor &dy = c.in[In::dout], &x = c.in[In::x], &w_in = c.in[gated ? +Gated::w_a : +Relu::w1],
+               &w_out = c.in[gated ? +Gated::w_o : +Relu::w2];
   RECKON_CHECK(dy.dtype() == w_in.dtype(),
                "a transition's backward on a GPU needs an output gradient of the weights' type, got {} and {}",
                describe(dy), describe(w_in));
-  const Sizes s(c.in[1], w_in, w_out);
+  const Sizes s(x, w_in, w_out);
   const TransitionSizes sizes{gated, s.rows, s.c, s.h, s.out};
   if (!transition_fused(s.c, s.out, s.t))
-    return follow_steps(WideTransition::gradients(sizes, c.in[1].dtype(), s.t, c.in[2].defined(), needs,
+    return follow_steps(WideTransition::gradients(sizes, x.dtype(), s.t, c.in[In::ln_weight].defined(), needs,
                                                   c.spec.library_workspace_bytes),
                         p);
   const TransitionSums sums(needs, sizes);
   p.workspaces = {};
   p.launches = {};
-  if (needs & 6u)
+  if (needs & kTransitionNormParameters)
     p.workspaces.push_back(
         {"norm sums of row pieces", bytes_of(RowPieces(s.rows).pieces * 2 * s.c, DType::f32)});
   if (sums.floats > 0)
     p.workspaces.push_back(
         {"weight sums of row pieces", bytes_of(sums.pieces(s.rows).pieces * sums.floats, DType::f32)});
-  if (needs & 7u) p.launches.push_back({"transition_rows"});
+  if (needs & kTransitionNormInputs) p.launches.push_back({"transition_rows"});
   if (sums.floats > 0) p.launches.push_back({"transition_weights"});
-  if (needs & ~1u) p.launches.push_back({"sum_gradients"});
+  if (needs & ~input_bits(TransitionInput::x)) p.launches.push_back({"sum_gradients"});
 }
 
 InputSpec statistic(Shape s) {
@@ -280,6 +307,9 @@ InputSpec statistic(Shape s) {
   spec.fixed_f32 = true;
   return spec;
 }
+
+constexpr uint32_t kEveryReluInput = (1u << ReluTransitionInput::n_inputs) - 1,
+                   kEverySwigluInput = (1u << SwigluTransitionInput::n_inputs) - 1;
 
 const OpDef relu_backward_op{
     .name = "relu_transition_backward",
@@ -295,15 +325,15 @@ const OpDef relu_backward_op{
               {.name = "everything",
                .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}),
                           statistic({5}), normal({5, 9}), normal({9, 7}), normal({6, 9})},
-               .attrs = make_attrs(1e-5, 0x7f)},
+               .attrs = make_attrs(1e-5, kEveryReluInput)},
               {.name = "only the output layer, several tiles",
                .inputs = {normal({600, 3}), normal({600, 4}), normal({4}), absent(), statistic({600}),
                           statistic({600}), normal({600, 5}), normal({5, 4}), normal({3, 5})},
-               .attrs = make_attrs(1e-5, 0x60)},
+               .attrs = make_attrs(1e-5, input_bits(ReluTransitionInput::w2, ReluTransitionInput::b2))},
               {.name = "wide rows",
                .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}),
                           statistic({5}), normal({5, 9}), normal({9, 300}), normal({300, 9})},
-               .attrs = make_attrs(1e-5, 0x7f)}};
+               .attrs = make_attrs(1e-5, kEveryReluInput)}};
         },
     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, false); }};
 
@@ -322,16 +352,17 @@ const OpDef swiglu_backward_op{
                .inputs = {normal({5, 6}), normal({5, 7}), normal({7}), normal({7}), statistic({5}),
                           statistic({5}), normal({5, 9}), normal({5, 9}), normal({9, 7}), normal({9, 7}),
                           normal({6, 9})},
-               .attrs = make_attrs(1e-5, 0x3f)},
+               .attrs = make_attrs(1e-5, kEverySwigluInput)},
               {.name = "no norm, several tiles",
                .inputs = {normal({600, 3}), normal({600, 4}), absent(), absent(), absent(), absent(),
                           normal({600, 5}), normal({600, 5}), normal({5, 4}), normal({5, 4}), normal({3, 5})},
-               .attrs = make_attrs(0, 0x31)},
+               .attrs = make_attrs(0, input_bits(SwigluTransitionInput::x, SwigluTransitionInput::w_b,
+                                                 SwigluTransitionInput::w_o))},
               {.name = "wide rows",
                .inputs = {normal({5, 300}), normal({5, 300}), normal({300}), normal({300}), statistic({5}),
                           statistic({5}), normal({5, 9}), normal({5, 9}), normal({9, 300}), normal({9, 300}),
                           normal({300, 9})},
-               .attrs = make_attrs(1e-5, 0x3f)}};
+               .attrs = make_attrs(1e-5, kEverySwigluInput)}};
         },
     .gpu_plan = [](const PlanContext& c, Plan& p) { plan_backward_gpu(c, p, true); }};
 
@@ -339,26 +370,26 @@ TensorList relu_backward(BackwardContext& c) {
   SavedReader saved(c);
   TensorList in{contiguous(c.grads[0])};
   c.grads[0] = {};
-  in.push_back(saved.take());
-  in.push_back(saved.take());
-  in.push_back(saved.take(was_given(c, 2)));
-  for (int i = 0; i < 5; ++i) in.push_back(saved.take());
+  using In = ReluTransitionBackwardInput;
+  for (int k = In::x; k <= In::w2; ++k)
+    in.push_back(saved.take(k != In::ln_bias || was_given(c, TransitionInput::ln_bias)));
   return by_input(call(relu_backward_op, in, make_attrs(c.as<TransitionAttrs>().eps, c.needs_grad)),
-                  c.needs_grad, 7);
+                  c.needs_grad, ReluTransitionInput::n_inputs);
 }
 
 TensorList swiglu_backward(BackwardContext& c) {
   SavedReader saved(c);
   TensorList in{contiguous(c.grads[0])};
   c.grads[0] = {};
-  const bool normalised = was_given(c, 1);
-  in.push_back(saved.take());
-  in.push_back(saved.take(normalised));
-  in.push_back(saved.take(was_given(c, 2)));
-  for (int i = 0; i < 2; ++i) in.push_back(saved.take(normalised));
-  for (int i = 0; i < 5; ++i) in.push_back(saved.take());
+  const bool normalised = was_given(c, TransitionInput::ln_weight);
+  using In = SwigluTransitionBackwardInput;
+  for (int k = In::x; k <= In::w_o; ++k) {
+    const bool of_norm = k == In::ln_weight || k == In::mean || k == In::rstd;
+    in.push_back(
+        saved.take(k == In::ln_bias ? was_given(c, TransitionInput::ln_bias) : !of_norm || normalised));
+  }
   return by_input(call(swiglu_backward_op, in, make_attrs(c.as<TransitionAttrs>().eps, c.needs_grad)),
-                  c.needs_grad, 6);
+                  c.needs_grad, SwigluTransitionInput::n_inputs);
 }
 
 const OpDef relu_op{.name = "relu_transition",
@@ -370,7 +401,7 @@ const OpDef relu_op{.name = "relu_transition",
                     .gradient = Gradient::differentiable,
                     .backward = relu_backward,
                     .precision = Precision::low,
-                    .low_inputs = ~7u,
+                    .low_inputs = ~kTransitionNormInputs,
                     .recompute = Recompute::dear,
                     .cases =
                         [] {
@@ -404,7 +435,7 @@ const OpDef swiglu_op{
     .gradient = Gradient::differentiable,
     .backward = swiglu_backward,
     .precision = Precision::low,
-    .low_inputs = ~7u,
+    .low_inputs = ~kTransitionNormInputs,
     .recompute = Recompute::dear,
     .cases =
         [] {

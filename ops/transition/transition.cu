@@ -122,14 +122,16 @@ void forward(KernelArgs& a, const NormInput& n, const TransitionForward& p) {
 // relu: in x, ln weight, ln bias, w1, b1, w2, b2; out y, [hidden], mean, rstd. Gated: in x, ln weight, ln bias,
 // w_a, w_b, w_o; out y, [a, b], [mean, rstd where there is a norm].
 void transition_gpu(KernelArgs& a, bool gated) {
-  const TensorArg &x = a.in[0], &w_a = a.in[3], &w_b = a.in[4], &w_out = a.in[5], &y = a.out[0];
+  using In = TransitionInput;
+  const TensorArg &x = a.in[In::x], &w_a = a.in[In::w_in], &w_out = a.in[In::w_out], &y = a.out[0];
   const int64_t h = w_a.shape[0], out = w_out.shape[0];
   if (!transition_fused(x.last(), out, w_a.dtype)) return transition_wide_gpu(a, gated);
-  const bool normalised = a.in[1].defined();
+  const bool normalised = a.in[In::ln_weight].defined();
   const int n_kept = a.n_out - 1 - (normalised ? 2 : 0);
   float* const mean = normalised ? a.out[a.n_out - 2].as<float>() : nullptr;
   float* const rstd = normalised ? a.out[a.n_out - 1].as<float>() : nullptr;
-  const NormInput n = norm_input(x, a.in[1], a.in[2], NormKind::layer, a.as<TransitionAttrs>().eps, mean, rstd);
+  const NormInput n = norm_input(x, a.in[In::ln_weight], a.in[In::ln_bias], NormKind::layer,
+                                 a.as<TransitionAttrs>().eps, mean, rstd);
   TransitionForward p{.w_a = w_a.data,
                       .w_b = nullptr,
                       .w_out = w_out.data,
@@ -146,11 +148,12 @@ void transition_gpu(KernelArgs& a, bool gated) {
                       .y_fours = takes_fours(y, out)};
   for (int k = 1; k <= n_kept; ++k) p.kept_fours &= takes_fours(a.out[k], h);
   if (gated) {
+    const TensorArg& w_b = a.in[SwigluTransitionInput::w_b];
     p.w_b = w_b.data;
     p.in_vectors &= takes_vectors(w_b);
   } else {
-    p.b_a = a.in[4].data;
-    p.b_out = a.in[6].data;
+    p.b_a = a.in[ReluTransitionInput::b1].data;
+    p.b_out = a.in[ReluTransitionInput::b2].data;
   }
   with_type(w_a.dtype, [&](auto t) {
     gated ? forward<decltype(t), true>(a, n, p) : forward<decltype(t), false>(a, n, p);

@@ -164,13 +164,21 @@ void rows(KernelArgs& a, int index, const NormInput& n, const TransitionBackward
 // sums those with something to do.
 void transition_backward_gpu(KernelArgs& a, bool gated) {
   const auto& attrs = a.as<TransitionAttrs>();
-  const TensorArg &dy = a.in[0], &x = a.in[1], &kept_a = a.in[6], &kept_b = a.in[gated ? 7 : 6];
-  const TensorArg &w_a = a.in[gated ? 8 : 7], &w_b = a.in[gated ? 9 : 7], &w_out = a.in[gated ? 10 : 8];
+  using In = TransitionBackwardInput;
+  using Relu = ReluTransitionBackwardInput;
+  using Gated = SwigluTransitionBackwardInput;
+  const auto in = [&](int of_gated, int of_relu) -> const TensorArg& {
+    return a.in[gated ? of_gated : of_relu];
+  };
+  const TensorArg &dy = a.in[In::dout], &x = a.in[In::x];
+  const TensorArg &kept_a = in(Gated::a, Relu::hidden), &kept_b = in(Gated::b, Relu::hidden);
+  const TensorArg &w_a = in(Gated::w_a, Relu::w1), &w_b = in(Gated::w_b, Relu::w1),
+                  &w_out = in(Gated::w_o, Relu::w2);
   const int64_t h = w_a.shape[0], out = w_out.shape[0];
   if (!transition_fused(x.last(), out, w_a.dtype)) return transition_backward_wide_gpu(a, gated);
   const uint32_t needs = attrs.needs;
-  const NormInput n =
-      norm_input(x, a.in[2], a.in[3], NormKind::layer, attrs.eps, a.in[4].as<float>(), a.in[5].as<float>());
+  const NormInput n = norm_input(x, a.in[In::ln_weight], a.in[In::ln_bias], NormKind::layer, attrs.eps,
+                                 a.in[In::mean].as<float>(), a.in[In::rstd].as<float>());
   const auto pairs = [&](const TensorArg& t) {
     return h % 2 == 0 && reinterpret_cast<uintptr_t>(t.data) % 8 == 0;
   };
@@ -187,16 +195,17 @@ void transition_backward_gpu(KernelArgs& a, bool gated) {
                              takes_vectors(w_out),
                              pairs(kept_a) && pairs(kept_b)};
   const TransitionSums where(needs, {gated, n.rows, n.c, h, out});
-  const bool norm_sums = (needs & 6u) != 0;
+  const bool norm_sums = (needs & kTransitionNormParameters) != 0;
   float* const row_sums = norm_sums ? reinterpret_cast<float*>(a.workspace[0]) : nullptr;
   float* const weight_sums = where.floats > 0 ? reinterpret_cast<float*>(a.workspace[norm_sums]) : nullptr;
   int launches = 0, outputs = 0;
-  const TensorArg* dx = needs & 1u ? &a.out[outputs++] : nullptr;
+  const TensorArg* dx = needs & input_bits(TransitionInput::x) ? &a.out[outputs++] : nullptr;
   GradientSums sums;
-  for (int i = 1; i < 3; ++i)
+  for (int i : {TransitionInput::ln_weight, TransitionInput::ln_bias})
     if (needs >> i & 1u)
-      sums.add(a.out[outputs++], row_sums + (i - 1) * n.c, RowPieces(n.rows).pieces, 2 * n.c);
-  if (needs & 7u)
+      sums.add(a.out[outputs++], row_sums + (i - TransitionInput::ln_weight) * n.c, RowPieces(n.rows).pieces,
+               2 * n.c);
+  if (needs & kTransitionNormInputs)
     with_type(w_a.dtype, [&](auto t) {
       using T = decltype(t);
       gated ? rows<T, true>(a, launches++, n, p, dx, row_sums)
@@ -208,7 +217,7 @@ void transition_backward_gpu(KernelArgs& a, bool gated) {
     for (int64_t at : in_order)
       if (at >= 0) sums.add(a.out[outputs++], weight_sums + at, where.pieces(n.rows).pieces, where.floats);
   }
-  if (needs & ~1u) launch_sum_gradients(a, launches++, sums);
+  if (needs & ~input_bits(TransitionInput::x)) launch_sum_gradients(a, launches++, sums);
 }
 
 }  // namespace

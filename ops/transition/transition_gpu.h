@@ -5,6 +5,7 @@
 #pragma once
 
 #include "ops/kernel/plan/tile_pieces.h"
+#include "ops/transition/transition_attrs.h"
 
 namespace reckon::ops {
 
@@ -35,13 +36,13 @@ struct TransitionSums {
       floats += (n + 3) / 4 * 4;
       return at;
     };
-    w_a = take(3, s.h * s.c);
+    w_a = take(TransitionInput::w_in, s.h * s.c);
     if (s.gated)
-      w_b = take(4, s.h * s.c);
+      w_b = take(SwigluTransitionInput::w_b, s.h * s.c);
     else
-      b_a = take(4, s.h);
-    w_out = take(5, s.out * s.h);
-    if (!s.gated) b_out = take(6, s.out);
+      b_a = take(ReluTransitionInput::b1, s.h);
+    w_out = take(TransitionInput::w_out, s.out * s.h);
+    if (!s.gated) b_out = take(ReluTransitionInput::b2, s.out);
   }
   RECKON_INLINE constexpr WeightPieces pieces(int64_t rows) const {
     return WeightPieces(rows, hidden_tiles * column_tiles);

@@ -13,12 +13,13 @@ namespace {
 template <class C>
 inline void relu_transition_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &x = a.in[0], &w1 = a.in[3], &w2 = a.in[5], &y = a.out[0];
+  using In = ReluTransitionInput;
+  const TensorArg &x = a.in[In::x], &w1 = a.in[In::w1], &w2 = a.in[In::w2], &y = a.out[0];
   const bool keeps = a.n_out == 4;
   const NormRows<C> norm{NormKind::layer,
                          x,
-                         a.in[1],
-                         a.in[2],
+                         a.in[In::ln_weight],
+                         a.in[In::ln_bias],
                          reinterpret_cast<C*>(a.out[a.n_out - 2].data),
                          reinterpret_cast<C*>(a.out[a.n_out - 1].data),
                          C(a.as<TransitionAttrs>().eps)};
@@ -28,13 +29,14 @@ inline void relu_transition_kernel(KernelArgs& a) {
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
     norm_rows(a, norm, row, m, true, normed);
-    const Matrix hidden = keeps ? rows_of(a.out[1]).from_row(row) : Matrix{a.workspace[2], w1.dtype, h};
-    multiply_by_weight<C>(a, m, normed, w1, a.in[4], hidden);
+    const Matrix hidden = keeps ? rows_of(a.out[ReluTransitionOutput::hidden]).from_row(row)
+                                : Matrix{a.workspace[2], w1.dtype, h};
+    multiply_by_weight<C>(a, m, normed, w1, a.in[In::b1], hidden);
     map_rows<C, 1, 1>(a, m, h, {hidden}, {hidden}, 1, [](const C* const* v, C* const* o, int64_t n) {
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) o[0][i] = v[0][i] > C(0) ? v[0][i] : C(0);
     });
-    multiply_by_weight<C>(a, m, hidden, w2, a.in[6], rows_of(y).from_row(row));
+    multiply_by_weight<C>(a, m, hidden, w2, a.in[In::b2], rows_of(y).from_row(row));
   }
 }
 
@@ -44,31 +46,33 @@ template <class C>
 inline void relu_transition_backward_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& attrs = a.as<TransitionAttrs>();
-  const TensorArg &dy = a.in[0], &x = a.in[1], &w1 = a.in[7], &w2 = a.in[8];
+  using In = ReluTransitionBackwardInput;
+  using Forward = ReluTransitionInput;
+  const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &w1 = a.in[In::w1], &w2 = a.in[In::w2];
   const NormRows<C> norm{NormKind::layer,
                          x,
-                         a.in[2],
-                         a.in[3],
-                         reinterpret_cast<C*>(a.in[4].data),
-                         reinterpret_cast<C*>(a.in[5].data),
+                         a.in[In::ln_weight],
+                         a.in[In::ln_bias],
+                         reinterpret_cast<C*>(a.in[In::mean].data),
+                         reinterpret_cast<C*>(a.in[In::rstd].data),
                          C(attrs.eps)};
   const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], out = w2.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   GradientOutputs<C> outputs(a, attrs.needs);
-  const TensorArg dx = outputs.take(0);
-  C *dg = outputs.take_sum(1), *db = outputs.take_sum(2);
-  ProductSum dw1 = outputs.take_product_sum(3);
-  C* db1 = outputs.take_sum(4);
-  ProductSum dw2 = outputs.take_product_sum(5);
-  C* db2 = outputs.take_sum(6);
+  const TensorArg dx = outputs.take(Forward::x);
+  C *dg = outputs.take_sum(Forward::ln_weight), *db = outputs.take_sum(Forward::ln_bias);
+  ProductSum dw1 = outputs.take_product_sum(Forward::w1);
+  C* db1 = outputs.take_sum(Forward::b1);
+  ProductSum dw2 = outputs.take_product_sum(Forward::w2);
+  C* db2 = outputs.take_sum(Forward::b2);
   const Matrix normed{a.workspace[1], w1.dtype, c}, dn{a.workspace[2], kNative<C>, c},
       dh{a.workspace[3], w1.dtype, h};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
-    const Matrix g = rows_of(dy).from_row(row), hidden = rows_of(a.in[6]).from_row(row);
+    const Matrix g = rows_of(dy).from_row(row), hidden = rows_of(a.in[In::hidden]).from_row(row);
     add_column_sums(a, m, out, g, db2);
     add_weight_gradient<C>(a, m, out, h, g, hidden, dw2);
-    if (!(attrs.needs & 0x1fu)) continue;
+    if (!(attrs.needs & kTransitionHiddenInputs)) continue;
     multiply_back<C>(a, m, g, w2, dh, false);
     map_rows<C, 2, 1>(a, m, h, {dh, hidden}, {dh}, 1, [](const C* const* v, C* const* o, int64_t n) {
 #pragma omp simd
@@ -79,7 +83,7 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
       norm_rows(a, norm, row, m, false, normed);
       add_weight_gradient<C>(a, m, h, c, dh, normed, dw1);
     }
-    if (!(attrs.needs & 7u)) continue;
+    if (!(attrs.needs & kTransitionNormInputs)) continue;
     multiply_back<C>(a, m, dh, w1, dn, false);
     norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg, db);
   }
@@ -91,12 +95,14 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
 template <class C>
 inline void swiglu_transition_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &x = a.in[0], &wa = a.in[3], &wb = a.in[4], &wo = a.in[5], &y = a.out[0];
-  const bool normalised = a.in[1].defined(), keeps = a.n_out - (normalised ? 2 : 0) == 3;
+  using In = SwigluTransitionInput;
+  const TensorArg &x = a.in[In::x], &wa = a.in[In::w_a], &wb = a.in[In::w_b], &wo = a.in[In::w_o],
+                  &y = a.out[0];
+  const bool normalised = a.in[In::ln_weight].defined(), keeps = a.n_out - (normalised ? 2 : 0) == 3;
   const NormRows<C> norm{NormKind::layer,
                          x,
-                         a.in[1],
-                         a.in[2],
+                         a.in[In::ln_weight],
+                         a.in[In::ln_bias],
                          normalised ? reinterpret_cast<C*>(a.out[a.n_out - 2].data) : nullptr,
                          normalised ? reinterpret_cast<C*>(a.out[a.n_out - 1].data) : nullptr,
                          C(a.as<TransitionAttrs>().eps)};
@@ -108,9 +114,10 @@ inline void swiglu_transition_kernel(KernelArgs& a) {
     const int64_t m = rows - row < tile ? rows - row : tile;
     const Matrix normed = direct ? rows_of(x).from_row(row) : Matrix{a.workspace[1], wa.dtype, c};
     if (!direct) norm_rows(a, norm, row, m, true, normed);
-    const Matrix pa = keeps ? rows_of(a.out[1]).from_row(row) : Matrix{a.workspace[3], wa.dtype, h};
+    const Matrix pa =
+        keeps ? rows_of(a.out[SwigluTransitionOutput::a]).from_row(row) : Matrix{a.workspace[3], wa.dtype, h};
     const Matrix pb =
-        keeps ? rows_of(a.out[2]).from_row(row)
+        keeps ? rows_of(a.out[SwigluTransitionOutput::b]).from_row(row)
               : Matrix{element_at(a.workspace[3], wa.dtype, padded_elements((rows < tile ? rows : tile) * h)),
                        wa.dtype, h};
     multiply_by_weight<C>(a, m, normed, wa, {}, pa);
@@ -130,28 +137,31 @@ template <class C>
 inline void swiglu_transition_backward_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& attrs = a.as<TransitionAttrs>();
-  const TensorArg &dy = a.in[0], &x = a.in[1], &wa = a.in[8], &wb = a.in[9], &wo = a.in[10];
+  using In = SwigluTransitionBackwardInput;
+  using Forward = SwigluTransitionInput;
+  const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &wa = a.in[In::w_a], &wb = a.in[In::w_b],
+                  &wo = a.in[In::w_o];
   const NormRows<C> norm{NormKind::layer,
                          x,
-                         a.in[2],
-                         a.in[3],
-                         reinterpret_cast<C*>(a.in[4].data),
-                         reinterpret_cast<C*>(a.in[5].data),
+                         a.in[In::ln_weight],
+                         a.in[In::ln_bias],
+                         reinterpret_cast<C*>(a.in[In::mean].data),
+                         reinterpret_cast<C*>(a.in[In::rstd].data),
                          C(attrs.eps)};
   const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], out = wo.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   GradientOutputs<C> outputs(a, attrs.needs);
-  const TensorArg dx = outputs.take(0);
-  C *dg = outputs.take_sum(1), *db = outputs.take_sum(2);
-  ProductSum dwa = outputs.take_product_sum(3), dwb = outputs.take_product_sum(4),
-             dwo = outputs.take_product_sum(5);
+  const TensorArg dx = outputs.take(Forward::x);
+  C *dg = outputs.take_sum(Forward::ln_weight), *db = outputs.take_sum(Forward::ln_bias);
+  ProductSum dwa = outputs.take_product_sum(Forward::w_a), dwb = outputs.take_product_sum(Forward::w_b),
+             dwo = outputs.take_product_sum(Forward::w_o);
   const bool direct = !norm.weight.defined() && x.dtype == wa.dtype;
   const Matrix dn{a.workspace[2], kNative<C>, c}, gated{a.workspace[3], wa.dtype, h},
       da{a.workspace[4], wa.dtype, h}, dp{a.workspace[5], wa.dtype, h};
   for (int64_t row = 0; row < rows; row += tile) {
     const int64_t m = rows - row < tile ? rows - row : tile;
-    const Matrix g = rows_of(dy).from_row(row), pa = rows_of(a.in[6]).from_row(row),
-                 pb = rows_of(a.in[7]).from_row(row);
+    const Matrix g = rows_of(dy).from_row(row), pa = rows_of(a.in[In::a]).from_row(row),
+                 pb = rows_of(a.in[In::b]).from_row(row);
     multiply_back<C>(a, m, g, wo, dp, false);
     map_rows<C, 3, 3>(a, m, h, {pa, pb, dp}, {gated, da, dp}, 24,
                       [](const C* const* v, C* const* o, int64_t n) {
@@ -170,7 +180,7 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
     if (!direct && (dwa.wanted() || dwb.wanted())) norm_rows(a, norm, row, m, false, normed);
     add_weight_gradient<C>(a, m, h, c, da, normed, dwa);
     add_weight_gradient<C>(a, m, h, c, dp, normed, dwb);
-    if (!(attrs.needs & 7u)) continue;
+    if (!(attrs.needs & kTransitionNormInputs)) continue;
     multiply_back<C>(a, m, da, wa, dn, false);
     multiply_back<C>(a, m, dp, wb, dn, true);
     norm_rows_backward(a, norm, row, m, reinterpret_cast<const C*>(dn.data), dx, dg, db);

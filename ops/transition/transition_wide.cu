@@ -115,16 +115,17 @@ void for_each_launch(const WideTransition& s, F&& f) {
 void transition_wide_gpu(KernelArgs& a, bool gated) {
   using Step = WideTransition::Step;
   using Buffer = WideTransition::Buffer;
-  const TensorArg &x = a.in[0], &w_a = a.in[3], &w_out = a.in[5], &y = a.out[0];
-  const bool normalised = a.in[1].defined(), keeps = a.n_out - (normalised ? 2 : 0) > 1;
+  using In = TransitionInput;
+  const TensorArg &x = a.in[In::x], &w_a = a.in[In::w_in], &w_out = a.in[In::w_out], &y = a.out[0];
+  const bool normalised = a.in[In::ln_weight].defined(), keeps = a.n_out - (normalised ? 2 : 0) > 1;
   const WideTransition s({gated, x.rows(), x.last(), w_a.shape[0], w_out.shape[0]}, x.dtype, w_a.dtype,
                          normalised, keeps, a.library_workspace_bytes);
   const Transition t(a, s);
   const LibraryRows products = t.products();
   const WideNorm norm{NormKind::layer,
                       x,
-                      a.in[1],
-                      a.in[2],
+                      a.in[In::ln_weight],
+                      a.in[In::ln_bias],
                       normalised ? a.out[a.n_out - 2].as<float>() : nullptr,
                       normalised ? a.out[a.n_out - 1].as<float>() : nullptr,
                       a.as<TransitionAttrs>().eps};
@@ -139,40 +140,72 @@ void transition_wide_gpu(KernelArgs& a, bool gated) {
       case Step::normalise:
         return t.normalise(index, norm, row0, m, true);
       case Step::project_a:
-        return products.multiply_by_weight(index, m, t.operand(norm, row0), w_a, gated ? TensorArg{} : a.in[4],
-                                           h_a, gated ? GemmEpilogue::none : GemmEpilogue::relu);
+        return products.multiply_by_weight(index, m, t.operand(norm, row0), w_a,
+                                           gated ? TensorArg{} : a.in[ReluTransitionInput::b1], h_a,
+                                           gated ? GemmEpilogue::none : GemmEpilogue::relu);
       case Step::project_b:
-        return products.multiply_by_weight(index, m, t.operand(norm, row0), a.in[4], {}, h_b);
+        return products.multiply_by_weight(index, m, t.operand(norm, row0), a.in[SwigluTransitionInput::w_b],
+                                           {}, h_b);
       case Step::gate: {
         const TensorArg in[2] = {h_a.argument(m), h_b.argument(m)}, out[1] = {hidden.argument(m)};
         return elementwise<2, 1>(a, index, in, out, Gate{});
       }
       default:
-        return products.multiply_by_weight(index, m, hidden, w_out, gated ? TensorArg{} : a.in[6],
+        return products.multiply_by_weight(index, m, hidden, w_out,
+                                           gated ? TensorArg{} : a.in[ReluTransitionInput::b2],
                                            rows_of(y).from_row(row0));
     }
   });
 }
 
-// relu: in dy, x, ln weight, ln bias, mean, rstd, hidden, w1, w2. Gated: in dy, x, ln weight, ln bias,
-// mean, rstd, a, b, w_a, w_b, w_o.
+namespace {
+
+// The last launch of backward. `gradients`: by input of the forward op.
+void sum_gradients(KernelArgs& a, int index, const WideTransition& s, const TensorArg* gradients,
+                   const float* norm_sums, const float* b_a_sums, const float* b_out_sums) {
+  GradientSums sums;
+  for (int k : {TransitionInput::ln_weight, TransitionInput::ln_bias})
+    if (s.wants(k)) {
+      sums.add(gradients[k], norm_sums, s.norm_pieces(), s.n_norm_sums() * s.sizes.c);
+      norm_sums += s.sizes.c;
+    }
+  if (s.wants_b_a()) sums.add(gradients[ReluTransitionInput::b1], b_a_sums, s.b_a_pieces(), s.sizes.h);
+  if (s.wants_b_out()) sums.add(gradients[ReluTransitionInput::b2], b_out_sums, s.b_out_pieces(), s.sizes.out);
+  launch_sum_gradients(a, index, sums);
+}
+
+}  // namespace
+
 void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
   using Step = WideTransition::Step;
   const auto& attrs = a.as<TransitionAttrs>();
-  const TensorArg &dy = a.in[0], &x = a.in[1], &w_a = a.in[gated ? 8 : 7], &w_b = a.in[gated ? 9 : 7],
-                  &w_out = a.in[gated ? 10 : 8];
+  using In = TransitionBackwardInput;
+  using Relu = ReluTransitionBackwardInput;
+  using Gated = SwigluTransitionBackwardInput;
+  using Forward = TransitionInput;
+  const auto in = [&](int of_gated, int of_relu) -> const TensorArg& {
+    return a.in[gated ? of_gated : of_relu];
+  };
+  const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &w_a = in(Gated::w_a, Relu::w1),
+                  &w_b = in(Gated::w_b, Relu::w1), &w_out = in(Gated::w_o, Relu::w2);
   const int64_t c = x.last(), h = w_a.shape[0], out = w_out.shape[0];
-  const bool normalised = a.in[2].defined();
+  const bool normalised = a.in[In::ln_weight].defined();
   const WideTransition s = WideTransition::gradients({gated, x.rows(), c, h, out}, x.dtype, w_a.dtype,
                                                      normalised, attrs.needs, a.library_workspace_bytes);
   const Transition t(a, s);
   const LibraryRows products = t.products();
-  const WideNorm norm{NormKind::layer,     x,        a.in[2], a.in[3], a.in[4].as<float>(),
-                      a.in[5].as<float>(), attrs.eps};
-  TensorArg gradients[7];  // by input of the forward op
-  for (int i = 0, next = 0; i < 7; ++i)
-    if (s.wants(1u << i)) gradients[i] = a.out[next++];
-  const TensorArg &dx = gradients[0], &dw_a = gradients[3], &dw_b = gradients[4], &dw_out = gradients[5];
+  const WideNorm norm{NormKind::layer,
+                      x,
+                      a.in[In::ln_weight],
+                      a.in[In::ln_bias],
+                      a.in[In::mean].as<float>(),
+                      a.in[In::rstd].as<float>(),
+                      attrs.eps};
+  TensorArg gradients[ReluTransitionInput::n_inputs];  // by input of the forward op
+  for (int i = 0, next = 0; i < ReluTransitionInput::n_inputs; ++i)
+    if (s.wants(i)) gradients[i] = a.out[next++];
+  const TensorArg &dx = gradients[Forward::x], &dw_a = gradients[Forward::w_in],
+                  &dw_b = gradients[SwigluTransitionInput::w_b], &dw_out = gradients[Forward::w_out];
 
   float* const b_a_sums = t.floats(WideTransition::bias_sums);
   float* const b_out_sums = b_a_sums + (s.wants_b_a() ? s.b_a_pieces() * h : 0);
@@ -181,8 +214,8 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
                 b_a_pieces_of_chunk = ColumnPieces(s.chunks.height).pieces;
 
   for_each_launch(s, [&](Step step, int index, int64_t chunk, int64_t row0, int64_t m) {
-    const RowMatrix g = rows_of(dy).from_row(row0), kept_a = rows_of(a.in[6]).from_row(row0),
-                    kept_b = gated ? rows_of(a.in[7]).from_row(row0) : RowMatrix{};
+    const RowMatrix g = rows_of(dy).from_row(row0), kept_a = rows_of(a.in[In::kept]).from_row(row0),
+                    kept_b = gated ? rows_of(a.in[Gated::b]).from_row(row0) : RowMatrix{};
     const RowMatrix da = t.tile(WideTransition::tile_a), db = t.tile(WideTransition::tile_b),
                     product = t.tile(WideTransition::tile_c);
     const RowMatrix dn = s.writes_dx() ? rows_of(dx).from_row(row0) : t.rows(DType::f32);
@@ -224,19 +257,11 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
         if (!normalised) return t.convert(index, dn.data, dn.dtype, to.data, to.dtype, m * c);
         return norm.gradient(a, index, row0, m, dn, to,
                              t.floats(WideTransition::norm_sums) + chunk * pieces_of_chunk * n_norm_sums * c,
-                             s.wants(2u), s.wants(4u));
+                             s.wants(Forward::ln_weight), s.wants(Forward::ln_bias));
       }
       default:
-        break;
+        return sum_gradients(a, index, s, gradients, t.floats(WideTransition::norm_sums), b_a_sums, b_out_sums);
     }
-    GradientSums sums;
-    for (int k = 1, at = 0; k < 3; ++k)
-      if (s.wants(1u << k))
-        sums.add(gradients[k], t.floats(WideTransition::norm_sums) + at++ * c, s.norm_pieces(),
-                 n_norm_sums * c);
-    if (s.wants_b_a()) sums.add(gradients[4], b_a_sums, s.b_a_pieces(), h);
-    if (s.wants_b_out()) sums.add(gradients[6], b_out_sums, s.b_out_pieces(), out);
-    launch_sum_gradients(a, index, sums);
   });
 }
 

@@ -72,15 +72,15 @@ struct WideTransition {
     return {s, x, t, normalised, true, true, needs, library};
   }
 
-  bool wants(uint32_t mask) const { return (needs & mask) != 0; }
-  bool wants_w_a() const { return wants(1u << 3); }
-  bool wants_w_b() const { return sizes.gated && wants(1u << 4); }
-  bool wants_b_a() const { return !sizes.gated && wants(1u << 4); }
-  bool wants_w_out() const { return wants(1u << 5); }
-  bool wants_b_out() const { return !sizes.gated && wants(1u << 6); }
-  bool through_norm() const { return wants(7u); }
-  bool through_hidden() const { return sizes.gated || wants(0x1fu); }
-  int n_norm_sums() const { return wants(2u) + wants(4u); }
+  bool wants(int input) const { return (needs >> input & 1u) != 0; }
+  bool wants_w_a() const { return wants(TransitionInput::w_in); }
+  bool wants_w_b() const { return sizes.gated && wants(SwigluTransitionInput::w_b); }
+  bool wants_b_a() const { return !sizes.gated && wants(ReluTransitionInput::b1); }
+  bool wants_w_out() const { return wants(TransitionInput::w_out); }
+  bool wants_b_out() const { return !sizes.gated && wants(ReluTransitionInput::b2); }
+  bool through_norm() const { return (needs & kTransitionNormInputs) != 0; }
+  bool through_hidden() const { return sizes.gated || (needs & kTransitionHiddenInputs) != 0; }
+  int n_norm_sums() const { return wants(TransitionInput::ln_weight) + wants(TransitionInput::ln_bias); }
   // Whether the products read x itself, and write dx themselves.
   bool reads_x() const { return !normalised && x == weights; }
   bool writes_dx() const { return !normalised && x == DType::f32; }
