@@ -19,7 +19,9 @@ constexpr const char* kInputNames[n_inputs] = {"z",        "mask",     "ln_in_w"
 constexpr const char* kKeptNames[n_kept] = {
     "projection a", "gate a",  "projection b", "gate b",   "triangle", "output projection",
     "output gate",  "mean in", "rstd in",      "mean out", "rstd out"};
-constexpr uint32_t kMatrices = 0x3cff0;  // the six products' weights and biases
+constexpr uint32_t kWeights = input_bits(w_a, w_ag, w_b, w_bg, w_z, w_g),
+                   kMatrices = kWeights | input_bits(b_a, b_ag, b_b, b_bg, b_z, b_g),
+                   kDifferentiable = ((1u << n_inputs) - 1) & ~input_bits(mask);
 
 bool is_bias(int k) { return k == b_a || k == b_ag || k == b_b || k == b_bg || k == b_z || k == b_g; }
 
@@ -49,7 +51,7 @@ Sizes check_sizes(In in) {
   for (int k : {ln_out_w, ln_out_b}) check(k, {c});
   for (int k : {w_a, w_ag, w_b, w_bg}) {
     check(k, {c, cz});
-    check(k + 1, {c});
+    check(bias_of(k), {c});
   }
   check(w_z, {c_out, c});
   check(w_g, {c_out, cz});
@@ -143,7 +145,7 @@ Plan plan_backward(const PlanContext& ctx) {
   const GradientPlan grads{p, needs};
   for (int k = 0; k < n_inputs; ++k) {
     if (k == mask || !wants(k)) continue;
-    const Shape shape = is_bias(k) ? Shape{in(k - 1).size(0)} : in(k).shape();
+    const Shape shape = is_bias(k) ? Shape{in(matrix_of(k)).size(0)} : in(k).shape();
     if (k == z)
       grads.add(k, shape, in(z).dtype(), kInputNames[k]);
     else
@@ -190,7 +192,7 @@ Plan plan_backward(const PlanContext& ctx) {
     rebuild |= wants(w);
   }
   for (int k = 0; k < n_inputs; ++k)
-    if (is_bias(k) && wants(k)) p.cost.vector_flops += in(k - 1).size(0);
+    if (is_bias(k) && wants(k)) p.cost.vector_flops += in(matrix_of(k)).size(0);
   if (rebuild) p.cost.vector_flops += norm_in.rows();
   if (wants(z)) p.cost.vector_flops += norm_in.input_gradient();
   if (wants(ln_in_w)) p.cost.vector_flops += norm_in.weight_gradient();
@@ -324,9 +326,11 @@ const OpDef backward_op{
     .cases =
         [] {
           return std::vector<OpCase>{
-              backward_case("outgoing, everything", {1, 5, 6, 4, 7, true, true}, true, 0x3fffd),
-              backward_case("incoming, several channel blocks", {2, 3, 6, 19, 4, false, false}, false, 0x15555),
-              backward_case("only the output layer's weight", {1, 4, 3, 5, 2, true, true}, true, 1u << w_z)};
+              backward_case("outgoing, everything", {1, 5, 6, 4, 7, true, true}, true, kDifferentiable),
+              backward_case("incoming, several channel blocks", {2, 3, 6, 19, 4, false, false}, false,
+                            kWeights | input_bits(z, ln_in_w, ln_out_w)),
+              backward_case("only the output layer's weight", {1, 4, 3, 5, 2, true, true}, true,
+                            input_bits(w_z))};
         },
     .gpu_plan = plan_backward_gpu};
 
@@ -337,7 +341,7 @@ TensorList backward(BackwardContext& c) {
   c.grads[0] = {};
   for (int k = 0; k < n_inputs; ++k) in.push_back(saved.take(!is_bias(k) && was_given(c, k)));
   for (int k = 0; k < n_kept; ++k) in.push_back(saved.take());
-  const uint32_t needs = c.needs_grad & ~(1u << mask);
+  const uint32_t needs = c.needs_grad & kDifferentiable;
   return by_input(
       call(backward_op, in, std::make_shared<TriangleMultiplyAttrs>(attrs.outgoing, attrs.eps, needs)), needs,
       n_inputs);

@@ -40,6 +40,7 @@ RECKON_INLINE constexpr bool is_matrix(int input) {
   return input == w_a || input == w_ag || input == w_b || input == w_bg || input == w_z || input == w_g;
 }
 RECKON_INLINE constexpr int bias_of(int matrix) { return matrix + 1; }
+RECKON_INLINE constexpr int matrix_of(int bias) { return bias - 1; }
 RECKON_INLINE constexpr int gate_of(int side) { return side + 2; }  // of w_a or w_b: the weight of its gate
 // What the op keeps, in this order: its further outputs, or, where nothing needs a gradient, only t in a
 // workspace.

@@ -58,7 +58,7 @@ struct TriangleSums {
       at[k] = floats;
       floats += (n + 3) / 4 * 4;
     };
-    for (int k = w_a; k <= w_bg; k += 2) take(k, s.c * s.cz), take(k + 1, s.c);
+    for (int k : {w_a, w_ag, w_b, w_bg}) take(k, s.c * s.cz), take(bias_of(k), s.c);
     take(w_z, s.c_out * s.c), take(b_z, s.c_out);
     take(w_g, s.c_out * s.cz), take(b_g, s.c_out);
   }
