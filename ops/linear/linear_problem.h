@@ -1,16 +1,11 @@
-// The inputs of linear, and its call in the GEMM's terms. Pure in shapes: the CPU's kernel, the GPU's and its plan
-// call it.
+// Translates a linear call into the GEMM's terms. Pure in shapes: the CPU's kernel, the GPU's and its plan call it.
 #pragma once
 
 #include "ops/kernel/cpu/gemm.h"
 #include "ops/kernel/kernel_args.h"
+#include "ops/linear/linear_inputs.h"
 
 namespace reckon::ops {
-
-// Positions of inputs.
-struct LinearInput {
-  enum : int { x, weight, bias, n_inputs };
-};
 
 // in: as in LinearInput, x [.., k], weight [n, k], bias [n] or absent; out [.., n].
 inline GemmProblem linear_problem(const TensorArg* in, const TensorArg& out) {
