@@ -71,6 +71,7 @@ using HostTensors = std::vector<HostTensor>;
 struct ReferenceCall {
   std::span<const HostTensor> in;
   const Attrs* attrs = nullptr;
+  bool keeps = false;  // an input needs a gradient: some ops then give more outputs, for their own backward
 
   template <class A>
   const A& as() const {
