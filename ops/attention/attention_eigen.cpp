@@ -98,6 +98,8 @@ HostTensors attention_backward(const ReferenceCall& c) {
 
 // Two keys whose logits differ by log 3 are weighted 1/4 and 3/4: out = 1/4 * 8 + 3/4 * 4 = 5.
 std::vector<OpReference> attention_references() {
+  const std::vector<const char*> golden = {"ops/sdpa_plain.safetensors", "ops/sdpa_bias_broadcast.safetensors",
+                                           "ops/sdpa_gqa_causal.safetensors"};
   const double log3 = std::log(3.0), log4 = std::log(4.0);
   const HostTensor q({1, 1, 1, 1, 1}, {2}), k({1, 1, 1, 2, 1}, {0, log3}), v({1, 1, 1, 2, 1}, {8, 4});
   return {{.op = "attention",
@@ -111,20 +113,22 @@ std::vector<OpReference> attention_references() {
                        .inputs = {q, k, v, {{1, 1, 2}, {1, 0}}, {{1, 1, 1, 1, 2}, {log3, 0}}},
                        .attrs = std::make_shared<AttentionAttrs>(0.5, false, -log3),
                        .outputs = {{{1, 1, 1, 1, 1}, {7}}, {{1, 1, 1, 1}, {log4}}},
-                       .source = "logits 0 + log 3 and log 3 - log 3, so exp gives 3 and 1 of 4"}}},
+                       .source = "logits 0 + log 3 and log 3 - log 3, so exp gives 3 and 1 of 4"}},
+           .golden = golden},
           {.op = "attention_backward",
            .compute = attention_backward,
-           .values = {
-               {.name = "weights 1/4 and 3/4",
-                .inputs =
-                    {{{1, 1, 1, 1, 1}, {16}}, q, k, v, {}, {}, {{1, 1, 1, 1, 1}, {5}}, {{1, 1, 1, 1}, {log4}}},
-                .attrs = std::make_shared<AttentionBackwardAttrs>(AttentionAttrs(0.5, false, 0.0), true, true,
-                                                                  true, false),
-                .outputs = {{{1, 1, 1, 1, 1}, {-6 * log3}},
-                            {{1, 1, 1, 2, 1}, {12, -12}},
-                            {{1, 1, 1, 2, 1}, {4, 12}}},
-                .source = "dv = p 16; dlogits = p (16 v - 16 * 5) = 1/4 * 48 and 3/4 * -16; dk = scale 2 "
-                          "dlogits, dq = scale (0 * 12 - 12 log 3)"}}}};
+           .values =
+               {{.name = "weights 1/4 and 3/4",
+                 .inputs =
+                     {{{1, 1, 1, 1, 1}, {16}}, q, k, v, {}, {}, {{1, 1, 1, 1, 1}, {5}}, {{1, 1, 1, 1}, {log4}}},
+                 .attrs = std::make_shared<AttentionBackwardAttrs>(AttentionAttrs(0.5, false, 0.0), true, true,
+                                                                   true, false),
+                 .outputs = {{{1, 1, 1, 1, 1}, {-6 * log3}},
+                             {{1, 1, 1, 2, 1}, {12, -12}},
+                             {{1, 1, 1, 2, 1}, {4, 12}}},
+                 .source = "dv = p 16; dlogits = p (16 v - 16 * 5) = 1/4 * 48 and 3/4 * -16; dk = scale 2 "
+                           "dlogits, dq = scale (0 * 12 - 12 log 3)"}},
+           .golden = golden}};
 }
 
 }  // namespace reckon::ops

@@ -138,6 +138,13 @@ std::vector<OpReference> triangle_multiply_references() {
   in[b_z] = {{1}, {1}};
   in[w_g] = {{1, 2}, {0, 0}};
   in[b_g] = {{1}, {log3}};
+  HostTensors gradient_in{{{1, 1, 1, 1}, {16}}};
+  for (int k = 0; k < n_inputs; ++k) gradient_in.push_back(k == b_z || k == b_g ? HostTensor() : in[k]);
+  const Shape position{1, 1, 1}, two{1, 1, 1, 2}, one{1, 1, 1, 1};
+  const HostTensors kept{{two, {1, -1}},       {two, {0, 0}},   {two, {2, 2}},  {two, {0, 0}},
+                         {two, {0.5, -0.5}},   {one, {4}},      {one, {log3}},  {position, {0}},
+                         {position, {1. / 3}}, {position, {0}}, {position, {2}}};
+  gradient_in.insert(gradient_in.end(), kept.begin(), kept.end());
   return {
       {.op = "triangle_multiply",
        .compute = triangle_multiply,
@@ -151,7 +158,18 @@ std::vector<OpReference> triangle_multiply_references() {
        .golden = {"evoformer/sub_tri_mul_outgoing.safetensors", "evoformer/sub_tri_mul_incoming.safetensors"}},
       {.op = "triangle_multiply_backward",
        .compute = triangle_multiply_backward,
-       .values = {},
+       .values = {{.name = "one position, the output's parameters",
+                   .inputs = gradient_in,
+                   .attrs = std::make_shared<TriangleMultiplyAttrs>(
+                       true, 0.0, input_bits(ln_out_w, ln_out_b, w_z, b_z, w_g, b_g)),
+                   .outputs = {{{2}, {36, 0}},
+                               {{2}, {36, 0}},
+                               {{1, 2}, {12, -12}},
+                               {{1}, {12}},
+                               {{1, 2}, {12, -12}},
+                               {{1}, {12}}},
+                   .source = "of W_z LN(t) + b_z = 4 the gradient is 16 * 3/4, of the gate's log 3 it is "
+                             "16 * 4 * 3/4 * 1/4, both 12, times LN(t) = x = (1, -1); dLN(t) = 12 (3, 0)"}},
        .golden = {"evoformer/sub_tri_mul_outgoing.safetensors", "evoformer/sub_tri_mul_incoming.safetensors"}}};
 }
 
