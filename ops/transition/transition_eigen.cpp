@@ -107,7 +107,8 @@ HostTensors swiglu_transition_backward(const ReferenceCall& c) {
 
 std::vector<OpReference> transition_references() {
   const double log3 = std::log(3.0);
-  const HostTensor x({1, 2}, {3, -3}), ones({2}, {1, 1}), statistics[2] = {{{1}, {0}}, {{1}, {1. / 3}}};
+  const HostTensor x({1, 2}, {3, -3}), ones({2}, {1, 1}), zero_bias({2}, {0, 0}),
+      statistics[2] = {{{1}, {0}}, {{1}, {1. / 3}}};
   const HostTensor w1({2, 2}, {1, 0, 0, 1}), b1({2}, {4, -4}), w2({1, 2}, {5, 7}), b2({1}, {1});
   const HostTensor one({1, 1}, {1}), wa({1, 1}, {log3}), wb({1, 1}, {2}), wo({1, 1}, {4});
   const auto attrs = [](uint32_t needs = 0) { return std::make_shared<TransitionAttrs>(0.0, needs); };
@@ -126,7 +127,8 @@ std::vector<OpReference> transition_references() {
        .compute = relu_transition_backward,
        .values =
            {{.name = "one unit is off",
-             .inputs = {{{1, 1}, {2}}, x, ones, {}, statistics[0], statistics[1], {{1, 2}, {5, 0}}, w1, w2},
+             .inputs =
+                 {{{1, 1}, {2}}, x, ones, zero_bias, statistics[0], statistics[1], {{1, 2}, {5, 0}}, w1, w2},
              .attrs = attrs(input_bits(Relu::ln_weight, Relu::ln_bias, Relu::w1, Relu::b1, Relu::w2, Relu::b2)),
              .outputs = {{{2}, {10, 0}},
                          {{2}, {10, 0}},
