@@ -1,6 +1,8 @@
 #include "autograd/checkpoint.h"
 
+#include "autograd/autocast.h"
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "autograd/hook.h"
 #include "autograd/node.h"
 #include "runtime/events/scope.h"
@@ -10,8 +12,7 @@ namespace {
 
 class SegmentNode : public Node {
  public:
-  SegmentNode(SegmentFn f, Generator generator, AutocastState autocast)
-      : f_(std::move(f)), generator_(generator), autocast_(autocast) {}
+  explicit SegmentNode(SegmentFn f) : f_(std::move(f)) {}
 
   void keep(const TensorList& inputs) {
     for (const Tensor& t : inputs) {
@@ -40,6 +41,7 @@ class SegmentNode : public Node {
       EnableGrad enable;
       CheckpointScope inner(CheckpointPolicy::none);
       AutocastScope precision(autocast_);
+      FusionScope fusions(fusions_);
       const Generator later = grad_state().generator;
       grad_state().generator = generator_;
       set_trace_hash(0);
@@ -69,8 +71,10 @@ class SegmentNode : public Node {
 
  private:
   SegmentFn f_;
-  Generator generator_;
-  AutocastState autocast_;
+  // What held when the segment began.
+  Generator generator_ = grad_state().generator;
+  AutocastState autocast_ = autocast_state();
+  FusionSet fusions_ = fusion_state();
   std::vector<SavedTensor> saved_;
   std::vector<std::shared_ptr<GradMeta>> metas_;
   uint64_t trace_ = 0;
@@ -88,7 +92,7 @@ bool applies(Boundary boundary) {
 TensorList segment(Boundary boundary, const SegmentFn& f, TensorList inputs) {
   if (!applies(boundary)) return f(inputs);
   install_hook();
-  auto node = std::make_shared<SegmentNode>(f, grad_state().generator, autocast_state());
+  auto node = std::make_shared<SegmentNode>(f);
   node->module = context().module;
   node->name = intern("checkpoint");
   const uint64_t outer_trace = trace_hash();

@@ -5,7 +5,7 @@
 
 #include "runtime/core/error.h"
 
-namespace reckon::models {
+namespace reckon::autograd {
 namespace {
 
 constexpr std::array<std::pair<Fusion, std::string_view>, 8> kNames{{{Fusion::attention, "attention"},
@@ -56,4 +56,11 @@ std::string FusionSet::to_string() const {
   return text;
 }
 
-}  // namespace reckon::models
+FusionSet& fusion_state() {
+  thread_local FusionSet state;
+  return state;
+}
+
+bool fuses(Fusion f) { return fusion_state().has(f); }
+
+}  // namespace reckon::autograd

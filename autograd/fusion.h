@@ -1,12 +1,13 @@
-// The switches a user flips: what is fused. A fusion chooses between compositions of ops in model code, so its
-// effect shows in the ledger as other ops, other saves and fewer launches.
+// What is fused (--fuse): a scope beside the checkpoint and autocast scopes. A fusion chooses between compositions of
+// ops in model code, never inside a kernel, so its effect shows in the ledger as other ops, other saves and fewer
+// launches. Segments remember the set they ran under and are recomputed under it.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace reckon::models {
+namespace reckon::autograd {
 
 enum class Fusion : uint32_t {
   attention = 1,       // no score matrix; sigmoid gate and attention output in one op each
@@ -34,4 +35,18 @@ class FusionSet {
   uint32_t bits_ = 0;
 };
 
-}  // namespace reckon::models
+FusionSet& fusion_state();  // of the calling thread
+bool fuses(Fusion f);       // whether it is in force
+
+class FusionScope {
+ public:
+  explicit FusionScope(FusionSet set) : before_(fusion_state()) { fusion_state() = set; }
+  ~FusionScope() { fusion_state() = before_; }
+  FusionScope(const FusionScope&) = delete;
+  FusionScope& operator=(const FusionScope&) = delete;
+
+ private:
+  FusionSet before_;
+};
+
+}  // namespace reckon::autograd

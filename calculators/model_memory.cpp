@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autograd/fusion.h"
 #include "models/af3/config.h"
 #include "models/evoformer/config.h"
 #include "models/pairformer/config.h"
@@ -172,7 +173,8 @@ Exact recorded_kv_bytes(const QwenConfig& c, int64_t batch, int64_t seq, DType d
   profiler::Ledger ledger;
   device.add_sink(&ledger);
   {
-    const models::Qwen model(device, c, models::FusionSet::parse("attention"), 1);
+    const autograd::FusionScope fusions(autograd::FusionSet::parse("attention"));
+    const models::Qwen model(device, c, 1);
     // The last new token is never read, so the cache ends up with room for `seq`: all but one in the first
     // pass, one in a second.
     const std::vector<int64_t> prompt(static_cast<size_t>(std::max<int64_t>(1, seq - 1)), 0);
@@ -191,7 +193,7 @@ Exact recorded_kv_bytes(const QwenConfig& c, int64_t batch, int64_t seq, DType d
 
 std::optional<Exact> qwen_saved_bytes(const QwenConfig& c, const RunOptions& o) {
   using autograd::CheckpointPolicy;
-  if (o.dtype != DType::f32 || o.fuse != models::FusionSet::none() || o.lora) return std::nullopt;
+  if (o.dtype != DType::f32 || o.fuse != autograd::FusionSet::none() || o.lora) return std::nullopt;
   const Exact B = o.batch, S = o.seq, T = B * S, h = c.hidden, L = c.layers;
   const Exact layer = saved_per_layer(c, B, S);
   // The final norm's result and 1/rms, logits, and one number per token of the loss.

@@ -44,7 +44,7 @@ void add_linear(QwenParts& p, const OpCall& c, std::string_view module) {
 QwenParts recorded_parts(const Recording& run) {
   RECKON_CHECK(run.options.family == models::Family::qwen, "these parts are a Qwen decoder's, the run is of {}",
                models::name_of(run.options.family));
-  RECKON_CHECK(run.options.fuse == models::FusionSet::none() && !run.options.lora,
+  RECKON_CHECK(run.options.fuse == autograd::FusionSet::none() && !run.options.lora,
                "the parts are read from a plain run: leave out --fuse and --lora");
   QwenParts p;
   bool scores_next = true;

@@ -7,6 +7,7 @@
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
 #include "models/evoformer/extra_msa.h"
@@ -115,7 +116,7 @@ Recording record_extra_msa(const ExtraMsaQuestion& q, const DeviceSpec& spec) {
       models::Builder b(device, DType::f32, 1, parameters);
       ModuleScope scope("extra_msa");
       for (int64_t i = 0; i < kBlocks; ++i)
-        blocks.push_back(std::make_unique<models::ExtraMsaBlock>(b, std::to_string(i), c, q.fuse));
+        blocks.push_back(std::make_unique<models::ExtraMsaBlock>(b, std::to_string(i), c));
     }
     device.begin_step(0);
     const int64_t B = q.batch, S = q.rows, R = q.residues;
@@ -131,6 +132,7 @@ Recording record_extra_msa(const ExtraMsaQuestion& q, const DeviceSpec& spec) {
       ModuleScope scope("extra_msa");
       autograd::CheckpointScope policy(q.checkpoint);
       autograd::AutocastScope precision(q.dtype);
+      autograd::FusionScope fusions(q.fuse);
       for (const auto& block : blocks) {
         const models::ExtraMsaBlock* e = block.get();
         out = autograd::segment(

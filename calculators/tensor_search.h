@@ -41,7 +41,7 @@ struct ExtraMsaQuestion {
   int64_t batch = 1, rows = 1024, residues = 256;
   DType dtype = DType::f32;
   autograd::CheckpointPolicy checkpoint = autograd::CheckpointPolicy::none;
-  models::FusionSet fuse;
+  autograd::FusionSet fuse;
 };
 Recording record_extra_msa(const ExtraMsaQuestion& question, const DeviceSpec& spec);
 

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "autograd/autocast.h"
+#include "autograd/fusion.h"
 #include "autograd/hook.h"
 #include "autograd/node.h"
 #include "cli/bench.h"
@@ -80,14 +81,14 @@ class StepBench {
     autograd::install_hook();
     if (f.ledger == "on") device_.add_sink(&ledger_);
     settings_ = {dtype_from_name(f.dtype), device_kind_from_name(f.device),
-                 autograd::checkpoint_policy_from_name(f.checkpoint), models::FusionSet::parse(f.fuse)};
+                 autograd::checkpoint_policy_from_name(f.checkpoint), autograd::FusionSet::parse(f.fuse)};
     PhaseScope phase(Phase::init);
     case_ = std::make_unique<parity::Case>(f.file, settings_, device_, report_);
     model_ = parity::open_step(*case_);
     if (f.optimizer == "adamw") {
       models::OptimizerOptions o;
       o.clip = 0;
-      optimizer_ = std::make_unique<models::Optimizer>(*model_.parameters, o, settings_.fuse);
+      optimizer_ = std::make_unique<models::Optimizer>(*model_.parameters, o);
     }
     start_ = profiler::measure_process(device_.arena());
   }
@@ -151,6 +152,7 @@ class StepBench {
  private:
   template <class Between>
   void step(const Between& between) {
+    const autograd::FusionScope fusions(settings_.fuse);
     device_.begin_step(n_steps_);
     {
       autograd::CheckpointScope policy(settings_.checkpoint);
@@ -345,7 +347,7 @@ void add_bench_step(CLI::App& bench) {
       ->capture_default_str();
   c->add_option("--device", f->device, "cpu, cuda, or meta for the books alone")->capture_default_str();
   c->add_option("--checkpoint", f->checkpoint, "none, selective, sublayer or block")->capture_default_str();
-  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + models::FusionSet::names())
+  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + autograd::FusionSet::names())
       ->capture_default_str();
   c->add_option("--optimizer", f->optimizer,
                 "none: forward and backward; adamw: the update belongs to the step")

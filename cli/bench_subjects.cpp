@@ -5,6 +5,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
 #include "models/evoformer/evoformer.h"
@@ -17,7 +18,8 @@
 namespace reckon::cli {
 namespace {
 
-using models::FusionSet;
+using autograd::FusionScope;
+using autograd::FusionSet;
 
 Tensor random(Device& device, const Shape& shape, DType dtype, uint64_t stream) {
   const Tensor t = Tensor::empty(device, shape, dtype, Category::input, "bench");
@@ -40,11 +42,12 @@ BenchSubject qwen(Device& device, DType dtype, FusionSet fuse, bool small) {
   c.layers = 1;
   c.vocab = 8192;
   if (small) c.hidden = 64, c.heads = 4, c.kv_heads = 2, c.head_dim = 16, c.intermediate = 96, c.vocab = 128;
-  auto model = std::make_shared<models::Qwen>(device, c, fuse, 1);
-  auto optimizer = std::make_shared<models::Optimizer>(model->parameters(), models::OptimizerOptions{}, fuse);
+  auto model = std::make_shared<models::Qwen>(device, c, 1);
+  auto optimizer = std::make_shared<models::Optimizer>(model->parameters(), models::OptimizerOptions{});
   const Tensor ids = indices(device, {1, small ? 16 : 512}, c.vocab);
   auto step = std::make_shared<int64_t>(0);
   return {fmt::format("Qwen 0.5B layer, {} tokens, fuse {}", ids.size(1), fuse.to_string()), [=] {
+            const FusionScope fusions(fuse);
             Tensor loss;
             {
               autograd::AutocastScope precision(dtype);
@@ -61,7 +64,7 @@ BenchSubject evoformer(Device& device, DType dtype, FusionSet fuse, bool small) 
   models::EvoformerConfig c = models::EvoformerConfig::preset(small ? "tiny" : "alphafold2");
   auto parameters = std::make_shared<models::ParameterSet>();
   models::Builder b(device, DType::f32, 1, *parameters);
-  auto block = std::make_shared<models::EvoformerBlock>(b, "block", c, fuse);
+  auto block = std::make_shared<models::EvoformerBlock>(b, "block", c);
   const int64_t S = small ? 4 : 64, R = small ? 8 : 64;
   Tensor m = random(device, {1, S, R, c.c_m}, DType::f32, 1),
          z = random(device, {1, R, R, c.c_z}, DType::f32, 2);
@@ -73,6 +76,7 @@ BenchSubject evoformer(Device& device, DType dtype, FusionSet fuse, bool small) 
   in.pair_mask = ops::full(device, {1, R, R}, DType::f32, 1, Category::input);
   in.drop.training = true;
   return {fmt::format("Evoformer block, {} x {}, fuse {}", S, R, fuse.to_string()), [=] {
+            const FusionScope fusions(fuse);
             TensorList out;
             {
               autograd::AutocastScope precision(dtype);
@@ -90,13 +94,14 @@ BenchSubject pairformer(Device& device, DType dtype, FusionSet fuse, bool small)
   models::PairformerConfig c = models::PairformerConfig::preset(small ? "tiny" : "alphafold3");
   auto parameters = std::make_shared<models::ParameterSet>();
   models::Builder b(device, DType::f32, 1, *parameters);
-  auto block = std::make_shared<models::PairformerBlock>(b, "block", c, fuse);
+  auto block = std::make_shared<models::PairformerBlock>(b, "block", c);
   const int64_t N = small ? 8 : 128;
   Tensor s = random(device, {1, N, c.c_s}, DType::f32, 1), z = random(device, {1, N, N, c.c_z}, DType::f32, 2);
   const TensorList seeds{random(device, s.shape(), DType::f32, 3), random(device, z.shape(), DType::f32, 4)};
   autograd::set_requires_grad(s);
   autograd::set_requires_grad(z);
   return {fmt::format("Pairformer block, N {}, fuse {}", N, fuse.to_string()), [=] {
+            const FusionScope fusions(fuse);
             TensorList out;
             {
               autograd::AutocastScope precision(dtype);

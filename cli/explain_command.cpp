@@ -39,7 +39,7 @@ void add_model_flags(CLI::App& c, ModelFlags& f) {
   c.add_option("--rows", f.rows, "evoformer, af3, extra-msa: alignment rows; 0: the preset's")
       ->capture_default_str();
   c.add_option("--checkpoint", f.checkpoint, "none, selective, sublayer or block")->capture_default_str();
-  c.add_option("--fuse", f.fuse, "none, all, or a list of: " + models::FusionSet::names())
+  c.add_option("--fuse", f.fuse, "none, all, or a list of: " + autograd::FusionSet::names())
       ->capture_default_str();
   c.add_option("--json", f.json, "Also write everything to this file");
 }
@@ -78,7 +78,7 @@ RunOptions resolve(const ModelFlags& f) {
   o.device = DeviceKind::meta;
   o.dtype = dtype_from_name(f.dtype);
   o.checkpoint = autograd::checkpoint_policy_from_name(f.checkpoint);
-  o.fuse = models::FusionSet::parse(f.fuse);
+  o.fuse = autograd::FusionSet::parse(f.fuse);
   o.batch = f.batch;
   o.seq = f.seq;
   o.rows = f.rows;
@@ -176,7 +176,7 @@ void add_oom(CLI::App& explain) {
       RECKON_CHECK(q.dtype == DType::f32 || q.dtype == DType::bf16 || q.dtype == DType::f16,
                    "--dtype must be f32, bf16 or f16, got {}", f->dtype);
       q.checkpoint = autograd::checkpoint_policy_from_name(f->checkpoint);
-      q.fuse = models::FusionSet::parse(f->fuse);
+      q.fuse = autograd::FusionSet::parse(f->fuse);
       run = record_extra_msa(q, DeviceSpec::this_machine());
       names = {{"rows", q.rows}, {"residues", q.residues}, {"heads", 8}, {"batch", q.batch}, {"c_m", 64},
                {"c_z", 128}};

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "autograd/fusion.h"
 #include "cli/commands.h"
 #include "cli/devices.h"
 #include "cli/run_flags.h"
@@ -219,7 +220,8 @@ void run(GenerateFlags f) {
   profiler::RunRecord record;
   models::DecodeResult result;
   {
-    const models::Qwen model(*device, config, models::FusionSet::parse(f.fuse), f.seed, dtype);
+    const autograd::FusionScope fusions(autograd::FusionSet::parse(f.fuse));
+    const models::Qwen model(*device, config, f.seed, dtype);
     if (!f.model.empty()) models::load_folder_weights(f.model, model);
     fmt::print("{}: {} parameters in {}; prompt of {} tokens, up to {} new ones\n\n", config.name,
                format_count(model.parameters().n_elements()), f.dtype,
@@ -322,7 +324,7 @@ void add_generate(CLI::App& app) {
   c->add_option("--device", f->device, "cpu: run; meta: the same code without data, event for event")
       ->capture_default_str()
       ->group(machine);
-  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + models::FusionSet::names())
+  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + autograd::FusionSet::names())
       ->capture_default_str()
       ->group(machine);
   c->add_option("--spec", f->spec, "meta only: JSON file with the hardware to imitate")->group(machine);

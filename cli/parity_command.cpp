@@ -89,7 +89,8 @@ void add_parity(CLI::App& app) {
       ->check(CLI::IsMember({"f64", "f32", "bf16"}));
   c->add_option("--device", f->device, "Where to run: cpu, cuda or meta")->capture_default_str();
   c->add_option("--checkpoint", f->checkpoint, "none, selective, sublayer or block")->capture_default_str();
-  c->add_option("--fuse", f->fuse, "none, all, or names: " + models::FusionSet::names())->capture_default_str();
+  c->add_option("--fuse", f->fuse, "none, all, or names: " + autograd::FusionSet::names())
+      ->capture_default_str();
   c->add_option("--json", f->json, "Also write every comparison to this file");
   c->add_flag("--verbose", f->verbose, "Every tensor, not only the worst of each file");
   c->callback([f] {
@@ -98,7 +99,7 @@ void add_parity(CLI::App& app) {
     settings.device = device_kind_from_name(f->device);
     settings.open_device = [kind = settings.device] { return open_device(kind, DeviceSpec::this_machine()); };
     settings.checkpoint = autograd::checkpoint_policy_from_name(f->checkpoint);
-    settings.fuse = models::FusionSet::parse(f->fuse);
+    settings.fuse = autograd::FusionSet::parse(f->fuse);
     const std::vector<fs::path> files = collect(f->paths);
     size_t width = 0;
     for (const fs::path& p : files) width = std::max(width, p.stem().string().size());

@@ -60,7 +60,7 @@ models::RunOptions RunFlags::resolve(int64_t default_steps) const {
                "--residual must be f32 or low (the type of --dtype), got '{}'", residual);
   o.low_residual = residual == "low";
   o.checkpoint = autograd::checkpoint_policy_from_name(checkpoint);
-  o.fuse = models::FusionSet::parse(fuse);
+  o.fuse = autograd::FusionSet::parse(fuse);
   o.batch = batch;
   o.seq = seq;
   o.rows = rows;
@@ -183,7 +183,7 @@ void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
                  "sublayer: each residual branch; block: each block")
       ->capture_default_str()
       ->group(toggles);
-  app.add_option("--fuse", f.fuse, "none, all, or a list of: " + models::FusionSet::names())
+  app.add_option("--fuse", f.fuse, "none, all, or a list of: " + autograd::FusionSet::names())
       ->capture_default_str()
       ->group(toggles);
   app.add_option("--spec", f.spec, spec_help())->group(toggles);

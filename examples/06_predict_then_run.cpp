@@ -13,7 +13,7 @@ std::vector<Event> step(DeviceKind kind) {
   bench.ledger.keep_events(true);
   {
     Device& d = *bench.device;
-    const models::Qwen model(d, models::QwenConfig::preset("tiny"), models::FusionSet::none(), /*seed=*/1);
+    const models::Qwen model(d, models::QwenConfig::preset("tiny"), /*seed=*/1);
     const std::vector<int64_t> text(2 * 16, 65);
     const Tensor ids =
         Tensor::from_host(d, {2, 16}, DType::i64, text.data(), text.size() * 8, Category::input, "ids");

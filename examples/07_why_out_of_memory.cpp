@@ -9,7 +9,7 @@ int main() {
   models::EvoformerConfig config = models::EvoformerConfig::preset("alphafold2");
   config.blocks = 1;
   try {
-    const models::MaskedMsaModel model(device, config, models::FusionSet::none(), 1);
+    const models::MaskedMsaModel model(device, config, 1);
     models::MsaTensors batch;
     const auto zeros = [&](const Shape& s, DType t) {
       return Tensor::empty(device, s, t, Category::input, "batch");

@@ -25,7 +25,7 @@ struct Settings {
   DType dtype = DType::f64;
   DeviceKind device = DeviceKind::cpu;
   autograd::CheckpointPolicy checkpoint = autograd::CheckpointPolicy::none;
-  models::FusionSet fuse;
+  autograd::FusionSet fuse;
   // Opens the device of each case; null: cpu or meta of this machine.
   std::function<std::unique_ptr<Device>()> open_device;
 };

@@ -17,7 +17,6 @@ ModuleRun::ModuleRun(Case& c, std::span<const models::NameRule> names)
     : file(c),
       config(c.meta_json("config")),
       call(c.meta_json("call")),
-      fuse(c.settings().fuse),
       storage(c.settings().dtype == DType::f64 ? DType::f64 : DType::f32),
       names_(names) {}
 

@@ -17,7 +17,6 @@ class ModuleRun {
 
   Case& file;
   Json config, call;
-  models::FusionSet fuse;
   DType storage;  // of parameters and inputs: f32 under bf16, whose products autocast makes
   models::ParameterSet parameters;
 

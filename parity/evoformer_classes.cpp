@@ -37,8 +37,7 @@ Run row_attention(ModuleRun& r) {
   Builder b = r.builder();
   auto module = std::make_shared<MsaRowAttention>(b, "", c);
   const Tensor mask = r.mask("msa_mask");
-  return update(r, [module, mask, f = r.fuse](auto in) { return (*module)(in[0], in[1], mask, f); },
-                {r.in("m"), r.in("z")});
+  return update(r, [module, mask](auto in) { return (*module)(in[0], in[1], mask); }, {r.in("m"), r.in("z")});
 }
 
 Run column_attention(ModuleRun& r) {
@@ -48,7 +47,7 @@ Run column_attention(ModuleRun& r) {
   Builder b = r.builder();
   auto module = std::make_shared<MsaColumnAttention>(b, "", c);
   const Tensor mask = r.mask("msa_mask");
-  return update(r, [module, mask, f = r.fuse](auto in) { return (*module)(in[0], mask, f); }, {r.in("m")});
+  return update(r, [module, mask](auto in) { return (*module)(in[0], mask); }, {r.in("m")});
 }
 
 Run column_global_attention(ModuleRun& r) {
@@ -63,7 +62,7 @@ Run transition(ModuleRun& r, const char* input, const char* channels, const char
   Builder b = r.builder();
   auto module = std::make_shared<Transition>(b, "", r.size(channels), r.size("n"));
   const Tensor mask = r.mask(mask_name);
-  return update(r, [module, mask, f = r.fuse](auto in) { return (*module)(in[0], mask, f); }, {r.in(input)});
+  return update(r, [module, mask](auto in) { return (*module)(in[0], mask); }, {r.in(input)});
 }
 
 Run outer_product_mean(ModuleRun& r, int64_t c_in, int64_t c_out, bool biases, OuterDivision division) {
@@ -71,9 +70,7 @@ Run outer_product_mean(ModuleRun& r, int64_t c_in, int64_t c_out, bool biases, O
   auto module = std::make_shared<OuterProductMean>(b, "", c_in, r.size("c_hidden"), c_out, biases);
   module->eps = r.real("eps", module->eps);
   const Tensor mask = r.mask("msa_mask");
-  return update(r,
-                [module, mask, division, f = r.fuse](auto in) { return (*module)(in[0], mask, f, division); },
-                {r.in("m")});
+  return update(r, [module, mask, division](auto in) { return (*module)(in[0], mask, division); }, {r.in("m")});
 }
 
 Run triangle_multiplication(ModuleRun& r, bool outgoing) {
@@ -84,7 +81,7 @@ Run triangle_multiplication(ModuleRun& r, bool outgoing) {
   Builder b = r.builder();
   auto module = std::make_shared<TriangleMultiplication>(b, "", c, outgoing);
   const Tensor mask = r.mask("pair_mask");
-  return update(r, [module, mask, f = r.fuse](auto in) { return (*module)(in[0], mask, f); }, {r.in("z")});
+  return update(r, [module, mask](auto in) { return (*module)(in[0], mask); }, {r.in("z")});
 }
 
 Run triangle_attention(ModuleRun& r, AttentionAxis axis) {
@@ -95,7 +92,7 @@ Run triangle_attention(ModuleRun& r, AttentionAxis axis) {
   Builder b = r.builder();
   auto module = std::make_shared<TriangleAttention>(b, "", c, axis);
   const Tensor mask = r.mask("pair_mask");
-  return update(r, [module, mask, f = r.fuse](auto in) { return (*module)(in[0], mask, f); }, {r.in("z")});
+  return update(r, [module, mask](auto in) { return (*module)(in[0], mask); }, {r.in("z")});
 }
 
 EvoformerConfig openfold_block_config(ModuleRun& r) {
@@ -142,7 +139,7 @@ TensorList run_block(const EvoformerBlock& block, const EvoformerInputs& in, Ten
 
 Run evoformer_block(ModuleRun& r) {
   Builder b = r.builder();
-  auto block = std::make_shared<EvoformerBlock>(b, "", openfold_block_config(r), r.fuse);
+  auto block = std::make_shared<EvoformerBlock>(b, "", openfold_block_config(r));
   const EvoformerInputs in{r.mask("msa_mask"), r.mask("pair_mask"), recorded_dropout(r)};
   return [block, in, m = r.in("m"), z = r.in("z")] {
     TensorList out = run_block(*block, in, {autograd::residual_stream(m), autograd::residual_stream(z)});
@@ -158,7 +155,7 @@ Run evoformer_stack(ModuleRun& r) {
   {
     ModuleScope scope("blocks");
     for (int64_t i = 0; i < r.size("no_blocks"); ++i)
-      blocks->push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), c, r.fuse));
+      blocks->push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), c));
   }
   auto linear = std::make_shared<Linear>(b, "linear", c.c_m, r.size("c_s"), true, Init::constant(0));
   const EvoformerInputs in{r.mask("msa_mask"), r.mask("pair_mask"), recorded_dropout(r)};
@@ -175,7 +172,7 @@ Run evoformer_stack(ModuleRun& r) {
 Run swiglu_transition(ModuleRun& r) {
   Builder b = r.builder();
   auto module = std::make_shared<SwigluTransition>(b, "", r.size("c_in"), r.size("n"));
-  return update(r, [module, f = r.fuse](auto in) { return (*module)(in[0], f); }, {r.in("x")});
+  return update(r, [module](auto in) { return (*module)(in[0]); }, {r.in("x")});
 }
 
 Run attention_pair_bias(ModuleRun& r) {
@@ -184,21 +181,19 @@ Run attention_pair_bias(ModuleRun& r) {
   Builder b = r.builder();
   auto module =
       std::make_shared<AttentionPairBias>(b, "", r.size("c_a"), r.size("c_z"), r.size("n_heads"), 1e9);
-  return update(r, [module, f = r.fuse](auto in) { return (*module)(in[0], in[1], {}, f); },
-                {r.in("s"), r.in("z")});
+  return update(r, [module](auto in) { return (*module)(in[0], in[1], {}); }, {r.in("s"), r.in("z")});
 }
 
 Run pair_weighted_averaging(ModuleRun& r) {
   Builder b = r.builder();
   auto module = std::make_shared<PairWeightedAveraging>(b, "", r.size("c_m"), r.size("c_z"), r.size("n_heads"),
                                                         r.size("c"));
-  return update(r, [module, f = r.fuse](auto in) { return (*module)(in[0], in[1], f); },
-                {r.in("m"), r.in("z")});
+  return update(r, [module](auto in) { return (*module)(in[0], in[1]); }, {r.in("m"), r.in("z")});
 }
 
 Run pairformer(ModuleRun& r, const PairformerConfig& c) {
   Builder b = r.builder();
-  auto block = std::make_shared<PairformerBlock>(b, "", c, r.fuse);
+  auto block = std::make_shared<PairformerBlock>(b, "", c);
   const PairformerInputs in{r.mask("pair_mask"), r.mask("mask"), recorded_dropout(r)};
   return [block, in, s = r.in("s"), z = r.in("z")] {
     const auto run = [&block, &in](std::span<const Tensor> v) -> TensorList {
@@ -239,7 +234,7 @@ Run bioformer_block(ModuleRun& r) {
   BioformerConfig c;
   c.c_m = r.size("c_m"), c.c_z = r.size("c_z"), c.c_opm = r.size("c_opm"), c.heads = r.size("no_heads");
   Builder b = r.builder();
-  auto block = std::make_shared<BioformerBlock>(b, "", c, r.fuse);
+  auto block = std::make_shared<BioformerBlock>(b, "", c);
   return [block, m = r.in("m"), z = r.in("z")] {
     const auto run = [&block](std::span<const Tensor> v) -> TensorList { return (*block)(v[0], v[1]); };
     TensorList out = segment(Boundary::block, run, {m, z});
@@ -260,8 +255,7 @@ Run pair_stack(ModuleRun& r) {
   auto blocks = std::make_shared<std::vector<PairStack>>();
   {
     ModuleScope scope("blocks");
-    for (int64_t i = 0; i < r.size("no_blocks"); ++i)
-      blocks->push_back(PairStack(b, std::to_string(i), c, r.fuse));
+    for (int64_t i = 0; i < r.size("no_blocks"); ++i) blocks->push_back(PairStack(b, std::to_string(i), c));
   }
   const Tensor mask = r.mask("pair_mask");
   return [blocks, mask, z0 = r.in("z")] {

@@ -32,7 +32,7 @@ void flop_counts(const fs::path& path, const Json& cases, Settings settings, Rep
   using autograd::CheckpointPolicy;
   report.kind = "matmul FLOPs, dry run";
   settings.checkpoint = CheckpointPolicy::none;
-  settings.fuse = models::FusionSet::none();
+  settings.fuse = autograd::FusionSet::none();
   for (const auto& [name, expected] : cases.items()) {
     const fs::path file = path.parent_path() / (name + ".safetensors");
     if (!fs::exists(file)) {
@@ -57,7 +57,7 @@ void flop_counts(const fs::path& path, const Json& cases, Settings settings, Rep
         check_integer(report, row, count(file, block).backward_flops, value);
       } else if (key == "backward_recomputed_scores") {
         Settings fused = settings;
-        fused.fuse = models::FusionSet::parse("attention");
+        fused.fuse = autograd::FusionSet::parse("attention");
         const Books f = count(file, fused);
         // A causal fused attention counts the visible pairs only; the file's formula counts all.
         if (f.forward_flops == plain.forward_flops)
@@ -80,7 +80,7 @@ void parameter_counts(const Json& models, Report& report) {
     config["attention_bias"] = m.at("qkv_bias");
     const auto c = models::QwenConfig::from_json_text(config.dump(), name);
     Device device(DeviceKind::meta, DeviceSpec::this_machine());
-    const models::Qwen model(device, c, models::FusionSet::none(), 1);
+    const models::Qwen model(device, c, 1);
     int64_t layer0 = 0, matrices = 0, tables = 0;
     for (const auto& p : model.parameters().all()) {
       if (p.name.starts_with("layers.0.")) layer0 += p.tensor.numel();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/fusion.h"
 #include "models/train/schedule.h"
 #include "ops/adamw/adamw.h"
 #include "ops/binary/binary.h"
@@ -15,7 +16,8 @@
 namespace reckon::parity {
 namespace {
 
-using models::Fusion;
+using autograd::fuses;
+using autograd::Fusion;
 
 struct Stepper {
   OpRun& r;
@@ -57,7 +59,7 @@ void adam(OpRun& r, bool decoupled) {
   settings.decoupled = decoupled;
   for (int step = 0; s.load(step); ++step) {
     settings.step = step + 1;
-    if (r.file.settings().fuse.has(Fusion::adamw)) {
+    if (fuses(Fusion::adamw)) {
       ops::adamw_all(s.params, s.grads, s.first, s.second, settings);
     } else {
       for (size_t i = 0; i < s.params.size(); ++i)
@@ -90,8 +92,7 @@ void clip(OpRun& r) {
   std::vector<Tensor> grads;
   for (int i = 0; r.file.has(fmt::format("in.grad{}", i)); ++i)
     grads.push_back(r.file.upload(fmt::format("in.grad{}", i), r.file.settings().dtype));
-  const Tensor norm =
-      r.file.settings().fuse.has(Fusion::adamw) ? ops::grad_norm(grads) : ops::grad_norm_eager(grads);
+  const Tensor norm = fuses(Fusion::adamw) ? ops::grad_norm(grads) : ops::grad_norm_eager(grads);
   ops::scale_all_(grads, ops::clip_coefficient(norm, r.number("max_norm")));
   r.file.compare("out.total_norm", norm.reshaped({}), r.tolerance);
   for (size_t i = 0; i < grads.size(); ++i) r.file.compare(fmt::format("out.grad{}", i), grads[i], r.tolerance);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/fusion.h"
 #include "ops/activation/activation.h"
 #include "ops/attention/attention.h"
 #include "ops/binary/binary.h"
@@ -29,7 +30,8 @@
 namespace reckon::parity {
 namespace {
 
-using models::Fusion;
+using autograd::fuses;
+using autograd::Fusion;
 
 constexpr double kMasked = -1e9;
 
@@ -133,7 +135,7 @@ void attention(OpRun& r) {
       for (int64_t j = i + 1; j < M; ++j) hidden[static_cast<size_t>(i * M + j)] = kMasked;
     future = r.file.upload_values(hidden, {L, M}, q.dtype(), "causal");
   }
-  if (r.file.settings().fuse.has(Fusion::attention)) {
+  if (fuses(Fusion::attention)) {
     Tensor key_mask, extra;
     if (mask.defined() && is_key_mask(r)) {
       std::vector<double> keep = r.file.values("in.mask");

@@ -66,7 +66,7 @@ struct ModelRun {
     Json j = c.meta_json("config");
     j["model_type"] = c.meta("family");
     config = QwenConfig::from_json_text(j.dump(), "the file's config");
-    model = std::make_unique<Qwen>(c.device(), config, c.settings().fuse, 1, storage);
+    model = std::make_unique<Qwen>(c.device(), config, 1, storage);
   }
 
   // The file's name of one of our parameters.
@@ -277,7 +277,7 @@ void run_training(ModelRun& run) {
   options.weight_decay = train.at("weight_decay");
   options.clip = train.at("max_norm");
   options.decay_vectors = !train.value("no_decay_for_1d", false);
-  models::Optimizer optimizer(run.model->parameters(), options, c.settings().fuse);
+  models::Optimizer optimizer(run.model->parameters(), options);
   const models::Schedule schedule{models::Schedule::Kind::cosine, train.at("lr"), train.at("warmup_steps"),
                                   train.at("total_steps")};
 

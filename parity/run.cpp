@@ -1,3 +1,4 @@
+#include "autograd/fusion.h"
 #include "autograd/hook.h"
 #include "parity/cases.h"
 #include "runtime/device.h"
@@ -5,6 +6,7 @@
 namespace reckon::parity {
 
 void run_case(Case& c, Books* books) {
+  const autograd::FusionScope fusions(c.settings().fuse);
   if (c.has_meta("op")) return run_op_case(c, books);
   if (c.has_meta("family")) return run_qwen_case(c, books);
   if (c.has_meta("source") && c.has_meta("config")) return run_evoformer_case(c, books);

@@ -42,10 +42,10 @@ std::vector<Af3PeakPoint> af3_checkpointed_peaks(std::span<const int64_t> tokens
     if (work) *work = ledger.books().last->work;
     return ledger.books().for_memory().peak_bytes;
   };
-  const FusionSet fused = FusionSet::parse("attention,norm-linear,transition");
+  const autograd::FusionSet fused = autograd::FusionSet::parse("attention,norm-linear,transition");
   std::vector<Af3PeakPoint> points;
   for (int64_t n : tokens) {
-    const RunOptions eager = af3::checkpointed_step(n, FusionSet::none()),
+    const RunOptions eager = af3::checkpointed_step(n, autograd::FusionSet::none()),
                      with_kernels = af3::checkpointed_step(n, fused);
     Af3PeakPoint p;
     p.tokens = n;

@@ -44,7 +44,7 @@ RunOptions activation_step(int64_t tokens) {
   return o;
 }
 
-RunOptions checkpointed_step(int64_t tokens, FusionSet fuse) {
+RunOptions checkpointed_step(int64_t tokens, autograd::FusionSet fuse) {
   RunOptions o = baseline(tokens);
   o.steps = 2;  // the first has no optimizer state yet
   o.checkpoint = autograd::CheckpointPolicy::block;
@@ -57,7 +57,7 @@ RunOptions smallest_step(int64_t tokens) {
   RunOptions o = baseline(tokens);
   o.steps = 2;  // the first has no optimizer state yet
   o.checkpoint = autograd::CheckpointPolicy::block;
-  o.fuse = FusionSet::all();
+  o.fuse = autograd::FusionSet::all();
   o.rows = 1000;
   o.af3.hoist_conditioner = o.af3.backward_per_chunk = true;
   o.af3.diffusion_dtype = o.af3.head_dtype = DType::bf16;

@@ -24,7 +24,7 @@ RunOptions activation_step(int64_t tokens);
 
 // Peak memory with every checkpoint on; `fused`: with the ops that a kernel library for this model offers
 // (transition, attention).
-RunOptions checkpointed_step(int64_t tokens, FusionSet fuse);
+RunOptions checkpointed_step(int64_t tokens, autograd::FusionSet fuse);
 
 // Everything that lowers the peak: fused ops, checkpoints, 16-bit products in
 // every part, one conditioner a step.

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "autograd/node.h"
 #include "calculators/devices.h"
 #include "calculators/quantity.h"
@@ -49,8 +50,7 @@ PassResult pass(DeviceKind kind, const DeviceSpec& spec, int64_t B, int64_t r, i
   {
     models::ParameterSet parameters;
     models::OuterProductMean module;
-    const models::FusionSet fuse =
-        at_once ? models::FusionSet::parse("outer-product") : models::FusionSet::none();
+    const autograd::FusionScope fusions(autograd::FusionSet::parse(at_once ? "outer-product" : "none"));
     {
       PhaseScope phase(Phase::init);
       models::Builder b(device, DType::f32, 1, parameters);
@@ -70,7 +70,7 @@ PassResult pass(DeviceKind kind, const DeviceSpec& spec, int64_t B, int64_t r, i
     Tensor update;
     {
       PhaseScope phase(Phase::forward);
-      update = module(m, {}, fuse, models::OuterDivision::none);
+      update = module(m, {}, models::OuterDivision::none);
     }
     if (device.executes()) out.update.assign(update.data<float>(), update.data<float>() + update.numel());
     const std::vector<float> ones(static_cast<size_t>(update.numel()), 1.0f);

@@ -4,6 +4,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
+#include "autograd/fusion.h"
 #include "ops/activation/activation.h"
 #include "ops/attention/attention.h"
 #include "ops/binary/binary.h"
@@ -22,6 +23,8 @@
 namespace reckon::models::af3 {
 
 using autograd::Boundary;
+using autograd::fuses;
+using autograd::Fusion;
 using autograd::segment;
 
 namespace {
@@ -61,7 +64,7 @@ Attention::Attention(Builder& b, std::string_view n, int64_t c, int64_t h, int64
 }
 
 Tensor Attention::operator()(TensorList in, const Tensor& bias, const Tensor& hidden, const Tensor& visible,
-                             AttentionAxis axis, const DropoutSource& drop, FusionSet fuse) const {
+                             AttentionAxis axis, const DropoutSource& drop) const {
   ModuleScope scope(name);
   const int64_t B = in[0].size(0), X = in[0].size(1), Y = in[0].size(2), inner = heads * width;
   const double scale = 1.0 / std::sqrt(static_cast<double>(width));
@@ -71,7 +74,7 @@ Tensor Attention::operator()(TensorList in, const Tensor& bias, const Tensor& hi
     const Tensor k = split_heads(ops::slice(in[1], -1, 0, inner), heads, axis);
     const Tensor v = split_heads(ops::slice(in[1], -1, inner, 2 * inner), heads, axis);
     in[0] = in[1] = {};
-    if (fuse.has(Fusion::attention)) {
+    if (fuses(Fusion::attention)) {
       // [B, batch, L, H, D]; the kernel wants one mask row per batch entry.
       const Tensor mask = visible.defined()
                               ? ops::contiguous(ops::expand(visible, {q.size(0), q.size(1), k.size(3)}))
@@ -93,7 +96,7 @@ Tensor Attention::operator()(TensorList in, const Tensor& bias, const Tensor& hi
     }
   }
   o = dropout(ops::reshape(o, {B, X, Y, inner}), output_dropout, {}, drop);
-  if (fuse.has(Fusion::attention)) {
+  if (fuses(Fusion::attention)) {
     o = ops::mul_sigmoid(o, in[2]);
   } else {
     const Tensor gate = ops::sigmoid(in[2]);
@@ -112,14 +115,14 @@ Transition::Transition(Builder& b, std::string_view n, int64_t c, int64_t factor
   to_out = plain_linear(b, "to_out", hidden, c);
 }
 
-Tensor Transition::operator()(const Tensor& x, FusionSet fuse) const {
+Tensor Transition::operator()(const Tensor& x) const {
   ModuleScope scope(name);
-  if (fuse.has(Fusion::transition)) {
+  if (fuses(Fusion::transition)) {
     const Tensor whole = autograd::in_product_type(to_hidden.weight);
     return ops::swiglu_transition(x, norm.weight, norm.bias, ops::slice(whole, 0, hidden, 2 * hidden),
                                   ops::slice(whole, 0, 0, hidden), to_out.weight, norm.eps);
   }
-  Tensor h = normalised ? project(norm, x, {&to_hidden}, fuse)[0] : to_hidden(x);
+  Tensor h = normalised ? project(norm, x, {&to_hidden})[0] : to_hidden(x);
   const Tensor value = ops::slice(h, -1, 0, hidden), gate = ops::slice(h, -1, hidden, 2 * hidden);
   h = {};
   return to_out(ops::mul(ops::silu(gate), value));
@@ -135,10 +138,10 @@ TriangleMultiplication::TriangleMultiplication(Builder& b, std::string_view n, i
   to_out = plain_linear(b, "to_out", hidden, c);
 }
 
-Tensor TriangleMultiplication::operator()(const Tensor& z, FusionSet fuse) const {
+Tensor TriangleMultiplication::operator()(const Tensor& z) const {
   ModuleScope scope(name);
   const int64_t h = hidden;
-  if (fuse.has(Fusion::triangle)) {
+  if (fuses(Fusion::triangle)) {
     const Tensor whole = autograd::in_product_type(left_right.weight);
     const auto rows = [&](int i) { return ops::slice(whole, 0, i * h, (i + 1) * h); };
     ops::TriangleMultiplyWeights w;
@@ -147,7 +150,7 @@ Tensor TriangleMultiplication::operator()(const Tensor& z, FusionSet fuse) const
     w.w_z = to_out.weight, w.w_g = out_gate.weight;
     return ops::triangle_multiply(z, {}, w, outgoing, norm.eps);
   }
-  TensorList p = project(norm, z, {&left_right, &out_gate}, fuse);
+  TensorList p = project(norm, z, {&left_right, &out_gate});
   // A gated linear unit.
   Tensor both = ops::mul_sigmoid(ops::slice(p[0], -1, 0, 2 * h), ops::slice(p[0], -1, 2 * h, 4 * h));
   p[0] = {};
@@ -158,7 +161,7 @@ Tensor TriangleMultiplication::operator()(const Tensor& z, FusionSet fuse) const
   const Tensor mixed = ops::permute(ops::matmul(left, right), {0, 2, 3, 1});
   const Tensor gate = ops::sigmoid(p[1]);
   p.clear();
-  return ops::mul(project(out_norm, mixed, {&to_out}, fuse)[0], gate);
+  return ops::mul(project(out_norm, mixed, {&to_out})[0], gate);
 }
 
 TriangleAttention::TriangleAttention(Builder& b, std::string_view n, int64_t c, int64_t heads, int64_t width,
@@ -170,13 +173,13 @@ TriangleAttention::TriangleAttention(Builder& b, std::string_view n, int64_t c, 
   attention = Attention(b, "core", c, heads, width);
 }
 
-Tensor TriangleAttention::operator()(const Tensor& z, FusionSet fuse) const {
+Tensor TriangleAttention::operator()(const Tensor& z) const {
   ModuleScope scope(name);
-  TensorList p = project(norm, z, {&attention.to_q, &attention.to_kv, &attention.to_gates, &to_bias}, fuse);
+  TensorList p = project(norm, z, {&attention.to_q, &attention.to_kv, &attention.to_gates, &to_bias});
   const Tensor bias =
       ops::unsqueeze(ops::permute(p[3], axis == AttentionAxis::rows ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1}), 1);
   p.pop_back();
-  return attention(std::move(p), bias, {}, {}, axis, {}, fuse);
+  return attention(std::move(p), bias, {}, {}, axis, {});
 }
 
 PairBlock::PairBlock(Builder& b, std::string_view n, const Config& c, int64_t channels)
@@ -193,22 +196,20 @@ PairBlock::PairBlock(Builder& b, std::string_view n, const Config& c, int64_t ch
   product_weights = b.product_weights(first_parameter);
 }
 
-Tensor PairBlock::operator()(Tensor z, const DropoutSource& drop, FusionSet fuse) const {
+Tensor PairBlock::operator()(Tensor z, const DropoutSource& drop) const {
   ModuleScope scope(name);
   const autograd::WeightCasts casts(product_weights);
   constexpr int kRowWise = 1, kColumnWise = 2;
   const auto update = [&](const auto& module, int shared_axis) {
-    const auto run = [&module, fuse](std::span<const Tensor> in) -> TensorList {
-      return {module(in[0], fuse)};
-    };
+    const auto run = [&module](std::span<const Tensor> in) -> TensorList { return {module(in[0])}; };
     z = add_dropped(z, segment(Boundary::sublayer, run, {z})[0], pair_dropout, shared_axis,
-                    name_of(module.name), drop, fuse);
+                    name_of(module.name), drop);
   };
   update(multiply_outgoing, kRowWise);
   update(multiply_incoming, kRowWise);
   update(attention_starting, kRowWise);
   update(attention_ending, kColumnWise);
-  const auto run = [this, fuse](std::span<const Tensor> in) -> TensorList { return {transition(in[0], fuse)}; };
+  const auto run = [this](std::span<const Tensor> in) -> TensorList { return {transition(in[0])}; };
   return ops::add(z, segment(Boundary::sublayer, run, {z})[0]);
 }
 
@@ -219,9 +220,9 @@ PairBias::PairBias(Builder& b, std::string_view n, int64_t c_pair, int64_t heads
       Linear(b, "to_bias", c_pair, heads, false, Init::normal(1.0 / std::sqrt(static_cast<double>(c_pair))));
 }
 
-Tensor PairBias::operator()(const Tensor& pair, FusionSet fuse) const {
+Tensor PairBias::operator()(const Tensor& pair) const {
   ModuleScope scope(name);
-  const Tensor bias = project(norm, pair, {&to_bias}, fuse)[0];
+  const Tensor bias = project(norm, pair, {&to_bias})[0];
   // [B, N, N, H] -> [B, 1, H, N, N], or windows [B, W, L, L', H] -> [B, W, H, L, L'].
   return bias.rank() == 4 ? ops::unsqueeze(ops::permute(bias, {0, 3, 1, 2}), 1)
                           : ops::permute(bias, {0, 1, 4, 2, 3});
@@ -239,34 +240,29 @@ PairformerLayer::PairformerLayer(Builder& b, std::string_view n, const Config& c
   product_weights = b.product_weights(first_parameter);
 }
 
-TensorList PairformerLayer::operator()(const Tensor& s0, const Tensor& z0, const DropoutSource& drop,
-                                       FusionSet fuse) const {
+TensorList PairformerLayer::operator()(const Tensor& s0, const Tensor& z0, const DropoutSource& drop) const {
   ModuleScope scope(name);
   const autograd::WeightCasts casts(product_weights);
-  const Tensor z = pair_block(z0, drop, fuse);
-  const auto attend = [this, drop, fuse](std::span<const Tensor> in) -> TensorList {
+  const Tensor z = pair_block(z0, drop);
+  const auto attend = [this, drop](std::span<const Tensor> in) -> TensorList {
     ModuleScope inner("single_attention");
-    const Tensor bias = pair_bias(in[1], fuse);
+    const Tensor bias = pair_bias(in[1]);
     TensorList p =
-        project(norm, ops::unsqueeze(in[0], 1), {&attention.to_q, &attention.to_kv, &attention.to_gates}, fuse);
-    return {
-        ops::reshape(attention(std::move(p), bias, {}, {}, AttentionAxis::rows, drop, fuse), in[0].shape())};
+        project(norm, ops::unsqueeze(in[0], 1), {&attention.to_q, &attention.to_kv, &attention.to_gates});
+    return {ops::reshape(attention(std::move(p), bias, {}, {}, AttentionAxis::rows, drop), in[0].shape())};
   };
-  const auto transit = [this, fuse](std::span<const Tensor> in) -> TensorList {
-    return {transition(in[0], fuse)};
-  };
+  const auto transit = [this](std::span<const Tensor> in) -> TensorList { return {transition(in[0])}; };
   const Tensor s = ops::add(s0, segment(Boundary::sublayer, attend, {s0, z})[0]);
   return {ops::add(s, segment(Boundary::sublayer, transit, {s})[0]), z};
 }
 
 TensorList run_pairformer(const std::vector<std::unique_ptr<PairformerLayer>>& layers, Tensor s, Tensor z,
-                          const DropoutSource& drop, FusionSet fuse) {
+                          const DropoutSource& drop) {
   for (const auto& layer : layers) {
     const PairformerLayer* l = layer.get();
-    TensorList out = segment(
-        Boundary::block,
-        [l, drop, fuse](std::span<const Tensor> v) -> TensorList { return (*l)(v[0], v[1], drop, fuse); },
-        {s, z});
+    TensorList out =
+        segment(Boundary::block,
+                [l, drop](std::span<const Tensor> v) -> TensorList { return (*l)(v[0], v[1], drop); }, {s, z});
     s = std::move(out[0]);
     z = std::move(out[1]);
   }
@@ -304,13 +300,13 @@ MsaLayer::MsaLayer(Builder& b, std::string_view n, const Config& c)
   product_weights = b.product_weights(first_parameter);
 }
 
-Tensor MsaLayer::outer_product_mean(const Tensor& m, FusionSet fuse) const {
+Tensor MsaLayer::outer_product_mean(const Tensor& m) const {
   ModuleScope scope(outer_name);
   const int64_t S = m.size(1), N = m.size(2), c = c_outer;
-  Tensor h = project(outer_norm, m, {&outer_hidden}, fuse)[0];
+  Tensor h = project(outer_norm, m, {&outer_hidden})[0];
   const Tensor left = ops::slice(h, -1, 0, c), right = ops::slice(h, -1, c, 2 * c);
   h = {};
-  if (fuse.has(Fusion::outer_product)) {
+  if (fuses(Fusion::outer_product)) {
     ops::OuterProductMeanOptions options;
     options.normalize = ops::OuterProductMeanOptions::Normalize::divide_before;
     return ops::outer_product_mean(left, right, outer_out.weight, outer_out.bias, {}, options);
@@ -321,38 +317,32 @@ Tensor MsaLayer::outer_product_mean(const Tensor& m, FusionSet fuse) const {
   return outer_out(ops::scale(outer, 1.0 / static_cast<double>(S)));
 }
 
-Tensor MsaLayer::pair_weighted_averaging(const Tensor& m, const Tensor& z, const DropoutSource& drop,
-                                         FusionSet fuse) const {
+Tensor MsaLayer::pair_weighted_averaging(const Tensor& m, const Tensor& z, const DropoutSource& drop) const {
   ModuleScope scope(averaging_name);
   const int64_t S = m.size(1), N = m.size(2), H = heads, D = width, inner = H * D;
-  const Tensor logits = ops::permute(project(averaging_pair_norm, z, {&pair_weights}, fuse)[0], {0, 3, 1, 2});
+  const Tensor logits = ops::permute(project(averaging_pair_norm, z, {&pair_weights})[0], {0, 3, 1, 2});
   const Tensor weights = ops::unsqueeze(ops::softmax(logits), 1);  // [1, 1, H, N, N]
-  Tensor vg = project(averaging_norm, m, {&values_gates}, fuse)[0];
+  Tensor vg = project(averaging_norm, m, {&values_gates})[0];
   const Tensor v = ops::permute(ops::reshape(ops::slice(vg, -1, 0, inner), {1, S, N, H, D}), {0, 1, 3, 2, 4});
   const Tensor gate = ops::slice(vg, -1, inner, 2 * inner);
   vg = {};
   Tensor o = ops::reshape(ops::permute(ops::matmul(weights, v), {0, 1, 3, 2, 4}), {1, S, N, inner});
-  o = fuse.has(Fusion::attention) ? ops::mul_sigmoid(o, gate) : ops::mul(o, ops::sigmoid(gate));
+  o = fuses(Fusion::attention) ? ops::mul_sigmoid(o, gate) : ops::mul(o, ops::sigmoid(gate));
   return dropout(averaging_out(o), msa_dropout, {1}, drop);
 }
 
-TensorList MsaLayer::operator()(const Tensor& m0, const Tensor& z0, const DropoutSource& drop,
-                                FusionSet fuse) const {
+TensorList MsaLayer::operator()(const Tensor& m0, const Tensor& z0, const DropoutSource& drop) const {
   ModuleScope scope(name);
   const autograd::WeightCasts casts(product_weights);
-  const auto outer = [this, fuse](std::span<const Tensor> in) -> TensorList {
-    return {outer_product_mean(in[0], fuse)};
+  const auto outer = [this](std::span<const Tensor> in) -> TensorList { return {outer_product_mean(in[0])}; };
+  const auto average = [this, drop](std::span<const Tensor> in) -> TensorList {
+    return {pair_weighted_averaging(in[0], in[1], drop)};
   };
-  const auto average = [this, drop, fuse](std::span<const Tensor> in) -> TensorList {
-    return {pair_weighted_averaging(in[0], in[1], drop, fuse)};
-  };
-  const auto transit = [this, fuse](std::span<const Tensor> in) -> TensorList {
-    return {transition(in[0], fuse)};
-  };
+  const auto transit = [this](std::span<const Tensor> in) -> TensorList { return {transition(in[0])}; };
   Tensor z = ops::add(z0, segment(Boundary::sublayer, outer, {m0})[0]);
   Tensor m = ops::add(m0, segment(Boundary::sublayer, average, {m0, z})[0]);
   m = ops::add(m, segment(Boundary::sublayer, transit, {m})[0]);
-  return {m, pair_block(z, drop, fuse)};
+  return {m, pair_block(z, drop)};
 }
 
 }  // namespace reckon::models::af3

@@ -30,7 +30,7 @@ struct Attention {
   // (columns). `bias` [1 or B, 1 or X, H, L, L'] or undefined; `hidden` [1, X, L'] is 1 at keys nobody
   // may see, `visible` its opposite.
   Tensor operator()(TensorList q_kv_gates, const Tensor& bias, const Tensor& hidden, const Tensor& visible,
-                    AttentionAxis axis, const DropoutSource& drop, FusionSet fuse) const;
+                    AttentionAxis axis, const DropoutSource& drop) const;
 };
 
 // LN, one linear to both halves, silu(second) * first, one linear back. Without
@@ -44,7 +44,7 @@ struct Transition {
 
   Transition() = default;
   Transition(Builder& b, std::string_view name, int64_t c, int64_t factor, bool normalised = true);
-  Tensor operator()(const Tensor& x, FusionSet fuse) const;
+  Tensor operator()(const Tensor& x) const;
 };
 
 struct TriangleMultiplication {
@@ -56,7 +56,7 @@ struct TriangleMultiplication {
 
   TriangleMultiplication() = default;
   TriangleMultiplication(Builder& b, std::string_view name, int64_t c, bool outgoing);
-  Tensor operator()(const Tensor& z_BNNC, FusionSet fuse) const;
+  Tensor operator()(const Tensor& z_BNNC) const;
 };
 
 struct TriangleAttention {
@@ -69,7 +69,7 @@ struct TriangleAttention {
   TriangleAttention() = default;
   TriangleAttention(Builder& b, std::string_view name, int64_t c, int64_t heads, int64_t width,
                     AttentionAxis axis);
-  Tensor operator()(const Tensor& z_BNNC, FusionSet fuse) const;
+  Tensor operator()(const Tensor& z_BNNC) const;
 };
 
 // The five pair updates and their sums. Segments for `sublayer`; the caller marks blocks.
@@ -83,7 +83,7 @@ struct PairBlock {
 
   PairBlock() = default;
   PairBlock(Builder& b, std::string_view name, const Config& c, int64_t channels);
-  Tensor operator()(Tensor z_BNNC, const DropoutSource& drop, FusionSet fuse) const;
+  Tensor operator()(Tensor z_BNNC, const DropoutSource& drop) const;
 };
 
 // Bias [1 or B, 1 or W, H, L, L'] from a pair tensor [.., L, L', C]: norm and one linear.
@@ -94,7 +94,7 @@ struct PairBias {
 
   PairBias() = default;
   PairBias(Builder& b, std::string_view name, int64_t c_pair, int64_t heads);
-  Tensor operator()(const Tensor& pair, FusionSet fuse) const;
+  Tensor operator()(const Tensor& pair) const;
 };
 
 struct PairformerLayer {
@@ -108,13 +108,12 @@ struct PairformerLayer {
 
   PairformerLayer(Builder& b, std::string_view name, const Config& c);
   // {s, z}
-  TensorList operator()(const Tensor& s_1NC, const Tensor& z_1NNC, const DropoutSource& drop,
-                        FusionSet fuse) const;
+  TensorList operator()(const Tensor& s_1NC, const Tensor& z_1NNC, const DropoutSource& drop) const;
 };
 
 // Runs the layers, each a `block` segment.
 TensorList run_pairformer(const std::vector<std::unique_ptr<PairformerLayer>>& layers, Tensor s, Tensor z,
-                          const DropoutSource& drop, FusionSet fuse);
+                          const DropoutSource& drop);
 
 struct MsaLayer {
   NameId name{}, outer_name{}, averaging_name{};
@@ -130,13 +129,11 @@ struct MsaLayer {
 
   MsaLayer(Builder& b, std::string_view name, const Config& c);
   // {m, z}
-  TensorList operator()(const Tensor& m_1SNC, const Tensor& z_1NNC, const DropoutSource& drop,
-                        FusionSet fuse) const;
+  TensorList operator()(const Tensor& m_1SNC, const Tensor& z_1NNC, const DropoutSource& drop) const;
 
  private:
-  Tensor outer_product_mean(const Tensor& m, FusionSet fuse) const;
-  Tensor pair_weighted_averaging(const Tensor& m, const Tensor& z, const DropoutSource& drop,
-                                 FusionSet fuse) const;
+  Tensor outer_product_mean(const Tensor& m) const;
+  Tensor pair_weighted_averaging(const Tensor& m, const Tensor& z, const DropoutSource& drop) const;
 };
 
 }  // namespace reckon::models::af3

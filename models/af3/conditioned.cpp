@@ -4,6 +4,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
+#include "autograd/fusion.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
@@ -17,6 +18,8 @@
 namespace reckon::models::af3 {
 
 using autograd::Boundary;
+using autograd::fuses;
+using autograd::Fusion;
 using autograd::segment;
 
 Tensor Windows::split(const Tensor& x) const {
@@ -46,11 +49,11 @@ AdaptiveNorm::AdaptiveNorm(Builder& b, std::string_view n, int64_t c, int64_t c_
   to_beta = plain_linear(b, "to_beta", c_condition, c);
 }
 
-Tensor AdaptiveNorm::operator()(const Tensor& x, const Tensor& condition, FusionSet fuse) const {
+Tensor AdaptiveNorm::operator()(const Tensor& x, const Tensor& condition) const {
   constexpr double kEps = 1e-5;
   ModuleScope scope(name);
   Tensor gamma, beta;
-  if (fuse.has(Fusion::norm_linear)) {
+  if (fuses(Fusion::norm_linear)) {
     TensorList p = ops::norm_linear(condition, ops::NormKind::layer, condition_weight, {}, kEps,
                                     std::vector<Tensor>{to_gamma.weight, to_beta.weight},
                                     std::vector<Tensor>{to_gamma.bias, {}});
@@ -92,32 +95,32 @@ ConditionedLayer::ConditionedLayer(Builder& b, std::string_view n, int64_t c, in
 }
 
 Tensor ConditionedLayer::operator()(const Tensor& x0, const Tensor& condition, const Tensor& pair,
-                                    const Windows* windows, FusionSet fuse) const {
+                                    const Windows* windows) const {
   ModuleScope scope(name);
   const autograd::WeightCasts casts(product_weights);
   const std::optional<Windows> local = windows ? std::optional<Windows>(*windows) : std::nullopt;
-  const auto attend = [this, local, fuse](std::span<const Tensor> in) -> TensorList {
+  const auto attend = [this, local](std::span<const Tensor> in) -> TensorList {
     ModuleScope half(attention_name);
     const int64_t atoms = in[0].size(1);
-    const Tensor n = attention_norm(in[0], in[1], fuse);
-    const Tensor bias = pair_bias(in[2], fuse);
+    const Tensor n = attention_norm(in[0], in[1]);
+    const Tensor bias = pair_bias(in[2]);
     TensorList p{attention.to_q(n), attention.to_kv(n), attention.to_gates(n)};
     Tensor o;
     if (local) {
       p[0] = local->split(p[0]);
       p[1] = local->with_previous(p[1]);
       p[2] = local->split(p[2]);
-      o = local->join(
-          attention(std::move(p), bias, local->hidden, local->visible, AttentionAxis::rows, {}, fuse), atoms);
+      o = local->join(attention(std::move(p), bias, local->hidden, local->visible, AttentionAxis::rows, {}),
+                      atoms);
     } else {
       for (Tensor& t : p) t = ops::unsqueeze(t, 1);
-      o = ops::reshape(attention(std::move(p), bias, {}, {}, AttentionAxis::rows, {}, fuse), in[0].shape());
+      o = ops::reshape(attention(std::move(p), bias, {}, {}, AttentionAxis::rows, {}), in[0].shape());
     }
     return {ops::mul(o, ops::sigmoid(attention_gate(in[1])))};
   };
-  const auto transit = [this, fuse](std::span<const Tensor> in) -> TensorList {
+  const auto transit = [this](std::span<const Tensor> in) -> TensorList {
     ModuleScope half(transition_name);
-    const Tensor o = transition(transition_norm(in[0], in[1], fuse), fuse);
+    const Tensor o = transition(transition_norm(in[0], in[1]));
     return {ops::mul(o, ops::sigmoid(transition_gate(in[1])))};
   };
   const Tensor x = ops::add(x0, segment(Boundary::sublayer, attend, {x0, condition, pair})[0]);
@@ -143,7 +146,7 @@ ConditionedStack token_stack(Builder& b, std::string_view name, const Config& c)
 }
 
 Tensor run_stack(std::string_view name, const ConditionedStack& layers, Tensor x, const Tensor& condition,
-                 const Tensor& pair, const Windows* windows, bool segments, FusionSet fuse) {
+                 const Tensor& pair, const Windows* windows, bool segments) {
   ModuleScope scope(name);
   const std::optional<Windows> local = windows ? std::optional<Windows>(*windows) : std::nullopt;
   const auto keep_all = autograd::CheckpointPolicy::none;
@@ -153,8 +156,8 @@ Tensor run_stack(std::string_view name, const ConditionedStack& layers, Tensor x
   for (const auto& layer : layers) {
     const ConditionedLayer* l = layer.get();
     x = segment(Boundary::block,
-                [l, local, fuse](std::span<const Tensor> v) -> TensorList {
-                  return {(*l)(v[0], v[1], v[2], local ? &*local : nullptr, fuse)};
+                [l, local](std::span<const Tensor> v) -> TensorList {
+                  return {(*l)(v[0], v[1], v[2], local ? &*local : nullptr)};
                 },
                 {x, condition, pair})[0];
   }
@@ -173,10 +176,9 @@ AtomPairTerms::AtomPairTerms(Builder& b, const Config& c) {
   third = plain_linear(b, "2", c.c_atompair, c.c_atompair);
 }
 
-Tensor AtomPairTerms::add_terms(const Tensor& pair, const Tensor& atoms, const Windows& windows,
-                                FusionSet fuse) const {
+Tensor AtomPairTerms::add_terms(const Tensor& pair, const Tensor& atoms, const Windows& windows) const {
   ModuleScope scope("atom_to_pair");
-  const Tensor terms = ops::relu(project(norm, atoms, {&to_row_column}, fuse)[0]);
+  const Tensor terms = ops::relu(project(norm, atoms, {&to_row_column})[0]);
   const int64_t c = terms.size(2) / 2;
   const Tensor rows = ops::unsqueeze(windows.split(ops::slice(terms, 2, 0, c)), 3);
   const Tensor columns = ops::unsqueeze(windows.with_previous(ops::slice(terms, 2, c, 2 * c)), 2);

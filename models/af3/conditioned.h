@@ -28,7 +28,7 @@ struct AdaptiveNorm {
 
   AdaptiveNorm() = default;
   AdaptiveNorm(Builder& b, std::string_view name, int64_t c, int64_t c_condition);
-  Tensor operator()(const Tensor& x, const Tensor& condition, FusionSet fuse) const;
+  Tensor operator()(const Tensor& x, const Tensor& condition) const;
 };
 
 struct ConditionedLayer {
@@ -43,8 +43,7 @@ struct ConditionedLayer {
   ConditionedLayer(Builder& b, std::string_view name, int64_t c, int64_t c_condition, int64_t c_pair,
                    int64_t heads, int64_t width, int64_t factor);
   // `windows` null: every token sees every token.
-  Tensor operator()(const Tensor& x, const Tensor& condition, const Tensor& pair, const Windows* windows,
-                    FusionSet fuse) const;
+  Tensor operator()(const Tensor& x, const Tensor& condition, const Tensor& pair, const Windows* windows) const;
 };
 
 using ConditionedStack = std::vector<std::unique_ptr<ConditionedLayer>>;
@@ -54,7 +53,7 @@ ConditionedStack token_stack(Builder& b, std::string_view name, const Config& c)
 
 // `segments`: whether the layers may be checkpointed (each a `block`, its two halves `sublayer`).
 Tensor run_stack(std::string_view name, const ConditionedStack& layers, Tensor x, const Tensor& condition,
-                 const Tensor& pair, const Windows* windows, bool segments, FusionSet fuse);
+                 const Tensor& pair, const Windows* windows, bool segments);
 
 // Adds row and column terms made from atoms to an atom pair tensor; and a
 // three-layer network with a residual sum.
@@ -64,8 +63,7 @@ struct AtomPairTerms {
 
   AtomPairTerms() = default;
   AtomPairTerms(Builder& b, const Config& c);
-  Tensor add_terms(const Tensor& pair_DWsk, const Tensor& atoms_DAC, const Windows& windows,
-                   FusionSet fuse) const;
+  Tensor add_terms(const Tensor& pair_DWsk, const Tensor& atoms_DAC, const Windows& windows) const;
   Tensor network(const Tensor& pair) const;
 };
 

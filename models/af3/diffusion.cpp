@@ -59,70 +59,68 @@ DiffusionNetwork::DiffusionNetwork(Builder& b, const Config& c) : config_(c) {
   to_positions_ = plain_linear(b, "to_positions", c.c_atom, 3);
 }
 
-Tensor DiffusionNetwork::single_condition(const Tensor& time, const TrunkOutput& trunk, FusionSet fuse) const {
+Tensor DiffusionNetwork::single_condition(const Tensor& time, const TrunkOutput& trunk) const {
   ModuleScope scope("diffusion");
   ModuleScope module("single_conditioner");
   const Tensor phase = ops::cast(fourier_(time), DType::f32);
   const Tensor waves = ops::cos(ops::scale(phase, 2 * std::numbers::pi));
   Tensor s = single_norm_(
       ops::concat({ops::cast(trunk.single, DType::f32), ops::cast(trunk.single_inputs, DType::f32)}, 2));
-  s = ops::add(s, ops::unsqueeze(project(fourier_norm_, waves, {&from_fourier_}, fuse)[0], 1));
-  for (const Transition& t : single_transitions_) s = ops::add(s, t(s, fuse));
+  s = ops::add(s, ops::unsqueeze(project(fourier_norm_, waves, {&from_fourier_})[0], 1));
+  for (const Transition& t : single_transitions_) s = ops::add(s, t(s));
   return s;
 }
 
-Tensor DiffusionNetwork::pair_condition(const TrunkOutput& trunk, FusionSet fuse) const {
+Tensor DiffusionNetwork::pair_condition(const TrunkOutput& trunk) const {
   ModuleScope scope("diffusion");
   ModuleScope module("pair_conditioner");
   const Tensor both =
       ops::concat({ops::cast(trunk.pair, DType::f32), ops::cast(trunk.relative, DType::f32)}, 3);
   Tensor z = pair_norm_(from_pair_(both));
-  for (const Transition& t : pair_transitions_) z = ops::add(z, t(z, fuse));
+  for (const Transition& t : pair_transitions_) z = ops::add(z, t(z));
   return z;
 }
 
-Tensor DiffusionNetwork::update(const Tensor& scaled, const Tensor& time, const DiffusionInputs& in,
-                                FusionSet fuse) const {
+Tensor DiffusionNetwork::update(const Tensor& scaled, const Tensor& time, const DiffusionInputs& in) const {
   const TrunkOutput& trunk = *in.trunk;
   const Example& e = *in.example;
   const int64_t N = trunk.single.size(1), A = scaled.size(1), per_token = A / N, c = config_.c_atompair;
-  const Tensor single = single_condition(time, trunk, fuse);
-  const Tensor pair = in.pair_condition.defined() ? in.pair_condition : pair_condition(trunk, fuse);
+  const Tensor single = single_condition(time, trunk);
+  const Tensor pair = in.pair_condition.defined() ? in.pair_condition : pair_condition(trunk);
   ModuleScope scope("diffusion");
   // The atom track: where the atoms are, and what they are.
   Tensor atoms = positions_(scaled);
   atoms = ops::add(ops::mul(atoms, ops::affine(e.missing, -1, 1)), ops::mul(e.missing, missing_));
   atoms = ops::add(atoms, trunk.atoms);
-  const Tensor from_single = project(atom_condition_norm_, single, {&atom_condition_}, fuse)[0];
+  const Tensor from_single = project(atom_condition_norm_, single, {&atom_condition_})[0];
   const Tensor atom_condition = ops::add(spread_to_atoms(from_single, per_token), trunk.atoms);
   Tensor atom_pairs;
   {
     const Tensor rows =
-        ops::reshape(project(atompair_condition_norm_, pair, {&atompair_condition_}, fuse)[0], {N * N, c});
+        ops::reshape(project(atompair_condition_norm_, pair, {&atompair_condition_})[0], {N * N, c});
     const Tensor picked = ops::index_select(rows, 0, e.window_pairs);
     atom_pairs = ops::add(ops::unsqueeze(picked, 0), trunk.atom_pairs);
   }
-  atom_pairs = pair_terms_.network(pair_terms_.add_terms(atom_pairs, atoms, e.windows, fuse));
-  atoms = run_stack("atom_encoder", encoder_, atoms, atom_condition, atom_pairs, &e.windows, true, fuse);
+  atom_pairs = pair_terms_.network(pair_terms_.add_terms(atom_pairs, atoms, e.windows));
+  atoms = run_stack("atom_encoder", encoder_, atoms, atom_condition, atom_pairs, &e.windows, true);
   Tensor tokens = mean_over_atoms(ops::relu(pool_(atoms)), N);
-  tokens = ops::add(project(token_condition_norm_, single, {&token_condition_}, fuse)[0], tokens);
-  tokens = run_stack("token_transformer", tokens_, tokens, single, pair, nullptr, true, fuse);
-  const Tensor back = project(token_norm_, tokens, {&to_atoms_}, fuse)[0];
+  tokens = ops::add(project(token_condition_norm_, single, {&token_condition_})[0], tokens);
+  tokens = run_stack("token_transformer", tokens_, tokens, single, pair, nullptr, true);
+  const Tensor back = project(token_norm_, tokens, {&to_atoms_})[0];
   atoms = ops::add(spread_to_atoms(back, per_token), atoms);
-  atoms = run_stack("atom_decoder", decoder_, atoms, atom_condition, atom_pairs, &e.windows, true, fuse);
-  return project(position_norm_, atoms, {&to_positions_}, fuse)[0];
+  atoms = run_stack("atom_decoder", decoder_, atoms, atom_condition, atom_pairs, &e.windows, true);
+  return project(position_norm_, atoms, {&to_positions_})[0];
 }
 
-Tensor DiffusionNetwork::denoise(const Tensor& noised, const Tensor& noise, const DiffusionInputs& in,
-                                 FusionSet fuse) const {
+Tensor DiffusionNetwork::denoise(const Tensor& noised, const Tensor& noise, const DiffusionInputs& in) const {
   const auto column = [&](int64_t i) { return ops::slice(noise, 2, i, i + 1); };
   const int64_t D = noised.size(0);
-  const Tensor change = update(ops::mul(noised, column(0)), ops::reshape(column(3), {D, 1}), in, fuse);
+  const Tensor change = update(ops::mul(noised, column(0)), ops::reshape(column(3), {D, 1}), in);
   ModuleScope scope("diffusion");
   return ops::add(ops::mul(noised, column(1)), ops::mul(change, column(2)));
 }
 
-Tensor DiffusionNetwork::sample(const Tensor& stream, const DiffusionInputs& in, FusionSet fuse) const {
+Tensor DiffusionNetwork::sample(const Tensor& stream, const DiffusionInputs& in) const {
   constexpr double kLargest = 80, kSmallest = 0.002, kRho = 7, kChurn = 80, kChurnFrom = 0.05, kChurnTo = 50,
                    kNoise = 1.003, kStep = 1.5;
   const autograd::NoGrad no_grad;
@@ -142,7 +140,7 @@ Tensor DiffusionNetwork::sample(const Tensor& stream, const DiffusionInputs& in,
     const double both = t * t + s * s;
     const Tensor time =
         ops::full(device, {1, 1}, DType::f32, 0.25 * std::log(t / s), Category::transient, "time");
-    const Tensor change = update(ops::scale(x, 1 / std::sqrt(both)), time, in, fuse);
+    const Tensor change = update(ops::scale(x, 1 / std::sqrt(both)), time, in);
     return ops::add(ops::scale(x, s * s / both), ops::scale(change, t * s / std::sqrt(both)));
   };
   Tensor x = ops::scale(draw(0), sigmas[0]);

@@ -18,16 +18,16 @@ class DiffusionNetwork {
  public:
   DiffusionNetwork(Builder& b, const Config& c);
 
-  Tensor pair_condition(const TrunkOutput& trunk, FusionSet fuse) const;  // [1, N, N, c_z]
+  Tensor pair_condition(const TrunkOutput& trunk) const;  // [1, N, N, c_z]
   // Denoised coordinates from noised ones [D, A, 3] and their noise row [D, 1, 5] (example.h).
-  Tensor denoise(const Tensor& noised, const Tensor& noise, const DiffusionInputs& in, FusionSet fuse) const;
+  Tensor denoise(const Tensor& noised, const Tensor& noise, const DiffusionInputs& in) const;
   // Heun's method from pure noise, without gradients: 2 * steps - 1 calls. Returns [1, A, 3].
-  Tensor sample(const Tensor& noise_stream, const DiffusionInputs& in, FusionSet fuse) const;
+  Tensor sample(const Tensor& noise_stream, const DiffusionInputs& in) const;
 
  private:
   // [D, N, c_cond]
-  Tensor single_condition(const Tensor& time_D1, const TrunkOutput& trunk, FusionSet fuse) const;
-  Tensor update(const Tensor& scaled, const Tensor& time_D1, const DiffusionInputs& in, FusionSet fuse) const;
+  Tensor single_condition(const Tensor& time_D1, const TrunkOutput& trunk) const;
+  Tensor update(const Tensor& scaled, const Tensor& time_D1, const DiffusionInputs& in) const;
 
   Config config_;
   LayerNorm single_norm_, fourier_norm_, pair_norm_;

@@ -147,13 +147,13 @@ ConfidenceHead::ConfidenceHead(Builder& b, const Config& c) : config_(c) {
 }
 
 Tensor ConfidenceHead::loss(const TrunkOutput& trunk, const Tensor& structure, const Example& e,
-                            const DropoutSource& drop, FusionSet fuse) const {
+                            const DropoutSource& drop) const {
   ModuleScope scope("confidence");
   const auto frozen = [](const Tensor& t) { return ops::cast(t.detached(), DType::f32); };
   const int64_t N = e.molecules.size(1), A = structure.size(1);
   const Tensor inputs = frozen(trunk.single_inputs), x = centres(structure, N);
-  Tensor s = ops::add(project(single_norm_, frozen(trunk.single), {&single_}, fuse)[0], single_inputs_(inputs));
-  Tensor z = project(pair_norm_, frozen(trunk.pair), {&pair_}, fuse)[0];
+  Tensor s = ops::add(project(single_norm_, frozen(trunk.single), {&single_})[0], single_inputs_(inputs));
+  Tensor z = project(pair_norm_, frozen(trunk.pair), {&pair_})[0];
   {
     const Tensor both = pair_inputs_(inputs);
     const int64_t c = config_.c_z;
@@ -164,7 +164,7 @@ Tensor ConfidenceHead::loss(const TrunkOutput& trunk, const Tensor& structure, c
   }
   {
     ModuleScope stack("pairformer");
-    TensorList out = run_pairformer(layers_, ops::cast(s, DType::f32), ops::cast(z, DType::f32), drop, fuse);
+    TensorList out = run_pairformer(layers_, ops::cast(s, DType::f32), ops::cast(z, DType::f32), drop);
     s = std::move(out[0]);
     z = std::move(out[1]);
   }

@@ -21,7 +21,7 @@ class ConfidenceHead {
  public:
   ConfidenceHead(Builder& b, const Config& c);
   Tensor loss(const TrunkOutput& trunk, const Tensor& structure_1A3, const Example& e,
-              const DropoutSource& drop, FusionSet fuse) const;
+              const DropoutSource& drop) const;
 
  private:
   Config config_;

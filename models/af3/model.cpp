@@ -10,8 +10,7 @@
 
 namespace reckon::models::af3 {
 
-Model::Model(Device& device, const Config& config, FusionSet fuse, uint64_t seed, DType dtype)
-    : config_(config), fuse_(fuse) {
+Model::Model(Device& device, const Config& config, uint64_t seed, DType dtype) : config_(config) {
   config_.validate();
   Builder b(device, dtype, seed, parameters_);
   trunk_ = std::make_unique<Trunk>(b, config_);
@@ -62,7 +61,7 @@ Model::Loss Model::loss(const Example& e, const StepOptions& step, DType trunk_d
   const DropoutSource drop{.training = training, .recorded = {}};
   TrunkOutput trunk = [&] {
     const autograd::AutocastScope precision(trunk_dtype);
-    return (*trunk_)(e, step.recycles, drop, fuse_);
+    return (*trunk_)(e, step.recycles, drop);
   }();
   Tensor loss;
   {
@@ -88,13 +87,13 @@ Model::Loss Model::loss(const Example& e, const StepOptions& step, DType trunk_d
     const autograd::AutocastScope precision(step.diffusion_dtype);
     DiffusionInputs in{&trunk, &e, {}};
     if (step.hoist_conditioner) {
-      in.pair_condition = diffusion_->pair_condition(trunk, fuse_);
+      in.pair_condition = diffusion_->pair_condition(trunk);
       if (step.backward_per_chunk) condition_cut.add(in.pair_condition);
     }
     for (int64_t first = 0; first < step.augmentations; first += step.chunk) {
       const int64_t last = std::min(first + step.chunk, step.augmentations);
       const Tensor noise = ops::slice(e.noise, 0, first, last), truth = ops::slice(e.truth, 0, first, last);
-      const Tensor denoised = diffusion_->denoise(ops::slice(e.noised, 0, first, last), noise, in, fuse_);
+      const Tensor denoised = diffusion_->denoise(ops::slice(e.noised, 0, first, last), noise, in);
       if (first == 0) structure = ops::slice(denoised.detached(), 0, 0, 1);
       const autograd::AutocastScope full(DType::f32);
       add_term(
@@ -108,12 +107,12 @@ Model::Loss Model::loss(const Example& e, const StepOptions& step, DType trunk_d
       condition_cut.collect(roots, seeds);
       backward_now(roots, seeds);
     }
-    if (step.rollout) structure = diffusion_->sample(e.rollout_noise, in, fuse_);
+    if (step.rollout) structure = diffusion_->sample(e.rollout_noise, in);
   }
   if (step.confidence) {
     const Tensor term = [&] {
       const autograd::AutocastScope precision(step.head_dtype);
-      return confidence_->loss(trunk, ops::cast(structure, DType::f32), e, drop, fuse_);
+      return confidence_->loss(trunk, ops::cast(structure, DType::f32), e, drop);
     }();
     add_term(term, config_.confidence_weight);
   }

@@ -9,7 +9,7 @@ namespace reckon::models::af3 {
 
 class Model {
  public:
-  Model(Device& device, const Config& config, FusionSet fuse, uint64_t seed, DType dtype = DType::f32);
+  Model(Device& device, const Config& config, uint64_t seed, DType dtype = DType::f32);
   // What is left to do: backward from the roots with the seeds (undefined: 1).
   struct Loss {
     Tensor value;  // shape []; the first root
@@ -23,7 +23,6 @@ class Model {
 
  private:
   Config config_;
-  FusionSet fuse_;
   ParameterSet parameters_;
   std::unique_ptr<Trunk> trunk_;
   std::unique_ptr<DiffusionNetwork> diffusion_;

@@ -52,15 +52,15 @@ InputEmbedder::InputEmbedder(Builder& b, const Config& c) {
   to_pair_ = plain_linear(b, "to_pair", c.c_single_inputs(), 2 * c.c_z);
 }
 
-InputEmbedder::Output InputEmbedder::operator()(const Example& e, FusionSet fuse) const {
+InputEmbedder::Output InputEmbedder::operator()(const Example& e) const {
   ModuleScope scope("input_embedder");
   Output o;
   const Tensor atoms = ops::add(atom_features_(e.atom_features), ops::embedding(e.atom_types, atom_types_));
   Tensor pairs =
       ops::add(atompair_features_(e.atompair_features), ops::embedding(e.atompair_types, atompair_types_));
-  pairs = pair_terms_.add_terms(pairs, atoms, e.windows, fuse);
+  pairs = pair_terms_.add_terms(pairs, atoms, e.windows);
   // Not a checkpointed stack: it runs once a step.
-  o.atoms = run_stack("atom_encoder", atom_stack_, atoms, atoms, pairs, &e.windows, /*segments=*/false, fuse);
+  o.atoms = run_stack("atom_encoder", atom_stack_, atoms, atoms, pairs, &e.windows, /*segments=*/false);
   o.atom_pairs = pair_terms_.network(pairs);
   const Tensor pooled = mean_over_atoms(ops::relu(pool_(o.atoms)), e.molecules.size(1));
   o.single_inputs = concat_f32({pooled, e.token_features}, 2);
@@ -85,15 +85,13 @@ TemplateEmbedder::TemplateEmbedder(Builder& b, const Config& c) {
   scale_ = b.parameter("scale", {c.c_z}, Init::constant(1));
 }
 
-Tensor TemplateEmbedder::operator()(const Tensor& templates, const Tensor& z, const DropoutSource& drop,
-                                    FusionSet fuse) const {
+Tensor TemplateEmbedder::operator()(const Tensor& templates, const Tensor& z, const DropoutSource& drop) const {
   ModuleScope scope("template_embedder");
-  Tensor v = ops::add(features_(templates), project(pair_norm_, z, {&from_pair_}, fuse)[0]);
+  Tensor v = ops::add(features_(templates), project(pair_norm_, z, {&from_pair_})[0]);
   for (const auto& block : blocks_) {
     const PairBlock* p = block.get();
     v = segment(Boundary::block,
-                [p, drop, fuse](std::span<const Tensor> in) -> TensorList { return {(*p)(in[0], drop, fuse)}; },
-                {v})[0];
+                [p, drop](std::span<const Tensor> in) -> TensorList { return {(*p)(in[0], drop)}; }, {v})[0];
   }
   v = final_norm_(v);
   return ops::mul(to_out_(ops::relu(ops::mean(v, {0}, /*keep_axes=*/true))), scale_);
@@ -109,7 +107,7 @@ MsaModule::MsaModule(Builder& b, const Config& c) {
 }
 
 Tensor MsaModule::operator()(const Tensor& features, const Tensor& single_inputs, const Tensor& z0,
-                             const DropoutSource& drop, FusionSet fuse) const {
+                             const DropoutSource& drop) const {
   ModuleScope scope("msa_module");
   // The residual track is f32, as everywhere in the trunk.
   Tensor m =
@@ -119,8 +117,7 @@ Tensor MsaModule::operator()(const Tensor& features, const Tensor& single_inputs
     const MsaLayer* l = layer.get();
     TensorList out = segment(
         Boundary::block,
-        [l, drop, fuse](std::span<const Tensor> in) -> TensorList { return (*l)(in[0], in[1], drop, fuse); },
-        {m, z});
+        [l, drop](std::span<const Tensor> in) -> TensorList { return (*l)(in[0], in[1], drop); }, {m, z});
     m = std::move(out[0]);
     z = std::move(out[1]);
   }
@@ -178,9 +175,8 @@ Tensor Trunk::constraints(const Example& e) const {
   return sum;
 }
 
-TrunkOutput Trunk::operator()(const Example& e, int64_t recycles, const DropoutSource& drop,
-                              FusionSet fuse) const {
-  InputEmbedder::Output in = (*embedder_)(e, fuse);
+TrunkOutput Trunk::operator()(const Example& e, int64_t recycles, const DropoutSource& drop) const {
+  InputEmbedder::Output in = (*embedder_)(e);
   TrunkOutput out;
   out.atoms = std::move(in.atoms);
   out.atom_pairs = std::move(in.atom_pairs);
@@ -207,13 +203,13 @@ TrunkOutput Trunk::operator()(const Example& e, int64_t recycles, const DropoutS
       const Tensor s_before = s.detached(), z_before = z.detached();
       s = {};
       z = {};
-      s = ops::add(in.single, project(recycle_single_norm_, s_before, {&recycle_single_}, fuse)[0]);
-      z = ops::add(pair_start, project(recycle_pair_norm_, z_before, {&recycle_pair_}, fuse)[0]);
+      s = ops::add(in.single, project(recycle_single_norm_, s_before, {&recycle_single_})[0]);
+      z = ops::add(pair_start, project(recycle_pair_norm_, z_before, {&recycle_pair_})[0]);
     }
-    if (e.templates.defined()) z = ops::add((*templates_)(e.templates, z, drop, fuse), z);
-    z = ops::add((*msa_)(msa_features, in.single_inputs, z, drop, fuse), z);
+    if (e.templates.defined()) z = ops::add((*templates_)(e.templates, z, drop), z);
+    z = ops::add((*msa_)(msa_features, in.single_inputs, z, drop), z);
     ModuleScope scope("pairformer");
-    TensorList last = run_pairformer(layers_, std::move(s), std::move(z), drop, fuse);
+    TensorList last = run_pairformer(layers_, std::move(s), std::move(z), drop);
     s = std::move(last[0]);
     z = std::move(last[1]);
   }

@@ -22,7 +22,7 @@ class InputEmbedder {
   struct Output {
     Tensor atoms, atom_pairs, single_inputs, single, pair;
   };
-  Output operator()(const Example& e, FusionSet fuse) const;
+  Output operator()(const Example& e) const;
 
  private:
   Tensor atom_types_, atompair_types_, modifications_, single_molecules_, pair_molecules_;
@@ -34,8 +34,7 @@ class InputEmbedder {
 class TemplateEmbedder {
  public:
   TemplateEmbedder(Builder& b, const Config& c);
-  Tensor operator()(const Tensor& templates_TNNF, const Tensor& z_1NNC, const DropoutSource& drop,
-                    FusionSet fuse) const;
+  Tensor operator()(const Tensor& templates_TNNF, const Tensor& z_1NNC, const DropoutSource& drop) const;
 
  private:
   Linear features_, from_pair_, to_out_;
@@ -48,7 +47,7 @@ class MsaModule {
  public:
   MsaModule(Builder& b, const Config& c);
   Tensor operator()(const Tensor& features_1SNF, const Tensor& single_inputs, const Tensor& z_1NNC,
-                    const DropoutSource& drop, FusionSet fuse) const;
+                    const DropoutSource& drop) const;
 
  private:
   Linear features_, from_single_;
@@ -60,7 +59,7 @@ class Trunk {
  public:
   Trunk(Builder& b, const Config& c);
   // `recycles` passes; what a pass hands to the next one is detached.
-  TrunkOutput operator()(const Example& e, int64_t recycles, const DropoutSource& drop, FusionSet fuse) const;
+  TrunkOutput operator()(const Example& e, int64_t recycles, const DropoutSource& drop) const;
 
  private:
   Tensor relative_positions(const Example& e) const;

@@ -24,8 +24,8 @@ int64_t BioformerConfig::n_parameters_per_block() const {
   return attention + transition + 2 * c_m + 2 * (c_m * c_opm + c_opm) + c_opm * c_opm * c_z + c_z;
 }
 
-BioformerBlock::BioformerBlock(Builder& b, std::string_view n, const BioformerConfig& c, FusionSet f)
-    : name(intern(n)), config(c), fuse(f) {
+BioformerBlock::BioformerBlock(Builder& b, std::string_view n, const BioformerConfig& c)
+    : name(intern(n)), config(c) {
   config.validate();
   ModuleScope scope(name);
   {
@@ -49,15 +49,14 @@ TensorList BioformerBlock::operator()(const Tensor& m0, const Tensor& z0) const 
     TensorList qkv;
     {
       ModuleScope module(attn.name);
-      bias = ops::unsqueeze(ops::permute(project(layer_norm_z, in[1], {&linear_z}, fuse)[0], {0, 3, 1, 2}), 1);
-      qkv = project(layer_norm_m, ops::reshape(in[0], rows), {&attn.linear_q, &attn.linear_k, &attn.linear_v},
-                    fuse);
+      bias = ops::unsqueeze(ops::permute(project(layer_norm_z, in[1], {&linear_z})[0], {0, 3, 1, 2}), 1);
+      qkv = project(layer_norm_m, ops::reshape(in[0], rows), {&attn.linear_q, &attn.linear_k, &attn.linear_v});
     }
-    return {ops::reshape(attn(std::move(qkv), {}, bias, AttentionAxis::rows, fuse), in[0].shape())};
+    return {ops::reshape(attn(std::move(qkv), {}, bias, AttentionAxis::rows), in[0].shape())};
   };
-  const auto transition = [this](std::span<const Tensor> in) -> TensorList { return {trans(in[0], {}, fuse)}; };
+  const auto transition = [this](std::span<const Tensor> in) -> TensorList { return {trans(in[0], {})}; };
   const auto outer = [this, rows](std::span<const Tensor> in) -> TensorList {
-    return {opm(ops::reshape(in[0], rows), {}, fuse, OuterDivision::none)};
+    return {opm(ops::reshape(in[0], rows), {}, OuterDivision::none)};
   };
   Tensor m = ops::add(m0, segment(Boundary::sublayer, attention, {m0, z0})[0]);
   m = ops::add(m, segment(Boundary::sublayer, transition, {m})[0]);

@@ -17,14 +17,13 @@ struct BioformerConfig {
 struct BioformerBlock {
   NameId name{};
   BioformerConfig config;
-  FusionSet fuse;
   LayerNorm layer_norm_m, layer_norm_z;
   Linear linear_z;
   GatedAttention attn;  // not gated
   Transition trans;
   OuterProductMean opm;
 
-  BioformerBlock(Builder& b, std::string_view name, const BioformerConfig& c, FusionSet fuse);
+  BioformerBlock(Builder& b, std::string_view name, const BioformerConfig& c);
   // {m [B, R, M], z [B, R, R, Z]} after the block.
   TensorList operator()(const Tensor& m_BRM, const Tensor& z_BRRZ) const;
 };

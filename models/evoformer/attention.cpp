@@ -1,5 +1,6 @@
 // Row, column and triangle attention.
 #include "ops/attention/attention.h"
+#include "autograd/fusion.h"
 
 #include <cmath>
 
@@ -14,6 +15,10 @@
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
+
+using autograd::fuses;
+using autograd::Fusion;
+
 namespace {
 
 // [B, X, Y, H*D] seen as [B, batch, H, L, D] for the axis.
@@ -56,7 +61,7 @@ GatedAttention::GatedAttention(Builder& b, std::string_view n, int64_t c, int64_
 }
 
 Tensor GatedAttention::operator()(TensorList qkvg, const Tensor& mask_BXY, const Tensor& bias,
-                                  AttentionAxis axis, FusionSet fuse) const {
+                                  AttentionAxis axis) const {
   ModuleScope scope(name);
   const int64_t B = qkvg[0].size(0), X = qkvg[0].size(1), Y = qkvg[0].size(2);
   const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
@@ -67,7 +72,7 @@ Tensor GatedAttention::operator()(TensorList qkvg, const Tensor& mask_BXY, const
     const Tensor v = split_heads(qkvg[2], heads, head_dim, axis);
     qkvg[0] = qkvg[1] = qkvg[2] = {};
     const Tensor mask = mask_BXY.defined() ? mask_along(mask_BXY, axis) : Tensor{};
-    if (fuse.has(Fusion::attention)) {
+    if (fuses(Fusion::attention)) {
       const Tensor row_mask = mask.defined() ? ops::contiguous(mask) : mask;
       o = ops::attention(q, k, v, row_mask, bias, {.scale = scale, .causal = false, .mask_value = -mask_value});
       if (axis == AttentionAxis::columns) o = ops::permute(o, {0, 2, 1, 3, 4});  // [B,Y,X,H,D] -> [B,X,Y,H,D]
@@ -78,7 +83,7 @@ Tensor GatedAttention::operator()(TensorList qkvg, const Tensor& mask_BXY, const
   }
   o = ops::reshape(o, {B, X, Y, heads * head_dim});
   if (linear_g) {
-    if (fuse.has(Fusion::attention)) {
+    if (fuses(Fusion::attention)) {
       o = ops::mul_sigmoid(o, qkvg[3]);
     } else {
       const Tensor gate = ops::sigmoid(qkvg[3]);
@@ -98,14 +103,12 @@ MsaRowAttention::MsaRowAttention(Builder& b, std::string_view n, const Evoformer
   mha = GatedAttention(b, "mha", c.c_m, c.heads_msa, c.c_hidden_msa, true, c.mask_value);
 }
 
-Tensor MsaRowAttention::operator()(const Tensor& m, const Tensor& z, const Tensor& msa_mask,
-                                   FusionSet fuse) const {
+Tensor MsaRowAttention::operator()(const Tensor& m, const Tensor& z, const Tensor& msa_mask) const {
   ModuleScope scope(name);
   // [B, R, R, H] -> [B, 1, H, R, R]
-  const Tensor bias =
-      ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z}, fuse)[0], {0, 3, 1, 2}), 1);
-  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse),
-             msa_mask, bias, AttentionAxis::rows, fuse);
+  const Tensor bias = ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z})[0], {0, 3, 1, 2}), 1);
+  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}), msa_mask,
+             bias, AttentionAxis::rows);
 }
 
 MsaColumnAttention::MsaColumnAttention(Builder& b, std::string_view n, const EvoformerConfig& c)
@@ -115,10 +118,10 @@ MsaColumnAttention::MsaColumnAttention(Builder& b, std::string_view n, const Evo
   mha = GatedAttention(b, "mha", c.c_m, c.heads_msa, c.c_hidden_msa, true, c.mask_value);
 }
 
-Tensor MsaColumnAttention::operator()(const Tensor& m, const Tensor& msa_mask, FusionSet fuse) const {
+Tensor MsaColumnAttention::operator()(const Tensor& m, const Tensor& msa_mask) const {
   ModuleScope scope(name);
-  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse),
-             msa_mask, {}, AttentionAxis::columns, fuse);
+  return mha(project(layer_norm_m, m, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}), msa_mask,
+             {}, AttentionAxis::columns);
 }
 
 TriangleAttention::TriangleAttention(Builder& b, std::string_view n, const PairStackConfig& c, AttentionAxis a)
@@ -131,15 +134,14 @@ TriangleAttention::TriangleAttention(Builder& b, std::string_view n, const PairS
                        {.q = false, .gate = c.biases, .out = c.biases});
 }
 
-Tensor TriangleAttention::operator()(const Tensor& z, const Tensor& pair_mask, FusionSet fuse) const {
+Tensor TriangleAttention::operator()(const Tensor& z, const Tensor& pair_mask) const {
   ModuleScope scope(name);
-  TensorList p =
-      project(layer_norm, z, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g, &linear}, fuse);
+  TensorList p = project(layer_norm, z, {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g, &linear});
   // Starting node: logits of (j, k) get b_jk. Ending node is the starting form on the transposed pair: b_kj.
   const Tensor bias =
       ops::unsqueeze(ops::permute(p[4], axis == AttentionAxis::rows ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1}), 1);
   p.pop_back();
-  return mha(std::move(p), pair_mask, bias, axis, fuse);
+  return mha(std::move(p), pair_mask, bias, axis);
 }
 
 }  // namespace reckon::models

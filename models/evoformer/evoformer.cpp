@@ -4,6 +4,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
+#include "autograd/fusion.h"
 #include "ops/binary/binary.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "ops/dropout/dropout.h"
@@ -17,21 +18,23 @@ namespace reckon::models {
 
 using autograd::add_to_residual;
 using autograd::Boundary;
+using autograd::fuses;
+using autograd::Fusion;
 using autograd::segment;
 
 Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis,
-                   std::string_view site, const DropoutSource& drop, FusionSet fuse) {
+                   std::string_view site, const DropoutSource& drop) {
   if (drop.recorded) return add_to_residual(residual, drop.recorded(site, update));
   if (!drop.training || p == 0) return add_to_residual(residual, update);
   autograd::Generator& g = autograd::grad_state().generator;
   const ops::DropoutKey key{g.seed, g.next_stream++};
-  if (fuse.has(Fusion::dropout_add))
+  if (fuses(Fusion::dropout_add))
     return ops::dropout_add(residual, autograd::in_stream_type(residual, update), p, key, {shared_axis});
   return add_to_residual(residual, ops::dropout(update, p, key, {shared_axis}));
 }
 
-PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c, FusionSet f)
-    : name(intern(n)), fuse(f), dropout(c.dropout), mask_transition(c.mask_transition) {
+PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c)
+    : name(intern(n)), dropout(c.dropout), mask_transition(c.mask_transition) {
   const size_t first_parameter = b.count();
   ModuleScope scope(name);
   tri_mul_out = TriangleMultiplication(b, "tri_mul_out", c, true);
@@ -50,10 +53,10 @@ Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& 
   const autograd::WeightCasts casts(product_weights);
   constexpr int kRowWise = 1, kColumnWise = 2;
   const auto update = [&](const auto& module, int shared_axis, std::string_view site) {
-    const auto run = [&module, mask, f = fuse](std::span<const Tensor> in) -> TensorList {
-      return {module(in[0], mask, f)};
+    const auto run = [&module, mask](std::span<const Tensor> in) -> TensorList {
+      return {module(in[0], mask)};
     };
-    z = add_dropped(z, segment(Boundary::sublayer, run, {z})[0], dropout, shared_axis, site, drop, fuse);
+    z = add_dropped(z, segment(Boundary::sublayer, run, {z})[0], dropout, shared_axis, site, drop);
   };
   update(tri_mul_out, kRowWise, "tri_mul_out");
   update(tri_mul_in, kRowWise, "tri_mul_in");
@@ -61,21 +64,21 @@ Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& 
   update(tri_att_end, kColumnWise, "tri_att_end");
   const Tensor transition_mask = mask_transition ? mask : Tensor{};
   const auto run = [this, transition_mask](std::span<const Tensor> in) -> TensorList {
-    if (swiglu_transition) return {(*swiglu_transition)(in[0], fuse)};
-    return {pair_transition(in[0], transition_mask, fuse)};
+    if (swiglu_transition) return {(*swiglu_transition)(in[0])};
+    return {pair_transition(in[0], transition_mask)};
   };
   return add_to_residual(z, segment(Boundary::sublayer, run, {z})[0]);
 }
 
-EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerConfig& c, FusionSet f)
-    : name(intern(n)), config(c), fuse(f) {
+EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerConfig& c)
+    : name(intern(n)), config(c) {
   const size_t first_parameter = b.count();
   ModuleScope scope(name);
   msa_att_row = MsaRowAttention(b, "msa_att_row", c);
   msa_att_col = MsaColumnAttention(b, "msa_att_col", c);
   msa_transition = Transition(b, "msa_transition", c.c_m, c.transition_n);
   outer_product_mean = OuterProductMean(b, "outer_product_mean", c.c_m, c.c_hidden_opm, c.c_z);
-  pair_stack = PairStack(b, "pair_stack", c.pair_stack(), f);
+  pair_stack = PairStack(b, "pair_stack", c.pair_stack());
   product_weights = b.product_weights(first_parameter);
 }
 
@@ -85,26 +88,26 @@ TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const 
   Tensor m = m0, z = z0;
   const Tensor msa_mask = in.msa_mask;
   const auto opm = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
-    return {outer_product_mean(v[0], msa_mask, fuse)};
+    return {outer_product_mean(v[0], msa_mask)};
   };
   if (config.opm_first) z = add_to_residual(z, segment(Boundary::sublayer, opm, {m})[0]);
   {
     const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
-      return {msa_att_row(v[0], v[1], msa_mask, fuse)};
+      return {msa_att_row(v[0], v[1], msa_mask)};
     };
     m = add_dropped(m, segment(Boundary::sublayer, run, {m, z})[0], config.msa_dropout, 1, "msa_att_row",
-                    in.drop, fuse);
+                    in.drop);
   }
   {
     const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
-      return {msa_att_col(v[0], msa_mask, fuse)};
+      return {msa_att_col(v[0], msa_mask)};
     };
     m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
   }
   {
     const Tensor mask = config.mask_transitions ? msa_mask : Tensor{};
     const auto run = [this, mask](std::span<const Tensor> v) -> TensorList {
-      return {msa_transition(v[0], mask, fuse)};
+      return {msa_transition(v[0], mask)};
     };
     m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
   }
@@ -113,9 +116,8 @@ TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const 
   return {m, z};
 }
 
-MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed,
-                               DType dtype)
-    : config_(config), fuse_(fuse) {
+MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, uint64_t seed, DType dtype)
+    : config_(config) {
   config_.validate();
   Builder b(device, dtype, seed, parameters_);
   {
@@ -132,7 +134,7 @@ MaskedMsaModel::MaskedMsaModel(Device& device, const EvoformerConfig& config, Fu
   {
     ModuleScope scope("blocks");
     for (int64_t i = 0; i < config_.blocks; ++i)
-      blocks_.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), config_, fuse_));
+      blocks_.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), config_));
   }
   ModuleScope scope("masked_msa_head");
   head_weight_ = b.parameter("weight", {kResidues, config_.c_m}, Init::constant(0));
@@ -170,7 +172,7 @@ Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
   const Tensor targets = batch.targets.reshaped({B * S * R});
   const Tensor rows = ops::reshape(m, {B * S * R, config_.c_m});
   m = {};
-  if (fuse_.has(Fusion::cross_entropy))
+  if (fuses(Fusion::cross_entropy))
     return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);
   return ops::cross_entropy(ops::linear(rows, head_weight_), targets, ops::Reduction::mean);
 }

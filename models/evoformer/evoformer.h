@@ -20,7 +20,6 @@ struct DropoutSource {
 // The five pair updates with their residual sums; Pairformer blocks share it.
 struct PairStack {
   NameId name{};
-  FusionSet fuse;
   double dropout = 0;
   bool mask_transition = false;
   TriangleMultiplication tri_mul_out, tri_mul_in;
@@ -30,7 +29,7 @@ struct PairStack {
   std::vector<Tensor> product_weights;                // of the whole block
 
   PairStack() = default;
-  PairStack(Builder& b, std::string_view name, const PairStackConfig& c, FusionSet fuse);
+  PairStack(Builder& b, std::string_view name, const PairStackConfig& c);
   Tensor operator()(Tensor z_BRRZ, const Tensor& pair_mask_BRR, const DropoutSource& drop) const;
 };
 
@@ -43,7 +42,6 @@ struct EvoformerInputs {
 struct EvoformerBlock {
   NameId name{};
   EvoformerConfig config;
-  FusionSet fuse;
   MsaRowAttention msa_att_row;
   MsaColumnAttention msa_att_col;
   Transition msa_transition;
@@ -51,14 +49,14 @@ struct EvoformerBlock {
   PairStack pair_stack;
   std::vector<Tensor> product_weights;  // of the whole block
 
-  EvoformerBlock(Builder& b, std::string_view name, const EvoformerConfig& c, FusionSet fuse);
+  EvoformerBlock(Builder& b, std::string_view name, const EvoformerConfig& c);
   // {m, z} after the block.
   TensorList operator()(const Tensor& m_BSRM, const Tensor& z_BRRZ, const EvoformerInputs& in) const;
 };
 
 // residual + dropout(update), the mask shared along `shared_axis`.
 Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis,
-                   std::string_view site, const DropoutSource& drop, FusionSet fuse);
+                   std::string_view site, const DropoutSource& drop);
 
 struct MsaTensors {
   Tensor msa;            // i64 [B, S, R]: residue ids 0..21 and 22 = masked
@@ -74,8 +72,7 @@ class MaskedMsaModel {
   static constexpr int64_t kResidues = 23;           // 20 amino acids, unknown, gap, mask
   static constexpr int64_t kRelativePositions = 65;  // offsets clipped to +-32
 
-  MaskedMsaModel(Device& device, const EvoformerConfig& config, FusionSet fuse, uint64_t seed,
-                 DType dtype = DType::f32);
+  MaskedMsaModel(Device& device, const EvoformerConfig& config, uint64_t seed, DType dtype = DType::f32);
   // Mean cross entropy over masked positions; shape [].
   Tensor loss(const MsaTensors& batch, bool training) const;
   const ParameterSet& parameters() const { return parameters_; }
@@ -83,7 +80,6 @@ class MaskedMsaModel {
 
  private:
   EvoformerConfig config_;
-  FusionSet fuse_;
   ParameterSet parameters_;
   Tensor msa_embedding_, left_embedding_, right_embedding_, position_embedding_;
   Linear deletion_embedding_;

@@ -12,7 +12,6 @@ EvoformerConfig extra_msa_config();
 struct ExtraMsaBlock {
   NameId name{};
   EvoformerConfig config;
-  FusionSet fuse;
   MsaRowAttention msa_att_row;
   MsaColumnGlobalAttention msa_att_col;
   Transition msa_transition;
@@ -20,7 +19,7 @@ struct ExtraMsaBlock {
   PairStack pair_stack;
   std::vector<Tensor> product_weights;  // of the whole block
 
-  ExtraMsaBlock(Builder& b, std::string_view name, const EvoformerConfig& c, FusionSet fuse);
+  ExtraMsaBlock(Builder& b, std::string_view name, const EvoformerConfig& c);
   // {m, z} after the block; the mask of the alignment must be there (the global query averages over it).
   TensorList operator()(const Tensor& m_BSRM, const Tensor& z_BRRZ, const EvoformerInputs& in) const;
 };

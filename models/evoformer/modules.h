@@ -34,8 +34,7 @@ struct GatedAttention {
 
   // q, k, v, gate_BXYhd from the projections (gate undefined when not gated); mask_BXY 0/1 or undefined;
   // bias [B, 1, H, L, L] or undefined. Returns [B, X, Y, c].
-  Tensor operator()(TensorList qkvg, const Tensor& mask_BXY, const Tensor& bias, AttentionAxis axis,
-                    FusionSet fuse) const;
+  Tensor operator()(TensorList qkvg, const Tensor& mask_BXY, const Tensor& bias, AttentionAxis axis) const;
 };
 
 struct MsaRowAttention {
@@ -46,8 +45,7 @@ struct MsaRowAttention {
 
   MsaRowAttention() = default;
   MsaRowAttention(Builder& b, std::string_view name, const EvoformerConfig& c);
-  Tensor operator()(const Tensor& m_BSRM, const Tensor& z_BRRZ, const Tensor& msa_mask_BSR,
-                    FusionSet fuse) const;
+  Tensor operator()(const Tensor& m_BSRM, const Tensor& z_BRRZ, const Tensor& msa_mask_BSR) const;
 };
 
 struct MsaColumnAttention {
@@ -57,7 +55,7 @@ struct MsaColumnAttention {
 
   MsaColumnAttention() = default;
   MsaColumnAttention(Builder& b, std::string_view name, const EvoformerConfig& c);
-  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR, FusionSet fuse) const;
+  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR) const;
 };
 
 // Column attention of the extra-MSA stack: one query per column, averaged over the rows,
@@ -85,7 +83,7 @@ struct TriangleAttention {
 
   TriangleAttention() = default;
   TriangleAttention(Builder& b, std::string_view name, const PairStackConfig& c, AttentionAxis axis);
-  Tensor operator()(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR, FusionSet fuse) const;
+  Tensor operator()(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR) const;
 };
 
 // W2 relu(W1 LN(x) + b1) + b2, times the mask when one is given.
@@ -96,7 +94,7 @@ struct Transition {
 
   Transition() = default;
   Transition(Builder& b, std::string_view name, int64_t c, int64_t n);
-  Tensor operator()(const Tensor& x, const Tensor& mask, FusionSet fuse) const;
+  Tensor operator()(const Tensor& x, const Tensor& mask) const;
 };
 
 // W (silu(A x) * (B x)) with x = LN(input), no biases (AlphaFold 3, algorithm 11).
@@ -107,7 +105,7 @@ struct SwigluTransition {
 
   SwigluTransition() = default;
   SwigluTransition(Builder& b, std::string_view name, int64_t c, int64_t n);
-  Tensor operator()(const Tensor& x, FusionSet fuse) const;
+  Tensor operator()(const Tensor& x) const;
 };
 
 // What the sum over rows is divided by: nothing (bioformer), eps + count after the projection and its bias
@@ -123,7 +121,7 @@ struct OuterProductMean {
   OuterProductMean() = default;
   OuterProductMean(Builder& b, std::string_view name, int64_t c_m, int64_t c_hidden, int64_t c_z,
                    bool input_biases = true);
-  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR, FusionSet fuse,
+  Tensor operator()(const Tensor& m_BSRM, const Tensor& msa_mask_BSR,
                     OuterDivision division = OuterDivision::after_projection) const;
 };
 
@@ -137,10 +135,10 @@ struct TriangleMultiplication {
 
   TriangleMultiplication() = default;
   TriangleMultiplication(Builder& b, std::string_view name, const PairStackConfig& c, bool outgoing);
-  Tensor operator()(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR, FusionSet fuse) const;
+  Tensor operator()(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR) const;
 
  private:
-  Tensor eager(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR, FusionSet fuse) const;
+  Tensor eager(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR) const;
   Tensor fused(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR) const;
 };
 

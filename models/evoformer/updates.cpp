@@ -1,5 +1,6 @@
 // Transition, outer product mean and triangle multiplication.
 #include "autograd/autocast.h"
+#include "autograd/fusion.h"
 #include "models/evoformer/modules.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
@@ -12,6 +13,9 @@
 
 namespace reckon::models {
 
+using autograd::fuses;
+using autograd::Fusion;
+
 Transition::Transition(Builder& b, std::string_view n, int64_t c, int64_t factor) : name(intern(n)) {
   ModuleScope scope(name);
   layer_norm = LayerNorm(b, "layer_norm", c);
@@ -19,14 +23,14 @@ Transition::Transition(Builder& b, std::string_view n, int64_t c, int64_t factor
   linear_2 = Linear(b, "linear_2", factor * c, c, true, Init::constant(0));
 }
 
-Tensor Transition::operator()(const Tensor& x, const Tensor& mask, FusionSet fuse) const {
+Tensor Transition::operator()(const Tensor& x, const Tensor& mask) const {
   ModuleScope scope(name);
   Tensor y;
-  if (fuse.has(Fusion::transition)) {
+  if (fuses(Fusion::transition)) {
     y = ops::relu_transition(x, layer_norm.weight, layer_norm.bias, linear_1.weight, linear_1.bias,
                              linear_2.weight, linear_2.bias, layer_norm.eps);
   } else {
-    y = linear_2(ops::relu(project(layer_norm, x, {&linear_1}, fuse)[0]));
+    y = linear_2(ops::relu(project(layer_norm, x, {&linear_1})[0]));
   }
   return mask.defined() ? ops::mul(y, ops::unsqueeze(mask, -1)) : y;
 }
@@ -40,12 +44,12 @@ SwigluTransition::SwigluTransition(Builder& b, std::string_view n, int64_t c, in
   linear_out = Linear(b, "linear_out", factor * c, c, false, Init::constant(0));
 }
 
-Tensor SwigluTransition::operator()(const Tensor& x, FusionSet fuse) const {
+Tensor SwigluTransition::operator()(const Tensor& x) const {
   ModuleScope scope(name);
-  if (fuse.has(Fusion::transition))
+  if (fuses(Fusion::transition))
     return ops::swiglu_transition(x, layer_norm.weight, layer_norm.bias, linear_a.weight, linear_b.weight,
                                   linear_out.weight, layer_norm.eps);
-  TensorList ab = project(layer_norm, x, {&linear_a, &linear_b}, fuse);
+  TensorList ab = project(layer_norm, x, {&linear_a, &linear_b});
   const Tensor product = ops::mul(ops::silu(ab[0]), ab[1]);
   ab.clear();
   return linear_out(product);
@@ -61,13 +65,12 @@ OuterProductMean::OuterProductMean(Builder& b, std::string_view n, int64_t c_m, 
   linear_out = Linear(b, "linear_out", c * c, c_z, true, Init::constant(0));
 }
 
-Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, FusionSet fuse,
-                                    OuterDivision division) const {
+Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, OuterDivision division) const {
   ModuleScope scope(name);
   const int64_t B = m.size(0), S = m.size(1), R = m.size(2);
   Tensor a, b;
   {
-    TensorList ab = project(layer_norm, m, {&linear_1, &linear_2}, fuse);
+    TensorList ab = project(layer_norm, m, {&linear_1, &linear_2});
     a = std::move(ab[0]);
     b = std::move(ab[1]);
   }
@@ -76,7 +79,7 @@ Tensor OuterProductMean::operator()(const Tensor& m, const Tensor& mask, FusionS
     a = ops::mul(a, mask_BSR1);
     b = ops::mul(b, mask_BSR1);
   }
-  if (fuse.has(Fusion::outer_product)) {
+  if (fuses(Fusion::outer_product)) {
     ops::OuterProductMeanOptions options;
     using Normalize = ops::OuterProductMeanOptions::Normalize;
     options.normalize = division == OuterDivision::none               ? Normalize::none
@@ -136,9 +139,9 @@ TriangleMultiplication::TriangleMultiplication(Builder& b, std::string_view n, c
   linear_z = Linear(b, "linear_z", h, z, bias, Init::constant(0));
 }
 
-Tensor TriangleMultiplication::operator()(const Tensor& z, const Tensor& mask, FusionSet fuse) const {
+Tensor TriangleMultiplication::operator()(const Tensor& z, const Tensor& mask) const {
   ModuleScope scope(name);
-  return fuse.has(Fusion::triangle) ? fused(z, mask) : eager(z, mask, fuse);
+  return fuses(Fusion::triangle) ? fused(z, mask) : eager(z, mask);
 }
 
 Tensor TriangleMultiplication::fused(const Tensor& z, const Tensor& mask) const {
@@ -180,12 +183,12 @@ Tensor TriangleMultiplication::fused(const Tensor& z, const Tensor& mask) const 
   return ops::triangle_multiply(z, mask, w, outgoing, layer_norm_in.eps);
 }
 
-Tensor TriangleMultiplication::eager(const Tensor& z, const Tensor& mask, FusionSet fuse) const {
+Tensor TriangleMultiplication::eager(const Tensor& z, const Tensor& mask) const {
   Tensor a, b, gate;
   {
     Tensor a_p, a_g, b_p, b_g;
     if (linear_ab_p) {
-      TensorList p = project(layer_norm_in, z, {&*linear_ab_g, &*linear_ab_p, &linear_g}, fuse);
+      TensorList p = project(layer_norm_in, z, {&*linear_ab_g, &*linear_ab_p, &linear_g});
       const int64_t h = linear_ab_p->out() / 2;
       a_g = ops::slice(p[0], -1, 0, h);
       b_g = ops::slice(p[0], -1, h, 2 * h);
@@ -193,8 +196,7 @@ Tensor TriangleMultiplication::eager(const Tensor& z, const Tensor& mask, Fusion
       b_p = ops::slice(p[1], -1, h, 2 * h);
       gate = std::move(p[2]);
     } else {
-      TensorList p =
-          project(layer_norm_in, z, {&linear_a_g, &linear_a_p, &linear_b_g, &linear_b_p, &linear_g}, fuse);
+      TensorList p = project(layer_norm_in, z, {&linear_a_g, &linear_a_p, &linear_b_g, &linear_b_p, &linear_g});
       a_g = std::move(p[0]);
       a_p = std::move(p[1]);
       b_g = std::move(p[2]);
@@ -218,7 +220,7 @@ Tensor TriangleMultiplication::eager(const Tensor& z, const Tensor& mask, Fusion
   const Tensor right = ops::permute(b, outgoing ? Dims{0, 3, 2, 1} : Dims{0, 3, 1, 2});
   a = b = {};
   Tensor t = ops::permute(ops::matmul(left, right), {0, 2, 3, 1});
-  t = project(layer_norm_out, t, {&linear_z}, fuse)[0];
+  t = project(layer_norm_out, t, {&linear_z})[0];
   gate = ops::sigmoid(gate);
   return ops::mul(t, gate);
 }

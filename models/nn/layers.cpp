@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autograd/fusion.h"
 #include "ops/binary/binary.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/linear/linear.h"
@@ -10,6 +11,9 @@
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
+
+using autograd::fuses;
+using autograd::Fusion;
 
 namespace {
 
@@ -96,9 +100,8 @@ TensorList project_fused(ops::NormKind kind, const Tensor& x, const Tensor& w, c
 
 }  // namespace
 
-TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,
-                   FusionSet fuse) {
-  if (fuse.has(Fusion::norm_linear))
+TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears) {
+  if (fuses(Fusion::norm_linear))
     return project_fused(ops::NormKind::layer, x, norm.weight, norm.bias, norm.eps, linears);
   const Tensor n = norm(x);
   TensorList out;
@@ -106,9 +109,8 @@ TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list
   return out;
 }
 
-TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,
-                   FusionSet fuse) {
-  if (fuse.has(Fusion::norm_linear))
+TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears) {
+  if (fuses(Fusion::norm_linear))
     return project_fused(ops::NormKind::rms, x, norm.weight, {}, norm.eps, linears);
   const Tensor n = norm(x);
   TensorList out;

@@ -3,7 +3,6 @@
 
 #include <optional>
 
-#include "autograd/fusion.h"
 #include "models/nn/parameters.h"
 
 namespace reckon::models {
@@ -53,9 +52,7 @@ struct RmsNorm {
 
 // Several projections of one normalised input: one norm and a linear each, or (fused)
 // one op that rebuilds the norm.
-TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,
-                   FusionSet fuse);
-TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears,
-                   FusionSet fuse);
+TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears);
+TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears);
 
 }  // namespace reckon::models

@@ -2,6 +2,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
+#include "autograd/fusion.h"
 #include "ops/binary/binary.h"
 #include "ops/cross_entropy/cross_entropy.h"
 #include "ops/embedding/embedding.h"
@@ -13,6 +14,8 @@
 namespace reckon::models {
 
 using autograd::Boundary;
+using autograd::fuses;
+using autograd::Fusion;
 using autograd::segment;
 using Alphabet = ResidueAlphabet;
 
@@ -28,9 +31,9 @@ Tensor MaskedResidueModel::Embedder::operator()(const ResidueTensors& batch) con
   return ops::add(ops::embedding(batch.residues, residue), profile(batch.profile));
 }
 
-MaskedResidueModel::MaskedResidueModel(Device& device, const PairformerConfig& config, FusionSet fuse,
-                                       uint64_t seed, DType dtype)
-    : config_(config), fuse_(fuse) {
+MaskedResidueModel::MaskedResidueModel(Device& device, const PairformerConfig& config, uint64_t seed,
+                                       DType dtype)
+    : config_(config) {
   config_.validate();
   Builder b(device, dtype, seed, parameters_);
   {
@@ -44,7 +47,7 @@ MaskedResidueModel::MaskedResidueModel(Device& device, const PairformerConfig& c
   {
     ModuleScope scope("blocks");
     for (int64_t i = 0; i < config_.blocks; ++i)
-      blocks_.push_back(std::make_unique<PairformerBlock>(b, std::to_string(i), config_, fuse_));
+      blocks_.push_back(std::make_unique<PairformerBlock>(b, std::to_string(i), config_));
   }
   ModuleScope scope("masked_residue_head");
   head_norm_ = LayerNorm(b, "layer_norm", config_.c_s);
@@ -82,7 +85,7 @@ Tensor MaskedResidueModel::loss(const ResidueTensors& batch, bool training) cons
   const Tensor targets = batch.targets.reshaped({B * N});
   const Tensor rows = head_norm_(ops::reshape(s, {B * N, config_.c_s}));
   s = {};
-  if (fuse_.has(Fusion::cross_entropy))
+  if (fuses(Fusion::cross_entropy))
     return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);
   return ops::cross_entropy(ops::linear(rows, head_weight_), targets, ops::Reduction::mean);
 }

@@ -22,8 +22,7 @@ struct ResidueTensors {
 // residue and profile, and the pair track adds the relative position.
 class MaskedResidueModel {
  public:
-  MaskedResidueModel(Device& device, const PairformerConfig& config, FusionSet fuse, uint64_t seed,
-                     DType dtype = DType::f32);
+  MaskedResidueModel(Device& device, const PairformerConfig& config, uint64_t seed, DType dtype = DType::f32);
   // Mean cross entropy over masked residues; shape [].
   Tensor loss(const ResidueTensors& batch, bool training) const;
   const ParameterSet& parameters() const { return parameters_; }
@@ -39,7 +38,6 @@ class MaskedResidueModel {
   static Embedder embedder(Builder& b, std::string_view name, int64_t width);
 
   PairformerConfig config_;
-  FusionSet fuse_;
   ParameterSet parameters_;
   Embedder single_, left_, right_;
   Tensor position_embedding_;

@@ -5,6 +5,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
+#include "autograd/fusion.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/matmul/matmul.h"
@@ -17,6 +18,8 @@ namespace reckon::models {
 
 using autograd::add_to_residual;
 using autograd::Boundary;
+using autograd::fuses;
+using autograd::Fusion;
 using autograd::segment;
 
 namespace {
@@ -36,17 +39,15 @@ AttentionPairBias::AttentionPairBias(Builder& b, std::string_view n, int64_t c_s
                        {.q = true, .gate = false, .out = false});
 }
 
-Tensor AttentionPairBias::operator()(const Tensor& s, const Tensor& z, const Tensor& mask,
-                                     FusionSet fuse) const {
+Tensor AttentionPairBias::operator()(const Tensor& s, const Tensor& z, const Tensor& mask) const {
   ModuleScope scope(name);
   const int64_t B = s.size(0), N = s.size(1), C = s.size(2);
   // [B, N, N, H] -> [B, 1, H, N, N]; the single track is one row of an alignment.
-  const Tensor bias =
-      ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z}, fuse)[0], {0, 3, 1, 2}), 1);
+  const Tensor bias = ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z})[0], {0, 3, 1, 2}), 1);
   TensorList qkvg = project(layer_norm_s, ops::reshape(s, {B, 1, N, C}),
-                            {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g}, fuse);
+                            {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g});
   const Tensor row_mask = mask.defined() ? ops::unsqueeze(mask, 1) : mask;
-  return ops::reshape(mha(std::move(qkvg), row_mask, bias, AttentionAxis::rows, fuse), {B, N, C});
+  return ops::reshape(mha(std::move(qkvg), row_mask, bias, AttentionAxis::rows), {B, N, C});
 }
 
 PairWeightedAveraging::PairWeightedAveraging(Builder& b, std::string_view n, int64_t c_m, int64_t c_z,
@@ -61,15 +62,15 @@ PairWeightedAveraging::PairWeightedAveraging(Builder& b, std::string_view n, int
   linear_out = Linear(b, "linear_out", h * d, c_m, false, Init::constant(0));
 }
 
-Tensor PairWeightedAveraging::operator()(const Tensor& m, const Tensor& z, FusionSet fuse) const {
+Tensor PairWeightedAveraging::operator()(const Tensor& m, const Tensor& z) const {
   ModuleScope scope(name);
   const int64_t B = m.size(0), S = m.size(1), N = m.size(2), H = heads, D = head_dim;
-  const Tensor logits = ops::permute(project(layer_norm_z, z, {&linear_z}, fuse)[0], {0, 3, 1, 2});
+  const Tensor logits = ops::permute(project(layer_norm_z, z, {&linear_z})[0], {0, 3, 1, 2});
   const Tensor weights = ops::unsqueeze(ops::softmax(logits), 1);  // [B, 1, H, N, N]
-  TensorList vg = project(layer_norm_m, m, {&linear_v, &linear_g}, fuse);
+  TensorList vg = project(layer_norm_m, m, {&linear_v, &linear_g});
   const Tensor v_BSHND = ops::permute(ops::reshape(vg[0], {B, S, N, H, D}), {0, 1, 3, 2, 4});
   Tensor o = ops::reshape(ops::permute(ops::matmul(weights, v_BSHND), {0, 1, 3, 2, 4}), {B, S, N, H * D});
-  if (fuse.has(Fusion::attention))
+  if (fuses(Fusion::attention))
     o = ops::mul_sigmoid(o, vg[1]);
   else
     o = ops::mul(o, ops::sigmoid(vg[1]));
@@ -77,12 +78,11 @@ Tensor PairWeightedAveraging::operator()(const Tensor& m, const Tensor& z, Fusio
   return linear_out(o);
 }
 
-PairformerBlock::PairformerBlock(Builder& b, std::string_view n, const PairformerConfig& c, FusionSet f)
-    : name(intern(n)), fuse(f) {
+PairformerBlock::PairformerBlock(Builder& b, std::string_view n, const PairformerConfig& c) : name(intern(n)) {
   c.validate();
   const size_t first_parameter = b.count();
   ModuleScope scope(name);
-  pair_stack = PairStack(b, "pair_stack", c.pair_stack(), f);
+  pair_stack = PairStack(b, "pair_stack", c.pair_stack());
   attention_pair_bias =
       AttentionPairBias(b, "attention_pair_bias", c.c_s, c.c_z, c.heads_single, c.single_mask_value);
   single_transition = SwigluTransition(b, "single_transition", c.c_s, c.single_transition_n);
@@ -95,11 +95,9 @@ TensorList PairformerBlock::operator()(const Tensor& s0, const Tensor& z0, const
   const Tensor z = pair_stack(z0, in.pair_mask, in.drop);
   const Tensor mask = in.single_mask;
   const auto attention = [this, mask](std::span<const Tensor> v) -> TensorList {
-    return {attention_pair_bias(v[0], v[1], mask, fuse)};
+    return {attention_pair_bias(v[0], v[1], mask)};
   };
-  const auto transition = [this](std::span<const Tensor> v) -> TensorList {
-    return {single_transition(v[0], fuse)};
-  };
+  const auto transition = [this](std::span<const Tensor> v) -> TensorList { return {single_transition(v[0])}; };
   const Tensor s = add_to_residual(s0, segment(Boundary::sublayer, attention, {s0, z})[0]);
   return {add_to_residual(s, segment(Boundary::sublayer, transition, {s})[0]), z};
 }

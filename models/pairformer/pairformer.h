@@ -20,7 +20,7 @@ struct AttentionPairBias {
   AttentionPairBias(Builder& b, std::string_view name, int64_t c_s, int64_t c_z, int64_t heads,
                     double mask_value);
   // mask [B, N] of keys, or undefined.
-  Tensor operator()(const Tensor& s_BNC, const Tensor& z_BNNZ, const Tensor& mask_BN, FusionSet fuse) const;
+  Tensor operator()(const Tensor& s_BNC, const Tensor& z_BNNZ, const Tensor& mask_BN) const;
 };
 
 // o_si = g_si * sum over j of softmax_j(W z_ij) v_sj: no query, no key, so no logits per row.
@@ -33,7 +33,7 @@ struct PairWeightedAveraging {
   PairWeightedAveraging() = default;
   PairWeightedAveraging(Builder& b, std::string_view name, int64_t c_m, int64_t c_z, int64_t heads,
                         int64_t head_dim);
-  Tensor operator()(const Tensor& m_BSNM, const Tensor& z_BNNZ, FusionSet fuse) const;
+  Tensor operator()(const Tensor& m_BSNM, const Tensor& z_BNNZ) const;
 };
 
 struct PairformerInputs {
@@ -44,13 +44,12 @@ struct PairformerInputs {
 
 struct PairformerBlock {
   NameId name{};
-  FusionSet fuse;
   PairStack pair_stack;
   AttentionPairBias attention_pair_bias;
   SwigluTransition single_transition;
   std::vector<Tensor> product_weights;  // of the whole block
 
-  PairformerBlock(Builder& b, std::string_view name, const PairformerConfig& c, FusionSet fuse);
+  PairformerBlock(Builder& b, std::string_view name, const PairformerConfig& c);
   // {s, z} after the block; the single track sees the new z.
   TensorList operator()(const Tensor& s_BNC, const Tensor& z_BNNZ, const PairformerInputs& in) const;
 };

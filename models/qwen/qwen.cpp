@@ -5,6 +5,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
+#include "autograd/fusion.h"
 #include "ops/activation/activation.h"
 #include "ops/attention/attention.h"
 #include "ops/binary/binary.h"
@@ -22,6 +23,10 @@
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
+
+using autograd::fuses;
+using autograd::Fusion;
+
 namespace {
 
 constexpr double kMasked = -1e9;
@@ -68,8 +73,7 @@ QwenMlp::QwenMlp(Builder& b, std::string_view n, const QwenConfig& c) : name(int
   down_proj = Linear(b, "down_proj", c.intermediate, c.hidden, false, init);
 }
 
-QwenLayer::QwenLayer(Builder& b, int64_t i, const QwenConfig& c, FusionSet f)
-    : name(intern(std::to_string(i))), index(i), fuse(f) {
+QwenLayer::QwenLayer(Builder& b, int64_t i, const QwenConfig& c) : name(intern(std::to_string(i))), index(i) {
   const size_t first_parameter = b.count();
   ModuleScope scope(name);
   input_layernorm = RmsNorm(b, "input_layernorm", c.hidden, c.rms_eps);
@@ -83,7 +87,7 @@ Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
   const QwenAttention& a = self_attn;
   const int64_t B = x_BSH.size(0), S = x_BSH.size(1), A = a.heads, K = a.kv_heads, D = a.head_dim;
   ModuleScope scope(a.name);
-  TensorList qkv = project(input_layernorm, x_BSH, {&a.q_proj, &a.k_proj, &a.v_proj}, fuse);
+  TensorList qkv = project(input_layernorm, x_BSH, {&a.q_proj, &a.k_proj, &a.v_proj});
   Tensor q = ops::reshape(qkv[0], {B, S, A, D});
   Tensor k = ops::reshape(qkv[1], {B, S, K, D});
   Tensor v = ops::reshape(qkv[2], {B, S, K, D});
@@ -100,7 +104,7 @@ Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
   }
   const double scale = 1.0 / std::sqrt(static_cast<double>(D));
   Tensor o;
-  if (fuse.has(Fusion::attention)) {
+  if (fuses(Fusion::attention)) {
     o = ops::attention(ops::unsqueeze(q, 1), ops::unsqueeze(k, 1), ops::unsqueeze(v, 1), in.key_mask, {},
                        {.scale = scale, .causal = true, .mask_value = kMasked});
   } else {
@@ -114,12 +118,12 @@ Tensor QwenLayer::feed_forward(const Tensor& x_BSH) const {
   ModuleScope scope(mlp.name);
   const bool adapted =
       mlp.gate_proj.lora || mlp.up_proj.lora || mlp.down_proj.lora;  // the fused op knows whole weights only
-  if (fuse.has(Fusion::transition) && !adapted) {
+  if (fuses(Fusion::transition) && !adapted) {
     const Tensor n = post_attention_layernorm(x_BSH);
     return ops::swiglu_transition(n, {}, {}, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight,
                                   0.0);
   }
-  TensorList gate_up = project(post_attention_layernorm, x_BSH, {&mlp.gate_proj, &mlp.up_proj}, fuse);
+  TensorList gate_up = project(post_attention_layernorm, x_BSH, {&mlp.gate_proj, &mlp.up_proj});
   const Tensor product = ops::mul(ops::silu(gate_up[0]), gate_up[1]);
   gate_up.clear();
   return mlp.down_proj(product);
@@ -135,8 +139,8 @@ Tensor QwenLayer::operator()(const Tensor& x_BSH, const QwenInputs& in) const {
   return autograd::add_to_residual(x, autograd::segment(Boundary::sublayer, transition, {x})[0]);
 }
 
-Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t seed, DType dtype)
-    : device_(device), config_(config), fuse_(fuse) {
+Qwen::Qwen(Device& device, const QwenConfig& config, uint64_t seed, DType dtype)
+    : device_(device), config_(config) {
   config_.validate();
   Builder b(device, dtype, seed, parameters_);
   {
@@ -146,8 +150,7 @@ Qwen::Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t se
   }
   {
     ModuleScope scope("layers");
-    for (int64_t i = 0; i < config_.layers; ++i)
-      layers_.push_back(std::make_unique<QwenLayer>(b, i, config_, fuse_));
+    for (int64_t i = 0; i < config_.layers; ++i) layers_.push_back(std::make_unique<QwenLayer>(b, i, config_));
   }
   norm_ = RmsNorm(b, "norm", config_.hidden, config_.rms_eps);
   if (!config_.tied) {
@@ -221,7 +224,7 @@ Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor&
         Tensor::from_host(device_, {S}, DType::i64, p.data(), p.size() * 8, Category::input, "positions");
   }
   if (mask_BT.defined()) in.key_mask = mask_BT.reshaped({B, 1, T});
-  if (!fuse_.has(Fusion::attention)) {
+  if (!fuses(Fusion::attention)) {
     in.causal_bias =
         Tensor::empty(device_, {S, T}, parameters_.all()[0].tensor.dtype(), Category::input, "causal_bias");
     ops::fill_causal(in.causal_bias, kMasked);
@@ -254,7 +257,7 @@ Tensor Qwen::loss(const Tensor& ids_BS, const Tensor& labels_BS, const Tensor& p
   PhaseScope phase(Phase::loss);
   const int64_t T = ids_BS.numel();
   const Tensor labels = labels_BS.reshaped({T});
-  if (fuse_.has(Fusion::cross_entropy) && !head_bias_.defined()) {
+  if (fuses(Fusion::cross_entropy) && !head_bias_.defined()) {
     h = norm_(h);
     ModuleScope scope("lm_head");
     return ops::linear_cross_entropy(ops::reshape(h, {T, config_.hidden}), head_weight(), labels,

@@ -42,14 +42,13 @@ struct QwenInputs {
 struct QwenLayer {
   NameId name{};
   int64_t index = 0;
-  FusionSet fuse;
   RmsNorm input_layernorm;
   QwenAttention self_attn;
   RmsNorm post_attention_layernorm;
   QwenMlp mlp;
   std::vector<Tensor> product_weights;  // of the whole block
 
-  QwenLayer(Builder& b, int64_t index, const QwenConfig& c, FusionSet fuse);
+  QwenLayer(Builder& b, int64_t index, const QwenConfig& c);
   Tensor operator()(const Tensor& x_BSH, const QwenInputs& in) const;
 
  private:
@@ -59,7 +58,7 @@ struct QwenLayer {
 
 class Qwen {
  public:
-  Qwen(Device& device, const QwenConfig& config, FusionSet fuse, uint64_t seed, DType dtype = DType::f32);
+  Qwen(Device& device, const QwenConfig& config, uint64_t seed, DType dtype = DType::f32);
 
   // Freezes every parameter there is and adds adapters (and a head bias) that are trained instead.
   void add_lora(const LoraOptions& options);
@@ -87,7 +86,6 @@ class Qwen {
 
   Device& device_;
   QwenConfig config_;
-  FusionSet fuse_;
   ParameterSet parameters_;
   Tensor embed_tokens_;  // [V, H]
   std::vector<const Linear*> adapted_;

@@ -17,7 +17,7 @@ class Af3Task : public TrainTask {
     RECKON_CHECK(o.config.empty(), "--config is for qwen; the AF3 sizes come from --preset");
     RECKON_CHECK(o.data.empty(),
                  "af3 trains on chains it makes up itself (--seed chooses them): leave out --data");
-    model_ = std::make_unique<af3::Model>(device, af3::Config::preset(o.preset), o.fuse, o.seed);
+    model_ = std::make_unique<af3::Model>(device, af3::Config::preset(o.preset), o.seed);
   }
 
   const ParameterSet& parameters() const override { return model_->parameters(); }

@@ -30,7 +30,7 @@ class EvoformerTask : public TrainTask {
           [this](uint64_t step) { return batches_->at(step); }, static_cast<uint64_t>(first_batch));
     }
     next_ = first_batch;
-    model_ = std::make_unique<MaskedMsaModel>(device, config, o.fuse, o.seed);
+    model_ = std::make_unique<MaskedMsaModel>(device, config, o.seed);
   }
 
   const ParameterSet& parameters() const override { return model_->parameters(); }

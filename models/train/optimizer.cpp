@@ -1,5 +1,6 @@
 #include "models/train/optimizer.h"
 
+#include "autograd/fusion.h"
 #include "autograd/node.h"
 #include "ops/adamw/adamw.h"
 #include "ops/binary/binary.h"
@@ -9,6 +10,10 @@
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
+
+using autograd::fuses;
+using autograd::Fusion;
+
 namespace {
 
 // PyTorch's gradient scaler defaults.
@@ -25,8 +30,7 @@ OptimizerKind optimizer_from_name(std::string_view name) {
 
 std::string_view name_of(OptimizerKind k) { return k == OptimizerKind::adamw ? "adamw" : "sgd"; }
 
-Optimizer::Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse)
-    : options_(options), fuse_(fuse) {
+Optimizer::Optimizer(const ParameterSet& parameters, OptimizerOptions options) : options_(options) {
   for (const NamedParameter& p : parameters.all())
     if (p.tensor.requires_grad()) slots_.push_back({&p, {}, {}});
   RECKON_CHECK(!slots_.empty(), "every parameter is frozen: there is nothing to train");
@@ -80,7 +84,7 @@ void Optimizer::update_adamw(std::span<Slot* const> used, std::span<const Tensor
     first.push_back(s->first);
     second.push_back(s->second);
   }
-  if (fuse_.has(Fusion::adamw)) return ops::adamw_all(params, grads, first, second, settings, factor, skip);
+  if (fuses(Fusion::adamw)) return ops::adamw_all(params, grads, first, second, settings, factor, skip);
   for (size_t i = 0; i < used.size(); ++i) {
     Scope scope;
     context().module = intern(used[i]->parameter->name);
@@ -109,7 +113,7 @@ Tensor Optimizer::step(int64_t step, double lr) {
     ops::scale_all_(grads, ops::div(one, scale_));
   }
   if (options_.clip > 0) {
-    norm = fuse_.has(Fusion::adamw) ? ops::grad_norm(grads) : ops::grad_norm_eager(grads);
+    norm = fuses(Fusion::adamw) ? ops::grad_norm(grads) : ops::grad_norm_eager(grads);
     factor = ops::clip_coefficient(norm, options_.clip);
   }
   if (options_.kind == OptimizerKind::adamw) {

@@ -7,7 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include "autograd/fusion.h"
 #include "models/nn/parameters.h"
 
 namespace reckon::models {
@@ -27,7 +26,7 @@ struct OptimizerOptions {
 // Frozen parameters (that require no gradient) have no part in it: no state, no update.
 class Optimizer {
  public:
-  Optimizer(const ParameterSet& parameters, OptimizerOptions options, FusionSet fuse);
+  Optimizer(const ParameterSet& parameters, OptimizerOptions options);
 
   // The loss scale [1] to multiply the loss with; undefined without scaling. Created at the first call.
   const Tensor& loss_scale();
@@ -51,7 +50,6 @@ class Optimizer {
   void create_scaler();
 
   OptimizerOptions options_;
-  FusionSet fuse_;
   std::vector<Slot> slots_;
   Tensor scale_, growth_tracker_;
 };

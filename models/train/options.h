@@ -40,7 +40,7 @@ struct RunOptions {
   DType dtype = DType::f32;
   bool low_residual = false;  // bf16, f16: the residual streams in that type too
   autograd::CheckpointPolicy checkpoint = autograd::CheckpointPolicy::none;
-  FusionSet fuse;
+  autograd::FusionSet fuse;
   int64_t batch = 0, seq = 0;  // seq: tokens, or residues of the crop; 0: the preset's
   int64_t rows = 0;            // evoformer: alignment rows of the crop; 0: the preset's
   int64_t steps = 0, accumulate = 1;

@@ -26,7 +26,7 @@ class PairformerTask : public TrainTask {
       prefetcher_ = std::make_unique<data::Prefetcher<data::ResidueBatch>>(
           [this](uint64_t step) { return batches_->at(step); }, static_cast<uint64_t>(first_batch));
     }
-    model_ = std::make_unique<MaskedResidueModel>(device, config, o.fuse, o.seed);
+    model_ = std::make_unique<MaskedResidueModel>(device, config, o.seed);
   }
 
   const ParameterSet& parameters() const override { return model_->parameters(); }

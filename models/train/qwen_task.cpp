@@ -38,7 +38,7 @@ class QwenTask : public TrainTask {
           [this](uint64_t step) { return batches_->at(step); }, static_cast<uint64_t>(first_batch));
     }
     next_ = first_batch;
-    model_ = std::make_unique<Qwen>(device, config, o.fuse, o.seed);
+    model_ = std::make_unique<Qwen>(device, config, o.seed);
     if (!o.model_dir.empty()) load_folder_weights(o.model_dir, *model_);
     if (o.lora) model_->add_lora(*o.lora);
   }

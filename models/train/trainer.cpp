@@ -5,6 +5,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
 #include "models/train/checkpoint_file.h"
 #include "ops/binary/binary.h"
@@ -37,7 +38,7 @@ Trainer::Trainer(const RunOptions& options, Device& device, bool with_data, int6
   context().step = first_step;
   PhaseScope phase(Phase::init);
   task_ = make_task(options_, device_, with_data, first_step * options_.accumulate);
-  optimizer_ = std::make_unique<Optimizer>(task_->parameters(), options_.optimizer, options_.fuse);
+  optimizer_ = std::make_unique<Optimizer>(task_->parameters(), options_.optimizer);
   schedule_ = {options_.schedule, options_.lr, options_.warmup, options_.steps + (options_.warmup > 0 ? 1 : 0)};
 }
 
@@ -58,6 +59,7 @@ StepReport Trainer::step() {
   report.step = next_step_;
   // The first update of a warm-up has learning rate 0 in some codes; here step 0 already moves.
   report.lr = schedule_.at(next_step_ + (options_.warmup > 0 ? 1 : 0));
+  const autograd::FusionScope fusions(options_.fuse);
   device_.begin_step(next_step_);
   autograd::GradState& state = autograd::grad_state();
   state.generator.seed = options_.seed;

@@ -3,6 +3,7 @@
 
 #include "autograd/checkpoint.h"
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
@@ -107,6 +108,44 @@ TEST(Graph, ASegmentThatTakesAnotherPathIsRefused) {
   };
   const Tensor loss = ops::sum_all(autograd::segment(autograd::Boundary::block, f, {x})[0]);
   EXPECT_THROW(autograd::backward(loss), Error);
+}
+
+TEST(FusionScope, HoldsWhereItIsOpenAndAnInnerOneReplacesIt) {
+  using autograd::Fusion;
+  EXPECT_FALSE(autograd::fuses(Fusion::triangle));
+  {
+    const autograd::FusionScope outer(autograd::FusionSet::parse("triangle"));
+    EXPECT_TRUE(autograd::fuses(Fusion::triangle));
+    {
+      const autograd::FusionScope inner(autograd::FusionSet::parse("attention"));
+      EXPECT_FALSE(autograd::fuses(Fusion::triangle));
+      EXPECT_TRUE(autograd::fuses(Fusion::attention));
+    }
+    EXPECT_TRUE(autograd::fuses(Fusion::triangle));
+  }
+  EXPECT_FALSE(autograd::fuses(Fusion::triangle));
+}
+
+TEST(FusionScope, ASegmentIsRecomputedUnderTheSetItRanUnder) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {4}, 3.0);
+  const autograd::CheckpointScope block(autograd::CheckpointPolicy::block);
+  std::vector<std::string> seen;
+  const auto f = [&seen](std::span<const Tensor> in) -> TensorList {
+    seen.push_back(autograd::fusion_state().to_string());
+    return {ops::exp(in[0])};
+  };
+  Tensor loss;
+  {
+    const autograd::FusionScope fusions(autograd::FusionSet::parse("attention"));
+    loss = ops::sum_all(autograd::segment(autograd::Boundary::block, f, {x})[0]);
+  }
+  {
+    const autograd::FusionScope others(autograd::FusionSet::parse("triangle"));
+    autograd::backward(loss);
+    EXPECT_EQ(autograd::fusion_state().to_string(), "triangle") << "the caller's comes back";
+  }
+  EXPECT_EQ(seen, (std::vector<std::string>{"attention", "attention"}));
 }
 
 TEST(Graph, TheGradientOfASharedBufferIsNotStolen) {

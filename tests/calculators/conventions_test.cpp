@@ -106,7 +106,7 @@ TEST(Conventions, AWidthWhoseQuotientRoundsDownLosesNoColumn) {
 TEST(Conventions, OnlyAPlainRunShowsItsParts) {
   models::RunOptions o;
   o.preset = "tiny";
-  o.fuse = models::FusionSet::all();
+  o.fuse = autograd::FusionSet::all();
   o.resolve();
   EXPECT_THROW(recorded_parts(record_training(o, DeviceSpec::this_machine())), Error);
 }

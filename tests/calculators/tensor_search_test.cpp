@@ -9,7 +9,7 @@
 namespace reckon::calculators {
 namespace {
 
-Recording extra_msa(int64_t rows, DType dtype, models::FusionSet fuse = {}) {
+Recording extra_msa(int64_t rows, DType dtype, autograd::FusionSet fuse = {}) {
   ExtraMsaQuestion q;
   q.rows = rows;
   q.residues = 384;
@@ -51,7 +51,7 @@ TEST(TensorSearch, ElevenAndAQuarterGiBAreTheSameLogitsOf5120RowsInHalfPrecision
 }
 
 TEST(TensorSearch, FusedAttentionNeverMakesThem) {
-  const TensorSearch s = search_tensors(extra_msa(1024, DType::f32, models::FusionSet::parse("attention")),
+  const TensorSearch s = search_tensors(extra_msa(1024, DType::f32, autograd::FusionSet::parse("attention")),
                                         parse_written_bytes("4.50 GiB", "SIZE"));
   EXPECT_TRUE(s.found.empty());
 }

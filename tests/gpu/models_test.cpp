@@ -58,7 +58,7 @@ struct Setting {
     o.cache_dir = (data.dir() / "cache").string();
     o.checkpoint = policy;
     o.dtype = dtype;
-    o.fuse = FusionSet::parse(std::string(fuse));
+    o.fuse = autograd::FusionSet::parse(std::string(fuse));
     o.seq = family == Family::qwen ? 24 : 9;
     o.batch = 1;
     o.steps = 2;

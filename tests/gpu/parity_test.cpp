@@ -23,7 +23,7 @@ struct GpuParity : ::testing::TestWithParam<Setting> {};
 TEST_P(GpuParity, AgreesWithPublicCode) {
   Settings settings{.dtype = GetParam().dtype,
                     .device = DeviceKind::cuda,
-                    .fuse = models::FusionSet::parse(std::string(GetParam().fuse)),
+                    .fuse = autograd::FusionSet::parse(std::string(GetParam().fuse)),
                     .open_device = [] { return testing::make_gpu(); }};
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(fs::path(RECKON_TEST_DATA) / "reference"))

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "autograd/node.h"
 #include "models/af3/model.h"
 #include "models/train/trainer.h"
@@ -43,7 +44,7 @@ TEST(Af3, ParametersOfEveryPartAreTheClosedForms) {
   for (const std::string& preset : Config::preset_names()) {
     const Config c = Config::preset(preset);
     Device device(DeviceKind::meta, DeviceSpec::this_machine());
-    const Model model(device, c, FusionSet::none(), 1);
+    const Model model(device, c, 1);
     std::map<std::string, int64_t> counted;
     for (const NamedParameter& p : model.parameters().all())
       counted[std::string(part_of_parameter(p.name))] += p.tensor.numel();
@@ -105,7 +106,7 @@ TEST(Af3, DryRunEqualsRunUnderItsOwnSettings) {
                            {"rollout, hoisted, fused, 16 bits, blocks",
                             [](RunOptions& o) {
                               o.af3.rollout = o.af3.hoist_conditioner = o.af3.backward_per_chunk = true;
-                              o.fuse = FusionSet::all();
+                              o.fuse = autograd::FusionSet::all();
                               o.dtype = o.af3.diffusion_dtype = o.af3.head_dtype = DType::bf16;
                               o.checkpoint = CheckpointPolicy::block;
                             }},
@@ -143,11 +144,12 @@ struct Gradients {
   std::map<std::string, std::vector<float>> of;
 };
 
-Gradients gradients(const StepOptions& step, FusionSet fuse) {
+Gradients gradients(const StepOptions& step, autograd::FusionSet fuse = {}) {
   Device device(DeviceKind::cpu, DeviceSpec::this_machine());
   const Config c = Config::preset("tiny");
   Gradients out;
-  const Model model(device, c, fuse, 5);
+  const Model model(device, c, 5);
+  const autograd::FusionScope fusions(fuse);
   const Example e = make_example(device, c, step, 9, 0, true);
   PhaseScope phase(Phase::forward);
   const Model::Loss loss = model.loss(e, step, DType::f32, false);
@@ -188,9 +190,9 @@ StepOptions tiny_step() {
 
 TEST(Af3, HoistingTheConditionerChangesNoBitOfTheLossAndGradientsOnlyByTheOrderOfSums) {
   StepOptions step = tiny_step();
-  const Gradients each = gradients(step, FusionSet::none());
+  const Gradients each = gradients(step);
   step.hoist_conditioner = true;
-  const Gradients once = gradients(step, FusionSet::none());
+  const Gradients once = gradients(step);
   EXPECT_EQ(each.loss, once.loss);
   expect_equal_but_for_rounding(each, once, 2e-5);
   size_t conditioner = 0;
@@ -204,25 +206,24 @@ TEST(Af3, BackwardPerChunkChangesLossAndGradientsOnlyByTheOrderOfSums) {
   for (bool hoist : {false, true}) {
     StepOptions step = tiny_step();
     step.hoist_conditioner = hoist;
-    const Gradients whole = gradients(step, FusionSet::none());
+    const Gradients whole = gradients(step);
     step.backward_per_chunk = true;
-    const Gradients parts = gradients(step, FusionSet::none());
+    const Gradients parts = gradients(step);
     EXPECT_NEAR(whole.loss, parts.loss, 1e-6 * std::abs(whole.loss));
     expect_equal_but_for_rounding(whole, parts, 2e-5);
   }
 }
 
 TEST(Af3, FusedOpsGiveTheSameLossAndGradients) {
-  const Gradients plain = gradients(tiny_step(), FusionSet::none()),
-                  fused = gradients(tiny_step(), FusionSet::all());
+  const Gradients plain = gradients(tiny_step()), fused = gradients(tiny_step(), autograd::FusionSet::all());
   EXPECT_NEAR(plain.loss, fused.loss, 1e-4 * std::abs(plain.loss));
   expect_equal_but_for_rounding(plain, fused, 1e-3);
 }
 
 TEST(Af3, EveryPartReachesTheLossButTheLastMsaRowsAndFrozenFrequencies) {
-  const Gradients g = gradients(tiny_step(), FusionSet::none());
+  const Gradients g = gradients(tiny_step());
   Device device(DeviceKind::meta, DeviceSpec::this_machine());
-  const Model model(device, Config::preset("tiny"), FusionSet::none(), 5);
+  const Model model(device, Config::preset("tiny"), 5);
   for (const NamedParameter& p : model.parameters().all()) {
     // The last MSA layer's rows are not read again; frequencies stay random.
     const bool last_rows = p.name.starts_with("msa_module.1.pair_weighted_averaging.") ||

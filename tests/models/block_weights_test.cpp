@@ -76,7 +76,7 @@ struct BlockWeights : ::testing::Test {
     std::unique_ptr<PairformerBlock> first;
     ModuleScope scope("blocks");
     for (int64_t i = 0; i < blocks; ++i) {
-      auto block = std::make_unique<PairformerBlock>(b, std::to_string(i), c, FusionSet::none());
+      auto block = std::make_unique<PairformerBlock>(b, std::to_string(i), c);
       if (i == 0) first = std::move(block);
     }
     return first;
@@ -125,8 +125,7 @@ TEST_F(BlockWeights, OpenFoldNamesFillAStack) {
   std::vector<std::unique_ptr<EvoformerBlock>> blocks;
   {
     ModuleScope scope("blocks");
-    for (int i = 0; i < 2; ++i)
-      blocks.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), c, FusionSet::none()));
+    for (int i = 0; i < 2; ++i) blocks.push_back(std::make_unique<EvoformerBlock>(b, std::to_string(i), c));
   }
   const fs::path path = kReference / "stack2.safetensors";
   EXPECT_NE(message({path, ""}).find("--weights-prefix: grad.param.blocks, param.blocks"), std::string::npos);

@@ -25,7 +25,6 @@ class ClosedForms : public ::testing::TestWithParam<bool> {
   Device device{DeviceKind::meta, DeviceSpec::this_machine()};
   ParameterSet parameters;
   Builder builder{device, DType::f32, 1, parameters};
-  const FusionSet plain = FusionSet::none();
   // Published sizes, and sizes where no two numbers agree.
   const bool published = GetParam();
   const int64_t B = published ? 1 : 2, S = published ? 32 : 5, R = published ? 64 : 7;
@@ -100,34 +99,34 @@ class ClosedForms : public ::testing::TestWithParam<bool> {
 TEST_P(ClosedForms, MsaRowAttention) {
   const MsaRowAttention module(builder, "x", af2);
   const Tensor m = input({B, S, R, M}), z = input({B, R, R, Z}), k = mask({B, S, R});
-  expect(row(), [&]() -> TensorList { return {module(m, z, k, plain)}; });
+  expect(row(), [&]() -> TensorList { return {module(m, z, k)}; });
 }
 
 TEST_P(ClosedForms, MsaColumnAttention) {
   const MsaColumnAttention module(builder, "x", af2);
   const Tensor m = input({B, S, R, M}), k = mask({B, S, R});
-  expect(column(), [&]() -> TensorList { return {module(m, k, plain)}; });
+  expect(column(), [&]() -> TensorList { return {module(m, k)}; });
 }
 
 TEST_P(ClosedForms, Transitions) {
   const Transition msa(builder, "msa", M, n), pair(builder, "pair", Z, n);
   const Tensor m = input({B, S, R, M}), z = input({B, R, R, Z}), km = mask({B, S, R}), kz = mask({B, R, R});
-  expect(msa_transition(), [&]() -> TensorList { return {msa(m, km, plain)}; });
-  expect(pair_transition(), [&]() -> TensorList { return {pair(z, kz, plain)}; });
+  expect(msa_transition(), [&]() -> TensorList { return {msa(m, km)}; });
+  expect(pair_transition(), [&]() -> TensorList { return {pair(z, kz)}; });
 }
 
 TEST_P(ClosedForms, OuterProductMean) {
   const OuterProductMean module(builder, "x", M, o, Z);
   const Tensor m = input({B, S, R, M}), k = mask({B, S, R});
   undifferentiated = count_flops();
-  expect(opm(), [&]() -> TensorList { return {module(m, k, plain)}; });
+  expect(opm(), [&]() -> TensorList { return {module(m, k)}; });
 }
 
 TEST_P(ClosedForms, TriangleMultiplications) {
   for (const bool outgoing : {true, false}) {
     const TriangleMultiplication module(builder, outgoing ? "out" : "in", af2.pair_stack(), outgoing);
     const Tensor z = input({B, R, R, Z}), k = mask({B, R, R});
-    expect(triangle_multiplication(), [&]() -> TensorList { return {module(z, k, plain)}; });
+    expect(triangle_multiplication(), [&]() -> TensorList { return {module(z, k)}; });
   }
 }
 
@@ -136,12 +135,12 @@ TEST_P(ClosedForms, TriangleAttentions) {
     const TriangleAttention module(builder, axis == AttentionAxis::rows ? "start" : "end", af2.pair_stack(),
                                    axis);
     const Tensor z = input({B, R, R, Z}), k = mask({B, R, R});
-    expect(triangle_attention(), [&]() -> TensorList { return {module(z, k, plain)}; });
+    expect(triangle_attention(), [&]() -> TensorList { return {module(z, k)}; });
   }
 }
 
 TEST_P(ClosedForms, EvoformerBlockIsTheSumOfItsPartsAndEightStates) {
-  const EvoformerBlock block(builder, "x", af2, plain);
+  const EvoformerBlock block(builder, "x", af2);
   const Tensor m = input({B, S, R, M}), z = input({B, R, R, Z});
   const EvoformerInputs in{mask({B, S, R}), mask({B, R, R}), {}};
   const Expected parts[] = {row(),
@@ -185,7 +184,7 @@ TEST_P(ClosedForms, PairformerBlock) {
       swiglu(N, C, p.single_transition_n)};
   Expected sum{5 * N * N * Zp + N * C, 0};  // z1 .. z5 and s1; s0 and z0 belong to the block before
   for (const Expected& e : parts) sum = {sum.saved + e.saved, sum.flops + e.flops};
-  const PairformerBlock block(builder, "x", p, plain);
+  const PairformerBlock block(builder, "x", p);
   const Tensor s = input({B, N, C}), z = input({B, N, N, Zp});
   const PairformerInputs in{mask({B, N, N}), {}, {}};
   expect(sum, [&] { return block(s, z, in); });
@@ -199,7 +198,7 @@ TEST_P(ClosedForms, BioformerBlock) {
                            8 * r * w * w + 4 * r * r * w + 2 * r * r * b.c_z * b.heads};
   const Expected transition{r * (5 * w + 2), 16 * r * w * w};
   const Expected outer{r * (w + 2 + 2 * d) + r * r * d * d, 4 * r * w * d + 2 * r * r * d * d * b.c_z};
-  const BioformerBlock block(builder, "x", b, plain);
+  const BioformerBlock block(builder, "x", b);
   const Tensor m = input({B, r, w}), z = input({B, r, r, b.c_z});
   // The states after attention and transition are kept beside the parts.
   expect({2 * r * w + attention.saved + transition.saved + outer.saved,

@@ -11,6 +11,7 @@
 #include <limits>
 #include <map>
 
+#include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
 #include "models/qwen/folder.h"
 #include "ops/cast/cast.h"
@@ -27,7 +28,7 @@ const std::vector<int64_t> kPrompt{3, 141, 59, 26, 53, 58, 97, 93};
 
 struct Decoding : ::testing::TestWithParam<const char*> {
   Device device{DeviceKind::cpu, DeviceSpec::this_machine()};
-  FusionSet fuse = FusionSet::parse(GetParam());
+  autograd::FusionScope fusions{autograd::FusionSet::parse(GetParam())};
 
   std::vector<float> last_logits(const Qwen& m, const std::vector<int64_t>& ids) {
     autograd::NoGrad no_grad;
@@ -41,7 +42,7 @@ struct Decoding : ::testing::TestWithParam<const char*> {
 
 TEST_P(Decoding, FromTheCacheIsDecodingFromTheWholeText) {
   for (const char* preset : {"tiny", "tiny3"}) {
-    const Qwen m(device, QwenConfig::preset(preset), fuse, 5);
+    const Qwen m(device, QwenConfig::preset(preset), 5);
     const DecodeResult r = decode(m, device, kPrompt, 1, {.max_new_tokens = 12});
     std::vector<int64_t> text = kPrompt;
     for (int64_t id : r.new_ids[0]) {
@@ -57,7 +58,7 @@ TEST_P(Decoding, FromTheCacheIsDecodingFromTheWholeText) {
 TEST_P(Decoding, PiecesOfAPromptFillTheCacheLikeTheWhole) {
   autograd::NoGrad no_grad;
   const QwenConfig c = QwenConfig::preset("tiny");
-  const Qwen m(device, c, fuse, 5);
+  const Qwen m(device, c, 5);
   const auto hidden = [&](const std::vector<int64_t>& pieces) {
     KvCache cache(device, c, 1, 8, DType::f32);
     Tensor h;
@@ -86,7 +87,7 @@ TEST_P(Decoding, DryRunHasTheSameEventsAndTheBooksClose) {
     EventLog log;
     d.add_sink(&log);
     {
-      const Qwen m(d, QwenConfig::preset("tiny3"), fuse, 5, DType::bf16);
+      const Qwen m(d, QwenConfig::preset("tiny3"), 5, DType::bf16);
       decode(m, d, kPrompt, 3,
              {.max_new_tokens = 6, .sampling = {.temperature = 1}, .cache_dtype = DType::bf16});
     }
@@ -117,7 +118,7 @@ TEST(KvCache, BytesAreTheFormulaAndACategoryOfTheLedger) {
 TEST(KvCache, RefusesMoreTokensThanItHoldsAndGradients) {
   Device device(DeviceKind::cpu, DeviceSpec::this_machine());
   const QwenConfig c = QwenConfig::preset("tiny");
-  const Qwen m(device, c, FusionSet::none(), 1);
+  const Qwen m(device, c, 1);
   const Tensor ids = Tensor::from_host(device, {1, 8}, DType::i64, kPrompt.data(), 64, Category::input);
   KvCache cache(device, c, 1, 7, DType::f32);
   EXPECT_THROW(m.hidden(ids, {}, {}, &cache), Error);  // gradients are on
@@ -127,7 +128,7 @@ TEST(KvCache, RefusesMoreTokensThanItHoldsAndGradients) {
 
 TEST(Decode, ASequenceEndsWithItsStopIdAndTheOthersGoOn) {
   Device device(DeviceKind::cpu, DeviceSpec::this_machine());
-  const Qwen m(device, QwenConfig::preset("tiny"), FusionSet::none(), 5);
+  const Qwen m(device, QwenConfig::preset("tiny"), 5);
   DecodeOptions o{.max_new_tokens = 40, .sampling = {.temperature = 3, .seed = 2}};
   const DecodeResult free = decode(m, device, kPrompt, 4, o);
   const int64_t stop = free.new_ids[0][4];
@@ -145,7 +146,7 @@ TEST(Decode, ASequenceEndsWithItsStopIdAndTheOthersGoOn) {
 
 TEST(Decode, RefusesWhatCannotBeContinued) {
   Device device(DeviceKind::cpu, DeviceSpec::this_machine());
-  const Qwen m(device, QwenConfig::preset("tiny"), FusionSet::none(), 5);
+  const Qwen m(device, QwenConfig::preset("tiny"), 5);
   EXPECT_THROW(decode(m, device, {}, 1, {}), Error);
   EXPECT_THROW(decode(m, device, std::vector<int64_t>{1 << 20}, 1, {}), Error);
   EXPECT_THROW(decode(m, device, kPrompt, 0, {}), Error);
@@ -221,10 +222,10 @@ TEST(FolderWeights, BecomeBf16ParametersRoundedToNearestEven) {
   Device device(DeviceKind::cpu, DeviceSpec::this_machine());
   const auto dir = std::filesystem::temp_directory_path() / ("reckon_bf16_folder_" + std::to_string(getpid()));
   const QwenConfig c = QwenConfig::preset("tiny");
-  const Qwen original(device, c, FusionSet::none(), 5);
+  const Qwen original(device, c, 5);
   for (DType stored : {DType::f32, DType::bf16}) {
     export_folder(dir, original, {.dtype = stored, .tokenizer = "", .base = ""});
-    const Qwen low(device, c, FusionSet::none(), 6, DType::bf16);
+    const Qwen low(device, c, 6, DType::bf16);
     load_folder_weights(dir, low);
     for (const NamedParameter& p : original.parameters().all()) {
       const auto* got = low.parameters().find(p.name)->data<uint16_t>();

@@ -32,7 +32,7 @@ class Folder : public ::testing::Test {
     c.rope_theta = 12345;
     return c;
   }
-  Qwen model(const QwenConfig& c, uint64_t seed = 3) { return Qwen(device, c, FusionSet::none(), seed); }
+  Qwen model(const QwenConfig& c, uint64_t seed = 3) { return Qwen(device, c, seed); }
 
   static std::vector<float> values(const Tensor& t) { return {t.data<float>(), t.data<float>() + t.numel()}; }
 
@@ -189,7 +189,7 @@ TEST_F(Folder, ADryRunNeedsNoWeightsButChecksThoseThatAreThere) {
   const QwenConfig c = config("tiny", true);
   write_config(c);
   Device meta(DeviceKind::meta, DeviceSpec::this_machine());
-  const Qwen m(meta, read_folder_config(dir), FusionSet::none(), 1);
+  const Qwen m(meta, read_folder_config(dir), 1);
   EXPECT_NO_THROW(load_folder_weights(dir, m));
   std::vector<Stored> all = stored(model(c), "model.");
   write(dir / "model.safetensors", all);

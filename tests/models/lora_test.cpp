@@ -40,7 +40,7 @@ TEST(Lora, MatrixFlopsOfAStepMeetTheClosedForm) {
     const int64_t B = s.B, S = s.S, T = B * S, L = c.layers, h = c.hidden, A = c.heads, K = c.kv_heads,
                   D = c.head_dim, I = c.intermediate, r = 8;
     Device device(DeviceKind::meta, DeviceSpec::this_machine());
-    Qwen model(device, c, FusionSet::none(), 1);
+    Qwen model(device, c, 1);
     model.add_lora({});
     const Tensor ids = Tensor::empty(device, {B, S}, DType::i64, Category::input, "ids");
     parity::FlopCounter counter(device);
@@ -83,7 +83,7 @@ class LoraRun : public ::testing::Test {
   }
   ~LoraRun() override { fs::remove_all(dir); }
 
-  RunOptions options(const char* lora, FusionSet fuse) const {
+  RunOptions options(const char* lora, autograd::FusionSet fuse = {}) const {
     RunOptions o;
     o.preset = "tiny";
     o.data = (dir / "text.txt").string();
@@ -103,7 +103,7 @@ constexpr const char* kEverything =
     "r=4,alpha=8,targets=q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj";
 
 TEST_F(LoraRun, OnlyAdaptersMoveAndOnlyTheyHaveState) {
-  Trainer trainer(options("r=4,alpha=8,targets=q_proj,down_proj", FusionSet::none()), device, true);
+  Trainer trainer(options("r=4,alpha=8,targets=q_proj,down_proj"), device, true);
   std::vector<std::vector<float>> before;
   int64_t trained = 0;
   for (const NamedParameter& p : trainer.task().parameters().all()) {
@@ -122,7 +122,8 @@ TEST_F(LoraRun, OnlyAdaptersMoveAndOnlyTheyHaveState) {
 TEST_F(LoraRun, FusedAndEagerAgreeForEveryTarget) {
   std::vector<double> losses[2];
   for (int f = 0; f < 2; ++f) {
-    Trainer trainer(options(kEverything, f ? FusionSet::all() : FusionSet::none()), device, true);
+    Trainer trainer(options(kEverything, f ? autograd::FusionSet::all() : autograd::FusionSet::none()), device,
+                    true);
     while (!trainer.done()) losses[f].push_back(*trainer.step().loss);
   }
   for (size_t i = 0; i < losses[0].size(); ++i) EXPECT_NEAR(losses[0][i], losses[1][i], 2e-4) << i;
@@ -130,7 +131,7 @@ TEST_F(LoraRun, FusedAndEagerAgreeForEveryTarget) {
 }
 
 TEST_F(LoraRun, ResumingContinuesBitForBitFromAFileThatHoldsAdaptersOnly) {
-  const RunOptions o = options(kEverything, FusionSet::none());
+  const RunOptions o = options(kEverything);
   const std::string file = (dir / "state.safetensors").string();
   std::vector<double> whole, resumed;
   {
@@ -159,15 +160,15 @@ TEST_F(LoraRun, ResumingContinuesBitForBitFromAFileThatHoldsAdaptersOnly) {
 
 TEST_F(LoraRun, ExportMergesTheAdaptersIntoTheWeights) {
   const QwenConfig c = QwenConfig::preset("tiny");
-  Qwen model(device, c, FusionSet::none(), 5);
+  Qwen model(device, c, 5);
   model.add_lora(LoraOptions::parse(kEverything));
   for (const NamedParameter& p : model.parameters().all())
     if (p.name.ends_with("lora_B.weight"))
       for (int64_t i = 0; i < p.tensor.numel(); ++i)
         p.tensor.data<float>()[i] = 0.03f * static_cast<float>(i % 7 - 3);
   export_folder(dir / "hf", model, {});
-  const Qwen merged(device, read_folder_config(dir / "hf"), FusionSet::none(), 6);
-  const Qwen base(device, c, FusionSet::none(), 5);
+  const Qwen merged(device, read_folder_config(dir / "hf"), 6);
+  const Qwen base(device, c, 5);
   load_folder_weights(dir / "hf", merged);
   std::vector<int64_t> ids{1, 5, 9, 200, 33, 7, 7, 8};
   const Tensor t =

@@ -5,6 +5,7 @@
 
 #include "autograd/autocast.h"
 #include "autograd/engine.h"
+#include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
 #include "models/pairformer/pairformer.h"
@@ -24,11 +25,11 @@ double bytes_per_position(int64_t n, autograd::CheckpointPolicy policy) {
     PairformerConfig c;
     std::vector<std::unique_ptr<PairStack>> stacks;
     for (int i = 0; i < blocks; ++i)
-      stacks.push_back(
-          std::make_unique<PairStack>(builder, std::to_string(i), c.pair_stack(), FusionSet::all()));
+      stacks.push_back(std::make_unique<PairStack>(builder, std::to_string(i), c.pair_stack()));
     Tensor z = Tensor::empty(device, {1, n, n, c.c_z}, DType::bf16, Category::input, "z");
     autograd::set_requires_grad(z);
     const Tensor mask = Tensor::empty(device, {1, n, n}, DType::f32, Category::input, "mask");
+    autograd::FusionScope fusions(autograd::FusionSet::all());
     autograd::CheckpointScope checkpoint(policy);
     autograd::AutocastScope precision(DType::bf16, true);
     PhaseScope phase(Phase::forward);
@@ -60,7 +61,7 @@ TEST(PairBlock, LaunchesOnAGpuDoNotGrow) {
   ParameterSet parameters;
   Builder builder(device, DType::f32, 1, parameters);
   const PairformerConfig c;
-  const PairStack stack(builder, "0", c.pair_stack(), FusionSet::all());
+  const PairStack stack(builder, "0", c.pair_stack());
   Tensor z = Tensor::empty(device, {1, 384, 384, c.c_z}, DType::f32, Category::input, "z");
   autograd::set_requires_grad(z);
   const Tensor mask = Tensor::empty(device, {1, 384, 384}, DType::f32, Category::input, "mask");
@@ -68,6 +69,7 @@ TEST(PairBlock, LaunchesOnAGpuDoNotGrow) {
   testing::EventLog log;
   device.add_sink(&log);
   {
+    const autograd::FusionScope fusions(autograd::FusionSet::all());
     const autograd::AutocastScope precision(DType::bf16);
     const PhaseScope phase(Phase::forward);
     const Tensor out = stack(z, mask, {.training = true, .recorded = {}});

@@ -32,7 +32,7 @@ TEST(Sizes, QwenCountsAreThePublishedOnes) {
     EXPECT_EQ(c.n_parameters(), p.total) << p.name;
     EXPECT_EQ(c.n_parameters_per_layer(), p.per_layer) << p.name;
     Device device(DeviceKind::meta, DeviceSpec::this_machine());
-    const Qwen model(device, c, FusionSet::none(), 1);
+    const Qwen model(device, c, 1);
     EXPECT_EQ(model.parameters().n_elements(), p.total) << p.name;
     EXPECT_EQ(device.arena().live_bytes(Category::parameter), static_cast<size_t>(4 * p.total)) << p.name;
   }
@@ -44,12 +44,12 @@ TEST(Sizes, EvoformerBlockHasThePublishedCount) {
   Device device(DeviceKind::meta, DeviceSpec::this_machine());
   ParameterSet set;
   Builder b(device, DType::f32, 1, set);
-  const EvoformerBlock block(b, "block", c, FusionSet::none());
+  const EvoformerBlock block(b, "block", c);
   EXPECT_EQ(set.n_elements(), 1829952);
   for (const char* preset : {"demo", "tiny"}) {
     ParameterSet small;
     Builder sb(device, DType::f32, 1, small);
-    const EvoformerBlock other(sb, "block", EvoformerConfig::preset(preset), FusionSet::none());
+    const EvoformerBlock other(sb, "block", EvoformerConfig::preset(preset));
     EXPECT_EQ(small.n_elements(), EvoformerConfig::preset(preset).n_parameters_per_block()) << preset;
   }
 }
@@ -64,9 +64,9 @@ TEST(Sizes, PairformerHasThePublishedCountsAndTheModelTheClosedForm) {
     Device device(DeviceKind::meta, DeviceSpec::this_machine());
     ParameterSet block_set;
     Builder b(device, DType::f32, 1, block_set);
-    const PairformerBlock block(b, "block", c, FusionSet::none());
+    const PairformerBlock block(b, "block", c);
     EXPECT_EQ(block_set.n_elements(), c.n_parameters_per_block()) << preset;
-    const MaskedResidueModel model(device, c, FusionSet::none(), 1);
+    const MaskedResidueModel model(device, c, 1);
     EXPECT_EQ(model.parameters().n_elements(), c.n_parameters()) << preset;
     int64_t in_blocks = 0;
     for (const NamedParameter& p : model.parameters().all())
@@ -103,7 +103,7 @@ TEST(Sizes, BioformerBlockHasThePublishedCount) {
         {BioformerConfig{.c_m = 128, .c_z = 128, .c_opm = 128, .heads = 4}, int64_t{2329216}}}) {
     ParameterSet set;
     Builder b(device, DType::f32, 1, set);
-    const BioformerBlock block(b, "block", config, FusionSet::none());
+    const BioformerBlock block(b, "block", config);
     EXPECT_EQ(set.n_elements(), expected);
     EXPECT_EQ(config.n_parameters_per_block(), expected);
   }

@@ -13,6 +13,8 @@
 namespace reckon::models {
 namespace {
 
+using autograd::FusionSet;
+
 namespace fs = std::filesystem;
 
 // A small text and a small alignment, made here: letters and residues in a pattern that can be learned.
@@ -43,7 +45,7 @@ const Data& data() {
   return d;
 }
 
-RunOptions options(Family family, autograd::CheckpointPolicy policy, DType dtype, FusionSet fuse,
+RunOptions options(Family family, autograd::CheckpointPolicy policy, DType dtype, FusionSet fuse = {},
                    int64_t steps = 2) {
   RunOptions o;
   o.family = family;
@@ -152,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Training, FusedAndEagerAgreeWithinRounding) {
   for (Family family : kFamilies) {
     // Same dropout masks in both forms; two steps, so that gradients are compared through the update.
-    const Outcome eager = run(options(family, kPolicies[0], DType::f32, FusionSet::none()), DeviceKind::cpu);
+    const Outcome eager = run(options(family, kPolicies[0], DType::f32), DeviceKind::cpu);
     const Outcome fused = run(options(family, kPolicies[0], DType::f32, FusionSet::all()), DeviceKind::cpu);
     ASSERT_EQ(eager.losses.size(), fused.losses.size());
     for (size_t i = 0; i < eager.losses.size(); ++i)
@@ -161,7 +163,7 @@ TEST(Training, FusedAndEagerAgreeWithinRounding) {
 }
 
 TEST(Training, SameSeedGivesTheSameLossBitForBitAndAnotherSeedDoesNot) {
-  RunOptions o = options(Family::evoformer, kPolicies[0], DType::f32, FusionSet::none());
+  RunOptions o = options(Family::evoformer, kPolicies[0], DType::f32);
   const Outcome a = run(o, DeviceKind::cpu), b = run(o, DeviceKind::cpu);
   EXPECT_EQ(a.losses, b.losses);
   o.seed = 2;
@@ -196,7 +198,7 @@ TEST(Training, ResumingContinuesBitForBitAsIfNeverStopped) {
 }
 
 TEST(Training, ResumingAnotherRunIsRefusedByName) {
-  const RunOptions o = options(Family::qwen, kPolicies[0], DType::f32, FusionSet::none());
+  const RunOptions o = options(Family::qwen, kPolicies[0], DType::f32);
   const std::string file = (data().dir() / "other.safetensors").string();
   Device device(DeviceKind::cpu, DeviceSpec::this_machine());
   {
@@ -228,7 +230,7 @@ TEST(Training, ItLearns) {
 }
 
 TEST(Training, OutOfMemoryNamesWhoAskedAndWhoHoldsTheRest) {
-  const RunOptions o = options(Family::qwen, kPolicies[0], DType::f32, FusionSet::none());
+  const RunOptions o = options(Family::qwen, kPolicies[0], DType::f32);
   Device device(DeviceKind::cpu, DeviceSpec::this_machine(), {.memory_limit_bytes = 1 << 20});
   try {
     Trainer trainer(o, device, true);
@@ -241,7 +243,7 @@ TEST(Training, OutOfMemoryNamesWhoAskedAndWhoHoldsTheRest) {
 }
 
 TEST(Training, CheckNanNamesTheOpThatMadeIt) {
-  RunOptions o = options(Family::qwen, kPolicies[0], DType::f32, FusionSet::none(), 30);
+  RunOptions o = options(Family::qwen, kPolicies[0], DType::f32, {}, 30);
   o.lr = 900;
   o.optimizer.clip = 0;
   o.schedule = Schedule::Kind::constant;

@@ -156,7 +156,7 @@ TEST(Parity, CausalAttentionWithMoreKeysThanQueriesCountsFromTheFirst) {
                {"out.y", {{1, 1, 2, 2}, y}},
                {"cot.y", {{1, 1, 2, 2}, ramp(4, 0)}}};
   for (const char* fuse : {"none", "attention"}) {
-    const Report r = e.run({.fuse = models::FusionSet::parse(fuse)});
+    const Report r = e.run({.fuse = autograd::FusionSet::parse(fuse)});
     EXPECT_TRUE(r.passed()) << fuse << (r.problems.empty() ? "" : r.problems[0]);
   }
 }
@@ -230,7 +230,7 @@ TEST(Pairformer, BlockOfThePublishedSizesHasThePublishedParameters) {
   ParameterSet parameters;
   Builder b(device, DType::f32, 1, parameters);
   const PairformerConfig config;
-  const PairformerBlock block(b, "0", config, FusionSet::none());
+  const PairformerBlock block(b, "0", config);
   EXPECT_EQ(parameters.n_elements(), 3'070'848);
   EXPECT_EQ(config.n_parameters_per_block(), 3'070'848);
 }
