@@ -17,7 +17,13 @@ void add_bench(CLI::App& app);
 void add_flops(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_devices(CLI::App& app);
+// What these two write is read from the app itself, when they run.
+void add_completion(CLI::App& app);
+void add_man(CLI::App& app);
 // plan training-time, plan inference-cost: under the plan command.
 void add_estimates(CLI::App& plan);
+
+// What --version prints.
+std::string version_text();
 
 }  // namespace reckon::cli

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/suggestions.h"
 #include "runtime/core/error.h"
 #include "runtime/cpu/threads.h"
 
@@ -13,6 +14,7 @@ int main(int argc, char** argv) {
       "Bytes are binary (KiB = 1024); FLOPs count a multiply-add as two."};
   app.require_subcommand(1);
   app.fallthrough(false);
+  app.set_version_flag("--version", reckon::cli::version_text, "What was built, and how");
   reckon::cli::add_train(app);
   reckon::cli::add_plan(app);
   reckon::cli::add_generate(app);
@@ -24,10 +26,14 @@ int main(int argc, char** argv) {
   reckon::cli::add_flops(app);
   reckon::cli::add_explain(app);
   reckon::cli::add_devices(app);
+  reckon::cli::add_completion(app);
+  reckon::cli::add_man(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    if (app.exit(e) == 0) return 0;
+    fmt::print(stderr, "{}", reckon::cli::suggestions(app, {argv + 1, argv + argc}));
+    return 2;
   } catch (const reckon::Error& e) {
     std::fflush(stdout);
     fmt::print(stderr, "reckon: error: {}\n", e.what());
