@@ -37,9 +37,9 @@ std::string bash_case(const CLI::App& command) {
     }
     words.insert(words.end(), flag.names.begin(), flag.names.end());
     if (flag.value.empty()) continue;
-    if (flag.choices.empty())
+    if (flag.choices.empty() && flag.value == "TEXT")
       files.insert(files.end(), flag.names.begin(), flag.names.end());
-    else
+    else if (!flag.choices.empty())
       by_value += fmt::format("        {}) COMPREPLY=($(compgen -W \"{}\" -- \"$word\")); return ;;\n",
                               fmt::join(flag.names, "|"), fmt::join(flag.choices, " "));
   }

@@ -9,28 +9,28 @@
 namespace reckon::cli {
 namespace {
 
-// Text as roff prints it unchanged: a leading dot or quote would be a request, a hyphen would become a dash.
+// Text as roff prints it unchanged: a leading dot or quote would be a request, a hyphen would become a dash, and a list
+// without spaces may be broken after its commas.
 std::string roff(const std::string& text) {
   std::string out;
+  bool line_start = true;
   for (const char c : text) {
+    if (line_start && (c == '.' || c == '\'')) out += "\\&";
+    line_start = c == '\n';
     if (c == '\\')
       out += "\\e";
     else if (c == '-')
       out += "\\-";
+    else if (c == ',')
+      out += ",\\:";
+    else if (c == '\n')
+      out += "\n.br\n";
     else
       out += c;
   }
-  std::string guarded;
-  bool line_start = true;
-  for (const char c : out) {
-    if (line_start && (c == '.' || c == '\'')) guarded += "\\&";
-    guarded += c;
-    line_start = c == '\n';
-  }
-  return guarded;
+  return out;
 }
 
-// "bold" and "italic" as roff switches fonts.
 std::string bold(const std::string& text) { return "\\fB" + roff(text) + "\\fR"; }
 std::string italic(const std::string& text) { return "\\fI" + roff(text) + "\\fR"; }
 
@@ -58,9 +58,8 @@ std::string synopsis(const CLI::App& command) {
   return line;
 }
 
-std::string section(const CLI::App& command) {
-  std::string out = fmt::format(".SS \"{}\"\n{}\n.PP\n{}\n", roff(path_of(command)), synopsis(command),
-                                roff(command.get_description()));
+std::string flags_by_group(const CLI::App& command) {
+  std::string out;
   const std::vector<Flag> flags = flags_of(command);
   std::vector<std::string> groups;  // in the order in which --help shows them
   for (const Flag& flag : flags)
@@ -73,12 +72,18 @@ std::string section(const CLI::App& command) {
   return out;
 }
 
+std::string section(const CLI::App& command) {
+  return fmt::format(".SS \"{}\"\n{}\n.PP\n{}\n{}", roff(path_of(command)), synopsis(command),
+                     roff(command.get_description()), flags_by_group(command));
+}
+
 std::string page(const CLI::App& app) {
   std::string out = "'\\\" t\n.TH RECKON 1 \"\" \"reckon " RECKON_VERSION "\" \"User commands\"\n.nh\n.ad l\n";
   out += ".SH NAME\nreckon \\- a training runtime that keeps its own books\n.SH SYNOPSIS\n" + bold("reckon") +
          " " + italic("command") + " [" + italic("flags") + "]\n.SH DESCRIPTION\n" +
-         roff(app.get_description()) + "\n.SH COMMANDS\n";
-  for (const CLI::App* command : whole_tree(app)) out += section(*command);
+         roff(app.get_description()) + "\n.SH OPTIONS\n" + flags_by_group(app) + ".SH COMMANDS\n";
+  for (const CLI::App* command : whole_tree(app))
+    if (command != &app) out += section(*command);
   out += ".SH EXIT STATUS\n";
   for (const auto& [code, meaning] :
        {std::pair{"0", "The command did what it was asked."},

@@ -100,15 +100,15 @@ with tempfile.TemporaryDirectory() as work:
 # The manual page has every command, flag and description, and renders without a complaint.
 man = run("man").stdout
 if shutil.which("groff"):
-    r = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-rLL=200n"], input=man, capture_output=True, text=True)
+    r = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-rLL=78n"], input=man, capture_output=True, text=True)
     expect("groff renders the page without warnings", r.returncode == 0 and not r.stderr, r.stderr[:2000])
-    page = re.sub(r"\x1b\[[0-9;]*m", "", r.stdout)
+    page = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", r.stdout).replace("\u2212", "-").replace("\u2010", "-")
     for path, flags in tree.items():
-        expect(f"the page has 'reckon {' '.join(path)}'", " ".join(["reckon", *path]) in page)
+        expect(f"the page has 'reckon {' '.join(path)}'", " ".join(["reckon", *path]) in page, page)
         expect(f"the page has the flags of '{' '.join(path)}'", all(flag in page for flag in flags))
 else:
     left_out.append("the manual page was not rendered: no groff here")
-plain = re.sub(r"\\f[BIR]", "", man).replace("\\-", "-").replace("\\&", "").replace("\\e", "\\")
+plain = re.sub(r"\\f[BIR]|\\:", "", man).replace("\\-", "-").replace("\\&", "").replace("\\e", "\\")
 for path in tree:
     first_line = run(*path, "--help").stdout.split("\n")[0]
     expect(f"the page has the description of '{' '.join(path)}'", first_line in plain, first_line)
