@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# Configures and builds into build/ (or the folder given); the program is build/reckon.
+# Configures and builds: scripts/build.sh [FOLDER] [TARGET or -DNAME=VALUE]...
+# The folder is build/ unless named; without a target everything is built. The program is FOLDER/reckon.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-build=${1:-build}
-generator=()
-[ -f "$build/CMakeCache.txt" ] || generator=(-G Ninja)
-launcher=()
+build=build
+[ $# -eq 0 ] || { build=$1; shift; }
+options=() targets=()
+for word in "$@"; do
+  case $word in -D*) options+=("$word") ;; *) targets+=(--target "$word") ;; esac
+done
+[ -f "$build/CMakeCache.txt" ] || options+=(-G Ninja)
 # What ccache needs to be told before it keeps objects made with precompiled headers.
-command -v ccache >/dev/null 2>&1 && launcher=("-DCMAKE_CXX_COMPILER_LAUNCHER=env;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;ccache")
-cmake -S . -B "$build" "${generator[@]}" "${launcher[@]}" -DCMAKE_BUILD_TYPE=Release "${@:2}" >/dev/null
-cmake --build "$build" --parallel "$(nproc)"
+command -v ccache >/dev/null 2>&1 && options+=("-DCMAKE_CXX_COMPILER_LAUNCHER=env;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;ccache")
+cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release "${options[@]}" >"$build.log" 2>&1 || { cat "$build.log" >&2; exit 1; }
+grep -E 'left out|: off' "$build.log" || true
+rm -f "$build.log"
+export NINJA_STATUS="${NINJA_STATUS:-[%f of %t, %e s] }"
+cmake --build "$build" --parallel "$(nproc)" "${targets[@]}"

@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that reckon builds with, tests with and trains on. Does nothing when all are there.
+# Installs the Debian packages that are missing and fetches the demo data. Without an argument: what building and running the
+# program takes. --tests: also what the tests take. --style: also the tools that check the sources. Does nothing when all is there.
 set -euo pipefail
 
 packages=(
-  g++ cmake ninja-build pkg-config git python3
-  libfmt-dev libcli11-dev nlohmann-json3-dev libgtest-dev libeigen3-dev
-  zlib1g-dev libpcre2-dev libicu-dev
+  g++ cmake ninja-build pkg-config
+  libfmt-dev libcli11-dev nlohmann-json3-dev zlib1g-dev libpcre2-dev libicu-dev
 )
+for tier in "$@"; do
+  case $tier in
+    --tests) packages+=(git python3 libgtest-dev libeigen3-dev groff) ;;
+    --style) packages+=(git python3 clang-format clang-tidy) ;;
+    *) echo "usage: $0 [--tests] [--style]" >&2; exit 2 ;;
+  esac
+done
 missing=()
 for p in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
@@ -22,7 +29,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 if [ ${#missing[@]} -gt 0 ] || { [ $need_data = 1 ] && [ ! -f "$alignment" ] && [ ! -f "$alignment.gz" ]; }; then
   export DEBIAN_FRONTEND=noninteractive
-  echo "installing: ${missing[*]} (and the demo data)"
+  echo "installing: ${missing[*]:-nothing but the demo data}"
   as_root apt-get update -qq
   [ ${#missing[@]} = 0 ] || as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi

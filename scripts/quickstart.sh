@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, trains two demo models on real data, and shows what each flag did to memory.
+# From a bare Debian 12 to the first table: installs what is missing, builds the program only, trains two demo models on real
+# data, and shows what each flag did to memory. The CUDA plugin is built where a GPU is present.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-scripts/install_dependencies.sh
-scripts/build.sh build
 data=${RECKON_DATA:-data}
 runs=${RECKON_RUNS:-runs}
-mkdir -p "$runs"
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+step() { say "[$1 of 4, $((SECONDS / 60)) min $((SECONDS % 60)) s] $2"; }
 train() {  # name, then the flags
   local name=$1
   shift
@@ -16,7 +15,20 @@ train() {  # name, then the flags
   build/reckon train "$@" --cache "$runs/cache" --out "$runs/$name" --report "${REPORT:-none}"
 }
 
+step 1 "Packages that are missing (none: nothing happens)"
+scripts/install_dependencies.sh
+
+step 2 "Building the program (some minutes, once)"
+options=()
+if [ ! -f build/CMakeCache.txt ] && ! nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then options=(-DRECKON_CUDA=OFF); fi
+scripts/build.sh build program "${options[@]}"
+
+step 3 "A training step on paper, then the run itself: the same bytes"
+mkdir -p "$runs"
+build/reckon plan qwen --preset demo
 REPORT=full train qwen qwen --data "$data/licenses" --preset demo --steps 60
+
+step 4 "One flag at a time"
 train qwen-block qwen --data "$data/licenses" --preset demo --steps 60 --checkpoint block
 train qwen-fused qwen --data "$data/licenses" --preset demo --steps 60 --fuse all
 train qwen-bf16 qwen --data "$data/licenses" --preset demo --steps 60 --dtype bf16
@@ -33,3 +45,4 @@ build/reckon audit evoformer --data "$data/demo_1000.aln" --preset demo --steps 
 build/reckon audit pairformer --data "$data/demo_1000.aln" --preset demo --steps 2
 say "A number before the run: Qwen2.5-72B on paper"
 build/reckon plan qwen --config qwen2.5-72b --seq 4096 --checkpoint block --fuse all --dtype bf16
+say "Done after $((SECONDS / 60)) min $((SECONDS % 60)) s. Next: build/reckon --help, or README.md; the runs are in $runs/"

@@ -1,6 +1,6 @@
 // The emulated GPU's matrix products: the CPU's, with the epilogues applied afterwards.
-#include "ops/kernel/cpu/gemm.h"
 #include "ops/kernel/plan/device_gemm.h"
+#include "ops/kernel/cpu/gemm.h"
 
 #include <cmath>
 #include <cstdlib>
