@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the documents say of the tree is so: links and paths exist, functions of the map are where it says, and the number
+"""What the documents say of the tree is so: links and paths exist, functions of the map are in the files named beside them, and the number
 of golden files is stated once and is right. Needs no build.
 
 usage: docs_test.py"""
@@ -43,8 +43,20 @@ def in_tree(pattern):
     return pattern in names
 
 
+def statements(text):
+    """Table rows, list items and paragraphs, each with the number of its first line; wrapped lines are joined."""
+    begun, start = [], 0
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        if begun and (not line.strip() or re.match(r"\s*(\||[-*] |\d+\. |#)", line)):
+            yield start, " ".join(begun)
+            begun = []
+        if line.strip():
+            start = start if begun else number
+            begun.append(line.strip())
+
+
 for document in documents:
-    for number, line in enumerate((root / document).read_text().splitlines(), 1):
+    for number, line in statements((root / document).read_text()):
         where = f"{document}:{number}"
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", line):
             if "://" not in target:
@@ -61,7 +73,7 @@ for document in documents:
                 found.append(one)
         for name in re.findall(r"`(?:\w+::)*(\w+)\(\)`", line) if str(document) == "docs/map.md" else []:
             sources = [root / path for path in found if (root / path).is_file()]
-            expect(any(re.search(rf"\b{name}\b", source.read_text()) for source in sources), f"{where}: none of the files named on this line has {name}()")
+            expect(any(re.search(rf"\b{name}\(", source.read_text()) for source in sources), f"{where}: none of the files named beside it has {name}()")
         if str(document) != COUNTED_IN and re.search(r"\d+ golden (files|cases)", line):
             problems.append(f"{where}: the number of golden files belongs in {COUNTED_IN} alone")
 
