@@ -7,6 +7,7 @@
 #include "autograd/engine.h"
 #include "autograd/node.h"
 #include "ops/cast/cast.h"
+#include "runtime/core/element.h"
 #include "runtime/device.h"
 
 namespace reckon::parity {
@@ -165,29 +166,7 @@ Tensor Case::parameter(const std::string& tensor, DType dtype) {
 
 Tensor Case::upload_values(const std::vector<double>& v, const Shape& s, DType dtype,
                            std::string_view label) const {
-  std::vector<std::byte> host(v.size() * size_of(dtype));
-  for (size_t i = 0; i < v.size(); ++i) {
-    const auto put = [&](auto value) { std::memcpy(host.data() + i * sizeof(value), &value, sizeof(value)); };
-    switch (dtype) {
-      case DType::f64:
-        put(v[i]);
-        break;
-      case DType::f32:
-        put(static_cast<float>(v[i]));
-        break;
-      case DType::bf16:
-        put(f32_to_bf16(static_cast<float>(v[i])));
-        break;
-      case DType::f16:
-        put(f32_to_f16(static_cast<float>(v[i])));
-        break;
-      case DType::i64:
-        put(static_cast<int64_t>(v[i]));
-        break;
-      default:
-        put(static_cast<uint8_t>(v[i]));
-    }
-  }
+  const std::vector<std::byte> host = bytes_of(v, dtype);
   return Tensor::from_host(device_, s, dtype, host.data(), host.size(), Category::input, label);
 }
 
@@ -233,31 +212,7 @@ void Case::finish() {
 
 std::vector<double> to_doubles(const Tensor& t) {
   autograd::NoGrad no_grad;
-  const Tensor c = ops::contiguous(t.detached());
-  std::vector<double> out(static_cast<size_t>(c.numel()));
-  const std::vector<std::byte> host = c.to_host();
-  for (size_t i = 0; i < out.size(); ++i) {
-    switch (c.dtype()) {
-      case DType::f64:
-        out[i] = reinterpret_cast<const double*>(host.data())[i];
-        break;
-      case DType::f32:
-        out[i] = reinterpret_cast<const float*>(host.data())[i];
-        break;
-      case DType::bf16:
-        out[i] = to_f32(reinterpret_cast<const bf16*>(host.data())[i]);
-        break;
-      case DType::f16:
-        out[i] = to_f32(reinterpret_cast<const f16*>(host.data())[i]);
-        break;
-      case DType::i64:
-        out[i] = static_cast<double>(reinterpret_cast<const int64_t*>(host.data())[i]);
-        break;
-      default:
-        out[i] = reinterpret_cast<const uint8_t*>(host.data())[i];
-    }
-  }
-  return out;
+  return numbers_of(ops::contiguous(t.detached()).to_host(), t.dtype());
 }
 
 void backward_from(const TensorList& outputs, const TensorList& seeds) {

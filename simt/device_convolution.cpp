@@ -5,6 +5,7 @@
 
 #include "ops/conv2d/conv2d_attrs.h"
 #include "ops/conv2d/plain.h"
+#include "runtime/core/element.h"
 #include "runtime/core/error.h"
 
 namespace reckon::ops::gpu {
@@ -12,35 +13,12 @@ namespace {
 
 std::vector<double> widened(const void* p, DType t, int64_t n) {
   std::vector<double> v(static_cast<size_t>(n));
-  for (size_t i = 0; i < v.size(); ++i) {
-    switch (t) {
-      case DType::bf16:
-        v[i] = to_f32(static_cast<const bf16*>(p)[i]);
-        break;
-      case DType::f16:
-        v[i] = to_f32(static_cast<const f16*>(p)[i]);
-        break;
-      default:
-        v[i] = static_cast<const float*>(p)[i];
-    }
-  }
+  for (int64_t i = 0; i < n; ++i) v[static_cast<size_t>(i)] = load_element(p, t, i);
   return v;
 }
 
 void rounded(const std::vector<double>& v, void* p, DType t) {
-  for (size_t i = 0; i < v.size(); ++i) {
-    const auto value = static_cast<float>(v[i]);
-    switch (t) {
-      case DType::bf16:
-        static_cast<bf16*>(p)[i].bits = f32_to_bf16(value);
-        break;
-      case DType::f16:
-        static_cast<f16*>(p)[i].bits = f32_to_f16(value);
-        break;
-      default:
-        static_cast<float*>(p)[i] = value;
-    }
-  }
+  for (size_t i = 0; i < v.size(); ++i) store_element(p, t, static_cast<int64_t>(i), v[i]);
 }
 
 TensorArg argument(std::vector<double>& v, int64_t a, int64_t b, int64_t c, int64_t d) {

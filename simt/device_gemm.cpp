@@ -7,34 +7,11 @@
 #include <memory>
 #include <vector>
 
+#include "runtime/core/element.h"
 #include "runtime/core/error.h"
 
 namespace reckon::ops::gpu {
 namespace {
-
-float read(const void* p, DType t, int64_t i) {
-  switch (t) {
-    case DType::bf16:
-      return to_f32(static_cast<const bf16*>(p)[i]);
-    case DType::f16:
-      return to_f32(static_cast<const f16*>(p)[i]);
-    default:
-      return static_cast<const float*>(p)[i];
-  }
-}
-
-void write(void* p, DType t, int64_t i, float v) {
-  switch (t) {
-    case DType::bf16:
-      static_cast<bf16*>(p)[i].bits = f32_to_bf16(v);
-      break;
-    case DType::f16:
-      static_cast<f16*>(p)[i].bits = f32_to_f16(v);
-      break;
-    default:
-      static_cast<float*>(p)[i] = v;
-  }
-}
 
 constexpr float kGeluScale = 0.7978845608028654f, kGeluCube = 0.044715f;
 
@@ -51,7 +28,7 @@ void apply(const GemmCall& call) {
     for (int64_t i = 0; i < p.m; ++i)
       for (int64_t j = 0; j < p.n; ++j) {
         const int64_t at = b * call.batch.c_stride[0] + i * p.c_row_stride + j * p.c_col_stride;
-        float v = read(p.c, p.c_dtype, at);
+        auto v = static_cast<float>(load_element(p.c, p.c_dtype, at));
         switch (call.epilogue) {
           case GemmEpilogue::none:
             break;
@@ -59,14 +36,14 @@ void apply(const GemmCall& call) {
             v = v > 0 ? v : 0;
             break;
           case GemmEpilogue::gelu_tanh:
-            if (call.aux) write(call.aux, p.c_dtype, at, v);
+            if (call.aux) store_element(call.aux, p.c_dtype, at, v);
             v = gelu(v);
             break;
           case GemmEpilogue::gelu_tanh_gradient:
-            v *= gelu_slope(read(call.aux, p.c_dtype, at));
+            v *= gelu_slope(static_cast<float>(load_element(call.aux, p.c_dtype, at)));
             break;
         }
-        write(p.c, p.c_dtype, at, v);
+        store_element(p.c, p.c_dtype, at, v);
       }
 }
 

@@ -2,6 +2,7 @@
 
 #include "ops/cast/cast_kernel.h"
 #include "ops/rules.h"
+#include "runtime/core/element.h"
 
 RECKON_DECLARE_CPU_KERNEL(cast_cpu)
 RECKON_DECLARE_CPU_KERNEL(cast_all_cpu)
@@ -14,47 +15,7 @@ namespace {
 void cast_f8(KernelArgs& a) {
   a.launch(0);
   const TensorArg &x = a.in[0], &y = a.out[0];
-  for (int64_t i = 0; i < y.numel(); ++i) {
-    float v = 0;
-    switch (x.dtype) {
-      case DType::f8e4m3:
-        v = f8e4m3_to_f32(x.as<uint8_t>()[i]);
-        break;
-      case DType::f8e5m2:
-        v = f8e5m2_to_f32(x.as<uint8_t>()[i]);
-        break;
-      case DType::bf16:
-        v = to_f32(x.as<bf16>()[i]);
-        break;
-      case DType::f16:
-        v = to_f32(x.as<f16>()[i]);
-        break;
-      case DType::f64:
-        v = static_cast<float>(x.as<double>()[i]);
-        break;
-      default:
-        v = x.as<float>()[i];
-    }
-    switch (y.dtype) {
-      case DType::f8e4m3:
-        y.as<uint8_t>()[i] = f32_to_f8e4m3(v);
-        break;
-      case DType::f8e5m2:
-        y.as<uint8_t>()[i] = f32_to_f8e5m2(v);
-        break;
-      case DType::bf16:
-        y.as<bf16>()[i].bits = f32_to_bf16(v);
-        break;
-      case DType::f16:
-        y.as<f16>()[i].bits = f32_to_f16(v);
-        break;
-      case DType::f64:
-        y.as<double>()[i] = v;
-        break;
-      default:
-        y.as<float>()[i] = v;
-    }
-  }
+  for (int64_t i = 0; i < y.numel(); ++i) store_element(y.data, y.dtype, i, load_element(x.data, x.dtype, i));
 }
 
 bool is_f8(DType t) { return t == DType::f8e4m3 || t == DType::f8e5m2; }

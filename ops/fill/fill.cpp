@@ -3,40 +3,22 @@
 #include <cmath>
 
 #include "ops/rules.h"
+#include "runtime/core/element.h"
 
 namespace reckon::ops {
 namespace {
 
-void store_any(const TensorArg& t, int64_t i, double v) {
-  switch (t.dtype) {
-    case DType::f64:
-      t.as<double>()[i] = v;
-      break;
-    case DType::f32:
-      t.as<float>()[i] = static_cast<float>(v);
-      break;
-    case DType::bf16:
-      t.as<bf16>()[i].bits = f32_to_bf16(static_cast<float>(v));
-      break;
-    case DType::f16:
-      t.as<f16>()[i].bits = f32_to_f16(static_cast<float>(v));
-      break;
-    case DType::i64:
-      t.as<int64_t>()[i] = static_cast<int64_t>(v);
-      break;
-    case DType::u8:
-      t.as<uint8_t>()[i] = static_cast<uint8_t>(v);
-      break;
-    default:
-      raise_error(fmt::format("fill of {} is not offered", name_of(t.dtype)));
-  }
+void store(const TensorArg& t, int64_t i, double v) {
+  RECKON_CHECK(t.dtype != DType::f8e4m3 && t.dtype != DType::f8e5m2, "fill of {} is not offered",
+               name_of(t.dtype));
+  store_element(t.data, t.dtype, i, v);
 }
 
 void fill_kernel(KernelArgs& a) {
   a.launch(0);
   const double v = a.as<FillAttrs>().value;
   const int64_t n = a.out[0].numel();
-  for (int64_t i = 0; i < n; ++i) store_any(a.out[0], i, v);
+  for (int64_t i = 0; i < n; ++i) store(a.out[0], i, v);
 }
 
 // One counter per element; redraws of the truncated normal move to the next 2^40 block of counters.
@@ -55,7 +37,7 @@ void random_kernel(KernelArgs& a) {
   const auto& t = a.as<RandomAttrs>();
   const int64_t n = a.out[0].numel();
 #pragma omp parallel for schedule(static) num_threads(a.threads) if (n > 4096)
-  for (int64_t i = 0; i < n; ++i) store_any(a.out[0], i, draw(t, static_cast<uint64_t>(i)));
+  for (int64_t i = 0; i < n; ++i) store(a.out[0], i, draw(t, static_cast<uint64_t>(i)));
 }
 
 void causal_kernel(KernelArgs& a) {
@@ -63,7 +45,7 @@ void causal_kernel(KernelArgs& a) {
   const double v = a.as<FillAttrs>().value;
   const TensorArg& t = a.out[0];
   const int64_t k = t.shape[t.rank - 1], q = t.shape[t.rank - 2], n = t.numel();
-  for (int64_t i = 0; i < n; ++i) store_any(t, i, i % k <= i / k % q + k - q ? 0.0 : v);
+  for (int64_t i = 0; i < n; ++i) store(t, i, i % k <= i / k % q + k - q ? 0.0 : v);
 }
 
 Plan plan_in_place(const PlanContext& c, const char* name, LaunchKind kind) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ops/kernel/cpu/gemm.h"
+#include "runtime/core/element.h"
 
 namespace reckon::ops {
 
@@ -17,35 +18,6 @@ inline std::vector<IsaLevel> levels() {
   for (const IsaLevel level : {IsaLevel::v1, IsaLevel::v3, IsaLevel::v4, IsaLevel::amx})
     if (level <= machine_isa_level()) all.push_back(level);
   return all;
-}
-
-inline double value_at(const void* data, DType type, int64_t i) {
-  switch (type) {
-    case DType::f64:
-      return static_cast<const double*>(data)[i];
-    case DType::f32:
-      return static_cast<const float*>(data)[i];
-    case DType::bf16:
-      return bf16_to_f32(static_cast<const uint16_t*>(data)[i]);
-    default:
-      return f16_to_f32(static_cast<const uint16_t*>(data)[i]);
-  }
-}
-
-inline void set_at(void* data, DType type, int64_t i, double v) {
-  switch (type) {
-    case DType::f64:
-      static_cast<double*>(data)[i] = v;
-      break;
-    case DType::f32:
-      static_cast<float*>(data)[i] = static_cast<float>(v);
-      break;
-    case DType::bf16:
-      static_cast<uint16_t*>(data)[i] = f32_to_bf16(static_cast<float>(v));
-      break;
-    default:
-      static_cast<uint16_t*>(data)[i] = f32_to_f16(static_cast<float>(v));
-  }
 }
 
 // Memory aligned as a tensor's is.
@@ -64,8 +36,8 @@ struct Array {
     std::uniform_real_distribution<double> uniform(-1.0, 1.0);
     for (int64_t i = 0; i < n; ++i) set(i, uniform(random));
   }
-  double get(int64_t i) const { return value_at(bytes.data(), type, i); }
-  void set(int64_t i, double v) { set_at(bytes.data(), type, i, v); }
+  double get(int64_t i) const { return load_element(bytes.data(), type, i); }
+  void set(int64_t i, double v) { store_element(bytes.data(), type, i, v); }
   void* data() { return bytes.data(); }
   DType type;
   int64_t n;

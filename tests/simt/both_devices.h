@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "ops/cast/cast.h"
+#include "runtime/core/element.h"
 #include "runtime/core/rng.h"
 #include "simt/backend.h"
 #include "tests/support/op_case_runner.h"
@@ -26,16 +27,7 @@ inline Tensor normals(Device& device, const Shape& shape, DType t = DType::f32, 
   for (int64_t i = 0; i < n; ++i) {
     const PhiloxBlock b = random(static_cast<uint64_t>(i));
     const float v = normal_pair(uniform_open(b[0]), uniform_open(b[1]))[0];
-    if (t == DType::f32)
-      reinterpret_cast<float*>(host.data())[i] = v;
-    else if (t == DType::bf16)
-      reinterpret_cast<bf16*>(host.data())[i].bits = f32_to_bf16(v);
-    else if (t == DType::f16)
-      reinterpret_cast<f16*>(host.data())[i].bits = f32_to_f16(v);
-    else if (t == DType::i64)
-      reinterpret_cast<int64_t*>(host.data())[i] = static_cast<int64_t>(1e6f * v);
-    else
-      reinterpret_cast<uint8_t*>(host.data())[i] = b[0] & 1;
+    store_element(host.data(), t, i, t == DType::i64 ? 1e6f * v : t == DType::u8 ? b[0] & 1 : v);
   }
   return Tensor::from_host(device, shape, t, host.data(), host.size(), Category::input, "normals");
 }

@@ -4,10 +4,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <functional>
 
 #include "ops/op.h"
+#include "runtime/core/element.h"
 #include "simt/backend.h"
 #include "tests/support/event_log.h"
 #include "tests/support/op_case_runner.h"
@@ -28,12 +28,7 @@ inline Tensor make(Device& device, const Input& in, uint64_t seed) {
   for (size_t i = 0; i < n; ++i) {
     state = state * 6364136223846793005ull + 1442695040888963407ull;
     const float v = static_cast<float>(static_cast<double>(state >> 33) / 2147483648.0 - 0.5);
-    if (in.dtype == DType::f32) {
-      std::memcpy(&bytes[i * 4], &v, 4);
-    } else {
-      const uint16_t bits = in.dtype == DType::bf16 ? f32_to_bf16(v) : f32_to_f16(v);
-      std::memcpy(&bytes[i * 2], &bits, 2);
-    }
+    store_element(bytes.data(), in.dtype, static_cast<int64_t>(i), v);
   }
   return in.view(
       Tensor::from_host(device, in.shape, in.dtype, bytes.data(), bytes.size(), Category::input, "x"));

@@ -27,17 +27,7 @@ using Inputs = std::function<TensorList(Device&)>;
 Tensor filled(Device& device, const Shape& shape, DType t, const std::function<float(int64_t)>& f) {
   const int64_t n = numel(shape);
   std::vector<std::byte> host(static_cast<size_t>(n) * size_of(t));
-  for (int64_t i = 0; i < n; ++i) {
-    const float v = f(i);
-    if (t == DType::f32)
-      reinterpret_cast<float*>(host.data())[i] = v;
-    else if (t == DType::bf16)
-      reinterpret_cast<bf16*>(host.data())[i].bits = f32_to_bf16(v);
-    else if (t == DType::f16)
-      reinterpret_cast<f16*>(host.data())[i].bits = f32_to_f16(v);
-    else
-      reinterpret_cast<int64_t*>(host.data())[i] = static_cast<int64_t>(v);
-  }
+  for (int64_t i = 0; i < n; ++i) store_element(host.data(), t, i, f(i));
   return Tensor::from_host(device, shape, t, host.data(), host.size(), Category::input, "values");
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/cast/cast.h"
+#include "runtime/core/element.h"
 #include "runtime/core/rng.h"
 #include "runtime/cpu/isa.h"
 
@@ -30,32 +31,7 @@ double draw(const ops::InputSpec& spec, const Philox& random, uint64_t i) {
 }  // namespace
 
 Tensor from_doubles(Device& device, const Shape& shape, DType type, const std::vector<double>& values) {
-  std::vector<std::byte> host(values.size() * size_of(type));
-  const auto store = [&]<class T>(T*, auto convert) {
-    for (size_t i = 0; i < values.size(); ++i) reinterpret_cast<T*>(host.data())[i] = convert(values[i]);
-  };
-  switch (type) {
-    case DType::f64:
-      store((double*)nullptr, [](double v) { return v; });
-      break;
-    case DType::f32:
-      store((float*)nullptr, [](double v) { return static_cast<float>(v); });
-      break;
-    case DType::bf16:
-      store((bf16*)nullptr, [](double v) { return bf16{f32_to_bf16(static_cast<float>(v))}; });
-      break;
-    case DType::f16:
-      store((f16*)nullptr, [](double v) { return f16{f32_to_f16(static_cast<float>(v))}; });
-      break;
-    case DType::i64:
-      store((int64_t*)nullptr, [](double v) { return static_cast<int64_t>(v); });
-      break;
-    case DType::u8:
-      store((uint8_t*)nullptr, [](double v) { return static_cast<uint8_t>(v); });
-      break;
-    default:
-      raise_error(fmt::format("a test tensor of {} is not offered", name_of(type)));
-  }
+  const std::vector<std::byte> host = bytes_of(values, type);
   return Tensor::from_host(device, shape, type, host.data(), host.size(), Category::input, "case");
 }
 
@@ -84,31 +60,7 @@ TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64
 }
 
 std::vector<double> to_doubles(const Tensor& t) {
-  const Tensor c = ops::contiguous(t);
-  std::vector<double> out(static_cast<size_t>(c.numel()));
-  const std::vector<std::byte> host = c.to_host();
-  for (size_t i = 0; i < out.size(); ++i) {
-    switch (c.dtype()) {
-      case DType::f64:
-        out[i] = reinterpret_cast<const double*>(host.data())[i];
-        break;
-      case DType::f32:
-        out[i] = reinterpret_cast<const float*>(host.data())[i];
-        break;
-      case DType::bf16:
-        out[i] = to_f32(reinterpret_cast<const bf16*>(host.data())[i]);
-        break;
-      case DType::f16:
-        out[i] = to_f32(reinterpret_cast<const f16*>(host.data())[i]);
-        break;
-      case DType::i64:
-        out[i] = static_cast<double>(reinterpret_cast<const int64_t*>(host.data())[i]);
-        break;
-      default:
-        out[i] = reinterpret_cast<const uint8_t*>(host.data())[i];
-    }
-  }
-  return out;
+  return numbers_of(ops::contiguous(t).to_host(), t.dtype());
 }
 
 double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
