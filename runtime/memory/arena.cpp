@@ -30,6 +30,29 @@ void allow([[maybe_unused]] const MemorySource& source, [[maybe_unused]] std::by
 
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
+constexpr size_t kLargestRequest = size_t{1} << 60;  // bytes; more is a mistake in a shape
+constexpr int kGroupsInMessage = 8;
+
+size_t segment_bytes(const ArenaPolicy& policy, size_t rounded, bool small) {
+  if (small) return policy.small_segment;
+  return round_up(std::max(rounded, policy.large_segment), policy.segment_round);
+}
+
+Event event_of(EventKind kind, const Block& block, const AllocTag& tag) {
+  return {.kind = kind,
+          .phase = tag.phase,
+          .category = tag.category,
+          .op = tag.op,
+          .module = tag.module,
+          .label = tag.label,
+          .step = tag.step,
+          .id = block.id,
+          .bytes = static_cast<int64_t>(block.bytes),
+          .rounded = static_cast<int64_t>(block.rounded),
+          .segment = block.segment,
+          .offset = static_cast<int64_t>(block.offset)};
+}
+
 }  // namespace
 
 Arena::Arena(std::unique_ptr<MemorySource> source, ArenaPolicy policy, std::function<void(Event&)> emit)
@@ -44,8 +67,7 @@ Arena::~Arena() {
 }
 
 bool Arena::add_segment(size_t rounded, bool small) {
-  const size_t size =
-      small ? policy_.small_segment : round_up(std::max(rounded, policy_.large_segment), policy_.segment_round);
+  const size_t size = segment_bytes(policy_, rounded, small);
   const auto fits = [&] { return limit_ == 0 || stats_.reserved + size <= limit_; };
   if (!fits()) release_free_segments();
   if (!fits()) return false;
@@ -71,18 +93,14 @@ bool Arena::add_segment(size_t rounded, bool small) {
 }
 
 Block Arena::allocate(size_t bytes, const AllocTag& tag) {
-  RECKON_CHECK(bytes <= (size_t{1} << 60),
+  RECKON_CHECK(bytes <= kLargestRequest,
                "a request of {} bytes for op '{}' is not a sensible size: check the shapes", bytes,
                name_of(tag.op));
   const size_t rounded = round_up(std::max<size_t>(bytes, 1), policy_.granularity);
   const bool small = rounded <= policy_.small_limit;
   auto gap = gaps_[small].lower_bound({rounded, -1, 0});
   if (gap == gaps_[small].end()) {
-    if (!add_segment(rounded, small)) {
-      const size_t wanted = small ? policy_.small_segment
-                                  : round_up(std::max(rounded, policy_.large_segment), policy_.segment_round);
-      out_of_memory(bytes, wanted, tag);
-    }
+    if (!add_segment(rounded, small)) out_of_memory(bytes, segment_bytes(policy_, rounded, small), tag);
     gap = gaps_[small].lower_bound({rounded, -1, 0});
   }
   const Gap g = *gap;
@@ -103,18 +121,7 @@ Block Arena::allocate(size_t bytes, const AllocTag& tag) {
   stats_.rounded += rounded;
   stats_.peak_requested = std::max(stats_.peak_requested, stats_.requested);
   stats_.peak_rounded = std::max(stats_.peak_rounded, stats_.rounded);
-  Event e{.kind = EventKind::allocated,
-          .phase = tag.phase,
-          .category = tag.category,
-          .op = tag.op,
-          .module = tag.module,
-          .label = tag.label,
-          .step = tag.step,
-          .id = block.id,
-          .bytes = static_cast<int64_t>(bytes),
-          .rounded = static_cast<int64_t>(rounded),
-          .segment = block.segment,
-          .offset = static_cast<int64_t>(block.offset)};
+  Event e = event_of(EventKind::allocated, block, tag);
   emit_(e);
   return block;
 }
@@ -148,18 +155,7 @@ void Arena::free(const Block& block) noexcept {
   }
   gaps.insert({piece->second.size, block.segment, piece->first});
 
-  Event e{.kind = EventKind::freed,
-          .phase = tag.phase,
-          .category = tag.category,
-          .op = tag.op,
-          .module = tag.module,
-          .label = tag.label,
-          .step = tag.step,
-          .id = block.id,
-          .bytes = static_cast<int64_t>(block.bytes),
-          .rounded = static_cast<int64_t>(block.rounded),
-          .segment = block.segment,
-          .offset = static_cast<int64_t>(block.offset)};
+  Event e = event_of(EventKind::freed, block, tag);
   emit_(e);
 }
 
@@ -167,19 +163,9 @@ void Arena::recategorize(const Block& block, Category category, EventKind kind) 
   auto live = live_.find(block.id);
   RECKON_ASSERT(live != live_.end());
   AllocTag& tag = live->second.tag;
-  Event e{.kind = kind,
-          .phase = tag.phase,
-          .category = category,
-          .category_before = tag.category,
-          .op = tag.op,
-          .module = tag.module,
-          .label = tag.label,
-          .step = tag.step,
-          .id = block.id,
-          .bytes = static_cast<int64_t>(block.bytes),
-          .rounded = static_cast<int64_t>(block.rounded),
-          .segment = block.segment,
-          .offset = static_cast<int64_t>(block.offset)};
+  Event e = event_of(kind, block, tag);
+  e.category_before = tag.category;
+  e.category = category;
   by_category_[static_cast<size_t>(tag.category)] -= block.bytes;
   by_category_[static_cast<size_t>(category)] += block.bytes;
   tag.category = category;
@@ -257,7 +243,7 @@ void Arena::out_of_memory(size_t bytes, size_t segment_bytes, const AllocTag& ta
       name_of(tag.op), tag.module.index ? name_of(tag.module) : "(top)", name_of(tag.phase),
       name_of(tag.category), name_of(tag.label), format_bytes(bytes), bytes, format_bytes(segment_bytes), limit,
       format_bytes(s.requested), format_bytes(s.rounded), format_bytes(s.reserved),
-      format_bytes(s.largest_free_block), largest_groups(8)));
+      format_bytes(s.largest_free_block), largest_groups(kGroupsInMessage)));
 }
 
 }  // namespace reckon
