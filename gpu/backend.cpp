@@ -14,6 +14,8 @@
 namespace reckon::cuda {
 namespace {
 
+std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
 // Segments straight from the driver; the arena above decides what lies in them.
 class Source : public MemorySource {
  public:
@@ -41,8 +43,7 @@ class CudaBackend : public Backend {
       : properties_(properties), tracer_(std::move(tracer)), why_no_tracer_(std::move(why_no_tracer)) {
     int driver = 0;
     cudaDriverGetVersion(&driver);
-    name_ = fmt::format("{} (device {}, driver for CUDA {}.{})", properties.name, device, driver / 1000,
-                        driver % 1000 / 10);
+    name_ = fmt::format("{} (device {}, driver for CUDA {})", properties.name, device, version_text(driver));
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
     if (tracer_) tracer_->context_made();
     staging_ = std::make_unique<Staging>(stream_);
@@ -106,8 +107,8 @@ class CudaBackend : public Backend {
 std::string reason_of(cudaError_t status) {
   switch (status) {
     case cudaErrorInsufficientDriver:
-      return fmt::format("no NVIDIA driver on this machine, or one older than CUDA {}.{} needs (CUDA error 35)",
-                         CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+      return fmt::format("no NVIDIA driver on this machine, or one older than CUDA {} needs (CUDA error 35)",
+                         version_text(CUDART_VERSION));
     case cudaErrorStubLibrary:
       return "the driver library that was found is the toolkit's stub (CUDA error 34): take its folder off the "
              "loader's path";

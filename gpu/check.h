@@ -4,7 +4,7 @@
 #include <cuda_runtime.h>
 
 namespace reckon::ops::gpu {
-void check(cudaError_t status, const char* what);  // also what the kernels' launch door calls
+void check(cudaError_t status, const char* what);  // also called where kernels are launched
 }
 
 namespace reckon::cuda {

@@ -21,12 +21,14 @@ std::vector<const char*> pointers(const std::vector<std::string>& names) {
   return out;
 }
 
+constexpr unsigned kEntryPointVersion = 12000;  // CUDA 12.0
+
 // The plugin does not link the driver's library: whatever is needed of it comes through the runtime's.
 CUcontext current_context() {
   void* address = nullptr;
   cudaDriverEntryPointQueryResult found{};
-  if (cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &address, 12000, cudaEnableDefault, &found) !=
-          cudaSuccess ||
+  if (cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &address, kEntryPointVersion, cudaEnableDefault,
+                                       &found) != cudaSuccess ||
       !address)
     return nullptr;
   CUcontext context = nullptr;

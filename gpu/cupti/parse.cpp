@@ -69,6 +69,36 @@ OverheadKind kind_of(CUpti_ActivityOverheadKind kind) {
   }
 }
 
+KernelRecord kernel_of(const CUpti_ActivityKernel10& r, int32_t name) {
+  return {.correlation = r.correlationId,
+          .name = name,
+          .start_ns = ns(r.start),
+          .end_ns = ns(r.end),
+          .device = r.deviceId,
+          .context = r.contextId,
+          .stream = r.streamId,
+          .grid = {r.gridX, r.gridY, r.gridZ},
+          .block = {r.blockX, r.blockY, r.blockZ},
+          .registers = r.registersPerThread,
+          .static_shared = r.staticSharedMemory,
+          .dynamic_shared = r.dynamicSharedMemory,
+          .local_bytes = bytes(r.localMemoryTotal_v2),
+          .graph = r.graphId,
+          .graph_node = r.graphNodeId};
+}
+
+MemoryRecord memory_of(const CUpti_ActivityMemory4& r, int32_t source) {
+  return {.correlation = r.correlationId,
+          .release = r.memoryOperationType == CUPTI_ACTIVITY_MEMORY_OPERATION_TYPE_RELEASE,
+          .from_pool = r.isAsync != 0,
+          .kind = kind_of(r.memoryKind),
+          .source = source,
+          .address = r.address,
+          .bytes = bytes(r.bytes),
+          .t_ns = ns(r.timestamp),
+          .device = r.deviceId};
+}
+
 }  // namespace
 
 int32_t Parser::name_of(const char* text) {
@@ -84,21 +114,7 @@ void Parser::read(const CUpti_Activity& record) {
     case CUPTI_ACTIVITY_KIND_KERNEL:
     case CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL: {
       const auto& r = as<CUpti_ActivityKernel10>(record);
-      out_.kernels.push_back({.correlation = r.correlationId,
-                              .name = name_of(r.name),
-                              .start_ns = ns(r.start),
-                              .end_ns = ns(r.end),
-                              .device = r.deviceId,
-                              .context = r.contextId,
-                              .stream = r.streamId,
-                              .grid = {r.gridX, r.gridY, r.gridZ},
-                              .block = {r.blockX, r.blockY, r.blockZ},
-                              .registers = r.registersPerThread,
-                              .static_shared = r.staticSharedMemory,
-                              .dynamic_shared = r.dynamicSharedMemory,
-                              .local_bytes = bytes(r.localMemoryTotal_v2),
-                              .graph = r.graphId,
-                              .graph_node = r.graphNodeId});
+      out_.kernels.push_back(kernel_of(r, name_of(r.name)));
       break;
     }
     case CUPTI_ACTIVITY_KIND_MEMCPY: {
@@ -120,15 +136,7 @@ void Parser::read(const CUpti_Activity& record) {
     }
     case CUPTI_ACTIVITY_KIND_MEMORY2: {
       const auto& r = as<CUpti_ActivityMemory4>(record);
-      out_.memory.push_back({.correlation = r.correlationId,
-                             .release = r.memoryOperationType == CUPTI_ACTIVITY_MEMORY_OPERATION_TYPE_RELEASE,
-                             .from_pool = r.isAsync != 0,
-                             .kind = kind_of(r.memoryKind),
-                             .source = name_of(r.source),
-                             .address = r.address,
-                             .bytes = bytes(r.bytes),
-                             .t_ns = ns(r.timestamp),
-                             .device = r.deviceId});
+      out_.memory.push_back(memory_of(r, name_of(r.source)));
       break;
     }
     case CUPTI_ACTIVITY_KIND_RUNTIME:

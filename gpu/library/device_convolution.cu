@@ -12,7 +12,6 @@
 #include "gpu/library/library_context.cuh"
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/kernel/plan/device_convolution.h"
-#include "runtime/core/hash.h"
 
 #if __has_include(<cudnn.h>)
 #include <cudnn.h>
@@ -135,13 +134,6 @@ cudnnDataType_t cudnn_type(DType t) {
 }
 
 using Key = std::array<int64_t, 19>;
-struct KeyHash {
-  size_t operator()(const Key& k) const {
-    uint64_t h = 1;
-    for (int64_t v : k) h = mix_hash(h, static_cast<uint64_t>(v));
-    return h;
-  }
-};
 
 // One kind of convolution: descriptors, and the algorithm once chosen. Not copied.
 class Described {

@@ -13,7 +13,6 @@
 #include "ops/kernel/gpu/elements.cuh"
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/kernel/plan/device_gemm.h"
-#include "runtime/core/hash.h"
 
 namespace reckon {
 [[noreturn]] void raise_error(std::string message);
@@ -105,13 +104,6 @@ int64_t shared_alignment(const void* p, DType t, int64_t batch_step) {
 
 // Everything the choice of an algorithm follows from.
 using Key = std::array<int64_t, 21>;
-struct KeyHash {
-  size_t operator()(const Key& k) const {
-    uint64_t h = 1;
-    for (int64_t v : k) h = mix_hash(h, static_cast<uint64_t>(v));
-    return h;
-  }
-};
 
 struct Chosen {
   bool found = false;

@@ -5,9 +5,20 @@
 
 #include <memory>
 
+#include "runtime/core/hash.h"
 #include "runtime/device_observer.h"
 
 namespace reckon::ops::gpu {
+
+// For tables by everything that a library's choice of an algorithm follows from.
+struct KeyHash {
+  template <class Key>
+  size_t operator()(const Key& key) const {
+    uint64_t h = 1;
+    for (int64_t v : key) h = mix_hash(h, static_cast<uint64_t>(v));
+    return h;
+  }
+};
 
 struct LibraryState {
   virtual ~LibraryState() = default;
@@ -21,8 +32,8 @@ struct LibraryContext {
 
   DeviceTracer* tracer = nullptr;          // hears of each product's shape; null: nobody watches
   std::unique_ptr<LibraryState> products;  // cuBLASLt's: gpu/library/device_gemm.cu
-  std::unique_ptr<LibraryState>
-      convolutions;  // cuDNN's, made at the first convolution: gpu/library/device_convolution.cu
+  // cuDNN's, made at the first convolution: gpu/library/device_convolution.cu
+  std::unique_ptr<LibraryState> convolutions;
 };
 
 }  // namespace reckon::ops::gpu
