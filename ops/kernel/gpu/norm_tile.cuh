@@ -253,18 +253,7 @@ struct NormGradient {
   __device__ __forceinline__ void finish(float (&dn)[MT][NT][4], const NormInput& n, int64_t row0) const {
     __syncthreads();
     if (!n.weight) return;
-    for (int i = threadIdx.x; i < kTileRows * (kWidth / 8); i += kThreads) {
-      const int r = i / (kWidth / 8), column = i % (kWidth / 8) * 8;
-      if (column >= n.c) continue;
-      const int64_t row = row0 + r;
-      const bool inside = row < n.rows;
-      float v[8];
-      load8(n.x, row * n.c, column, inside ? n.c : 0, n.vectors, v);
-      const float mean = inside ? n.mean_of(row) : 0.0f, rstd = inside ? n.rstd[row] : 0.0f;
-#pragma unroll
-      for (int k = 0; k < 8; ++k) v[k] = column + k < n.c ? (v[k] - mean) * rstd : 0.0f;
-      store8(normalised + r * kRow + column, v);
-    }
+    normalise_again(n, row0);
     __syncthreads();
     const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     const float* const xh = normalised + (16 * MT * warp + g) * kRow + 2 * t;
@@ -323,17 +312,39 @@ struct NormGradient {
         }
     }
     __syncthreads();
-    for (int j = threadIdx.x; j < 2 * kWidth; j += kThreads) {
-      if (j % kWidth >= n.c) continue;
-#pragma unroll
-      for (int w = 0; w < kWarps; ++w) totals[j] += cells[w * 2 * kWidth + j];
-    }
+    add_to_totals(n.c);
   }
 
   // The totals of a block's tiles, [2, c]: dweight, dbias.
   __device__ __forceinline__ void store_totals(int c, float* to) const {
     for (int j = threadIdx.x; j < 2 * kWidth; j += kThreads)
       if (j % kWidth < c) to[j / kWidth * c + j % kWidth] = totals[j];
+  }
+
+ private:
+  // xh of rows [row0, row0 + kTileRows), zeros outside.
+  __device__ __forceinline__ void normalise_again(const NormInput& n, int64_t row0) const {
+    for (int i = threadIdx.x; i < kTileRows * (kWidth / 8); i += kThreads) {
+      const int r = i / (kWidth / 8), column = i % (kWidth / 8) * 8;
+      if (column >= n.c) continue;
+      const int64_t row = row0 + r;
+      const bool inside = row < n.rows;
+      float v[8];
+      load8(n.x, row * n.c, column, inside ? n.c : 0, n.vectors, v);
+      const float mean = inside ? n.mean_of(row) : 0.0f, rstd = inside ? n.rstd[row] : 0.0f;
+#pragma unroll
+      for (int k = 0; k < 8; ++k) v[k] = column + k < n.c ? (v[k] - mean) * rstd : 0.0f;
+      store8(normalised + r * kRow + column, v);
+    }
+  }
+
+  // What each warp left in its cells, in the order of the warps.
+  __device__ __forceinline__ void add_to_totals(int c) const {
+    for (int j = threadIdx.x; j < 2 * kWidth; j += kThreads) {
+      if (j % kWidth >= c) continue;
+#pragma unroll
+      for (int w = 0; w < kWarps; ++w) totals[j] += cells[w * 2 * kWidth + j];
+    }
   }
 };
 

@@ -31,93 +31,104 @@ RECKON_INLINE constexpr int tile_row(int columns) {
 // How an operand lies in its tile: as rows (columns of b) that run along k, or as rows of one k each.
 enum class Along { k, rows };
 
+template <Along kA, Along kB, bool kLimited, class T, int MT, int NT>
+__device__ __forceinline__ void multiply_on_tensor_cores(float (&sums)[MT][NT][4], const T* a, int row_of_a,
+                                                         const T* b, int row_of_b, int k, int columns) {
+  static_assert(NT % 2 == 0);
+  const int lane = threadIdx.x % 32;
+  const int outer = lane / 16 * 8 + lane % 8, inner = lane / 8 % 2 * 8;
+  const T* at = kA == Along::k ? a + lane % 16 * row_of_a + lane / 16 * 8 : a + outer * row_of_a + inner;
+  const T* bt = kB == Along::k ? b + outer * row_of_b + inner : b + lane % 16 * row_of_b + lane / 16 * 8;
+  [[maybe_unused]] constexpr int kUnrolled = MT * NT >= 32 ? 1 : 2;
+#pragma unroll kUnrolled
+  for (int k0 = 0; k0 < k; k0 += 16) {
+    unsigned x[MT][4];
+#pragma unroll
+    for (int m = 0; m < MT; ++m) {
+      if constexpr (kA == Along::k)
+        load_matrices(x[m], at + 16 * m * row_of_a);
+      else
+        load_matrices_transposed(x[m], at + 16 * m);
+    }
+#pragma unroll
+    for (int n = 0; n < NT; n += 2) {
+      if (kLimited && 8 * n >= columns) break;
+      unsigned y[4];
+      if constexpr (kB == Along::k)
+        load_matrices(y, bt + 8 * n * row_of_b);
+      else
+        load_matrices_transposed(y, bt + 8 * n);
+      const unsigned low[2] = {y[0], y[1]}, high[2] = {y[2], y[3]};
+#pragma unroll
+      for (int m = 0; m < MT; ++m) {
+        mma_m16n8k16<T>(sums[m][n], x[m], low);
+        mma_m16n8k16<T>(sums[m][n + 1], x[m], high);
+      }
+    }
+    at += kA == Along::k ? 16 : 16 * row_of_a;
+    bt += kB == Along::k ? 16 : 16 * row_of_b;
+  }
+}
+
+template <Along kA, Along kB, bool kLimited, int MT, int NT>
+__device__ __forceinline__ void multiply_in_f32(float (&sums)[MT][NT][4], const float* a, int row_of_a,
+                                                const float* b, int row_of_b, int k, int columns) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+#pragma unroll 1
+  for (int k0 = 0; k0 < k; k0 += 4) {
+    float x[MT][2][4];
+#pragma unroll
+    for (int m = 0; m < MT; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int row = 16 * m + 8 * h + g;
+        if constexpr (kA == Along::k) {
+          const float4 v = *reinterpret_cast<const float4*>(a + row * row_of_a + k0);
+          x[m][h][0] = v.x, x[m][h][1] = v.y, x[m][h][2] = v.z, x[m][h][3] = v.w;
+        } else {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) x[m][h][i] = a[(k0 + i) * row_of_a + row];
+        }
+      }
+#pragma unroll
+    for (int n = 0; n < NT; ++n) {
+      if (kLimited && 8 * n >= columns) break;
+      const int column = 8 * n + 2 * t;
+      float y[2][4];
+      if constexpr (kB == Along::k) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const float4 v = *reinterpret_cast<const float4*>(b + (column + e) * row_of_b + k0);
+          y[e][0] = v.x, y[e][1] = v.y, y[e][2] = v.z, y[e][3] = v.w;
+        }
+      } else {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float2 v = *reinterpret_cast<const float2*>(b + (k0 + i) * row_of_b + column);
+          y[0][i] = v.x, y[1][i] = v.y;
+        }
+      }
+#pragma unroll
+      for (int m = 0; m < MT; ++m)
+#pragma unroll
+        for (int h = 0; h < 2; ++h)
+#pragma unroll
+          for (int e = 0; e < 2; ++e)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) sums[m][n][2 * h + e] += x[m][h][i] * y[e][i];
+    }
+  }
+}
+
 // sums += a b over `k` (a multiple of 16). `a` and `b` are where the warp's first row and first column lie, for
 // the first k. With kLimited, only the columns below `columns` need to be right.
 template <Along kA, Along kB, bool kLimited = false, class T, int MT, int NT>
 __device__ __forceinline__ void multiply(float (&sums)[MT][NT][4], const T* a, int row_of_a, const T* b,
                                          int row_of_b, int k, int columns = 8 * NT) {
-  const int lane = threadIdx.x % 32;
-  if constexpr (sizeof(T) == 2) {
-    static_assert(NT % 2 == 0);
-    const int outer = lane / 16 * 8 + lane % 8, inner = lane / 8 % 2 * 8;
-    const T* at = kA == Along::k ? a + lane % 16 * row_of_a + lane / 16 * 8 : a + outer * row_of_a + inner;
-    const T* bt = kB == Along::k ? b + outer * row_of_b + inner : b + lane % 16 * row_of_b + lane / 16 * 8;
-    [[maybe_unused]] constexpr int kUnrolled = MT * NT >= 32 ? 1 : 2;
-#pragma unroll kUnrolled
-    for (int k0 = 0; k0 < k; k0 += 16) {
-      unsigned x[MT][4];
-#pragma unroll
-      for (int m = 0; m < MT; ++m) {
-        if constexpr (kA == Along::k)
-          load_matrices(x[m], at + 16 * m * row_of_a);
-        else
-          load_matrices_transposed(x[m], at + 16 * m);
-      }
-#pragma unroll
-      for (int n = 0; n < NT; n += 2) {
-        if (kLimited && 8 * n >= columns) break;
-        unsigned y[4];
-        if constexpr (kB == Along::k)
-          load_matrices(y, bt + 8 * n * row_of_b);
-        else
-          load_matrices_transposed(y, bt + 8 * n);
-        const unsigned low[2] = {y[0], y[1]}, high[2] = {y[2], y[3]};
-#pragma unroll
-        for (int m = 0; m < MT; ++m) {
-          mma_m16n8k16<T>(sums[m][n], x[m], low);
-          mma_m16n8k16<T>(sums[m][n + 1], x[m], high);
-        }
-      }
-      at += kA == Along::k ? 16 : 16 * row_of_a;
-      bt += kB == Along::k ? 16 : 16 * row_of_b;
-    }
-  } else {
-    const int g = lane / 4, t = lane % 4;
-#pragma unroll 1
-    for (int k0 = 0; k0 < k; k0 += 4) {
-      float x[MT][2][4];
-#pragma unroll
-      for (int m = 0; m < MT; ++m)
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          const int row = 16 * m + 8 * h + g;
-          if constexpr (kA == Along::k) {
-            const float4 v = *reinterpret_cast<const float4*>(a + row * row_of_a + k0);
-            x[m][h][0] = v.x, x[m][h][1] = v.y, x[m][h][2] = v.z, x[m][h][3] = v.w;
-          } else {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) x[m][h][i] = a[(k0 + i) * row_of_a + row];
-          }
-        }
-#pragma unroll
-      for (int n = 0; n < NT; ++n) {
-        if (kLimited && 8 * n >= columns) break;
-        const int column = 8 * n + 2 * t;
-        float y[2][4];
-        if constexpr (kB == Along::k) {
-#pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            const float4 v = *reinterpret_cast<const float4*>(b + (column + e) * row_of_b + k0);
-            y[e][0] = v.x, y[e][1] = v.y, y[e][2] = v.z, y[e][3] = v.w;
-          }
-        } else {
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            const float2 v = *reinterpret_cast<const float2*>(b + (k0 + i) * row_of_b + column);
-            y[0][i] = v.x, y[1][i] = v.y;
-          }
-        }
-#pragma unroll
-        for (int m = 0; m < MT; ++m)
-#pragma unroll
-          for (int h = 0; h < 2; ++h)
-#pragma unroll
-            for (int e = 0; e < 2; ++e)
-#pragma unroll
-              for (int i = 0; i < 4; ++i) sums[m][n][2 * h + e] += x[m][h][i] * y[e][i];
-      }
-    }
-  }
+  if constexpr (sizeof(T) == 2)
+    multiply_on_tensor_cores<kA, kB, kLimited>(sums, a, row_of_a, b, row_of_b, k, columns);
+  else
+    multiply_in_f32<kA, kB, kLimited>(sums, a, row_of_a, b, row_of_b, k, columns);
 }
 
 // sums += the sum of a's columns, a product with ones: sums[m][0] and [2] for the
