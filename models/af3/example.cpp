@@ -12,6 +12,8 @@ namespace {
 
 using Vec = std::array<double, 3>;
 
+constexpr double kTurn = 6.283185307179586;  // in radians
+
 Vec operator+(const Vec& a, const Vec& b) { return {a[0] + b[0], a[1] + b[1], a[2] + b[2]}; }
 Vec operator-(const Vec& a, const Vec& b) { return {a[0] - b[0], a[1] - b[1], a[2] - b[2]}; }
 Vec operator*(double s, const Vec& a) { return {s * a[0], s * a[1], s * a[2]}; }
@@ -28,7 +30,7 @@ class Random {
   int64_t below(int64_t n) { return std::min(n - 1, static_cast<int64_t>(uniform() * static_cast<double>(n))); }
   double normal() {
     const double r = std::sqrt(-2.0 * std::log(uniform()));
-    return r * std::cos(6.283185307179586 * uniform());
+    return r * std::cos(kTurn * uniform());
   }
   Vec vector() { return {normal(), normal(), normal()}; }
 
@@ -40,13 +42,16 @@ class Random {
 constexpr double kNear = 15.0;         // Angstrom: lDDT looks at pairs within
 constexpr int64_t kResidueTypes = 20;  // of the made-up chain
 
+// One atom in 41 was not seen in the made-up experiment: the confidence head learns to say which.
+bool unresolved(size_t atom) { return atom % 41 == 40; }
+
 // Angle and torsion of a bond, and the places of a residue's atoms, follow from the residue's type.
 struct Residue {
   double angle, torsion;
   explicit Residue(int64_t type) {
     Random r(7, static_cast<uint64_t>(type));
     angle = 1.4 + 0.8 * r.uniform();
-    torsion = 6.283185307179586 * r.uniform();
+    torsion = kTurn * r.uniform();
   }
   static Vec atom(int64_t type, int64_t k) {
     if (k == 0) return {0, 0, 0};
@@ -277,10 +282,10 @@ void upload_atoms(Example& e, const Config& c, const StepOptions& o, const Chain
     });
   });
   e.missing = up.floats("missing", {1, A, 1}, [&](Floats& v) {
-    for (size_t i = 0; i < v.size(); ++i) v[i] = i % 41 == 40 ? 1.0f : 0.0f;
+    for (size_t i = 0; i < v.size(); ++i) v[i] = unresolved(i) ? 1.0f : 0.0f;
   });
   e.resolved = up.ids("resolved", {A}, [&](Ids& v) {
-    for (size_t i = 0; i < v.size(); ++i) v[i] = i % 41 == 40 ? 0 : 1;
+    for (size_t i = 0; i < v.size(); ++i) v[i] = unresolved(i) ? 0 : 1;
   });
   // The last token stands for a ligand; its affinity follows from its type.
   e.ligand = up.floats("ligand", {1, A, 1}, [&](Floats& v) {

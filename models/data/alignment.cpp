@@ -17,7 +17,7 @@ constexpr uint64_t kMaxTextBytes = 4ull << 30;
 
 constexpr auto kResidueTable = [] {
   std::array<uint8_t, 256> table{};
-  for (auto& entry : table) entry = 255;
+  for (auto& entry : table) entry = kNoResidue;
   for (size_t i = 0; i < 20; ++i)
     table[static_cast<unsigned char>(kResidueLetters[i])] = static_cast<uint8_t>(i);
   table['B'] = table['D'];
@@ -167,7 +167,7 @@ Alignment convert(const std::vector<RawRow>& rows, const Source& source) {
     for (size_t k = 0; k < rows[i].text.size(); ++k) {
       const char c = rows[i].text[k];
       const bool legal = is_gap(c, source.format) || (a3m && c == '.') ||
-                         kResidueTable[static_cast<unsigned char>(upper(c))] != 255;
+                         kResidueTable[static_cast<unsigned char>(upper(c))] != kNoResidue;
       RECKON_CHECK(legal, "{}: {}: illegal character {} at column {}, expected an amino acid letter or a gap",
                    source.name, row_label(rows[i], i), in_quotes({&c, 1}), k + 1);
     }

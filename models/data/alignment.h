@@ -14,10 +14,10 @@ namespace reckon::data {
 
 // Residue numbers: the 20 amino acids in this order, then unknown, then gap. 22 is the mask of MsaBatches.
 constexpr std::string_view kResidueLetters = "ARNDCQEGHILKMFPSTWYVX-";
-constexpr uint8_t kUnknownResidue = 20, kGapResidue = 21;
+constexpr uint8_t kUnknownResidue = 20, kGapResidue = 21, kNoResidue = 255;
 
-// B, Z and U count as D, E and C; J, O and X as unknown. 255 for characters that
-// are no residue. Upper case only.
+// B, Z and U count as D, E and C; J, O and X as unknown; characters that are no residue give kNoResidue. Upper
+// case only.
 uint8_t residue_of_letter(char letter);
 
 struct Alignment {

@@ -23,13 +23,15 @@ struct Descriptor {
   }
 };
 
+constexpr size_t kLongestPath = 400;  // characters of a path that a message shows
+
 std::string reason() { return std::strerror(errno); }
+std::string quoted(const std::filesystem::path& p) { return in_quotes(p.string(), kLongestPath); }
 
 uint64_t size_of_regular_file(int descriptor, const std::filesystem::path& path) {
   struct stat status {};
-  RECKON_CHECK(::fstat(descriptor, &status) == 0, "cannot examine {}: {}", in_quotes(path.string(), 400),
-               reason());
-  RECKON_CHECK(S_ISREG(status.st_mode), "{} is {}, expected a regular file", in_quotes(path.string(), 400),
+  RECKON_CHECK(::fstat(descriptor, &status) == 0, "cannot examine {}: {}", quoted(path), reason());
+  RECKON_CHECK(S_ISREG(status.st_mode), "{} is {}, expected a regular file", quoted(path),
                S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket");
   return static_cast<uint64_t>(status.st_size);
 }
@@ -37,7 +39,7 @@ uint64_t size_of_regular_file(int descriptor, const std::filesystem::path& path)
 int open_for_reading(const std::filesystem::path& path) {
   // Non-blocking so that a pipe given by mistake is refused instead of waited for.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  RECKON_CHECK(descriptor >= 0, "cannot open {}: {}", in_quotes(path.string(), 400), reason());
+  RECKON_CHECK(descriptor >= 0, "cannot open {}: {}", quoted(path), reason());
   return descriptor;
 }
 
@@ -46,8 +48,8 @@ void write_all(int descriptor, std::span<const std::byte> bytes, uint64_t offset
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(descriptor, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
-    RECKON_CHECK(n > 0, "cannot write {} bytes at offset {} of {}: {}", bytes.size(), offset,
-                 in_quotes(path.string(), 400), n < 0 ? reason() : "nothing was written");
+    RECKON_CHECK(n > 0, "cannot write {} bytes at offset {} of {}: {}", bytes.size(), offset, quoted(path),
+                 n < 0 ? reason() : "nothing was written");
     bytes = bytes.subspan(static_cast<size_t>(n));
     offset += static_cast<uint64_t>(n);
   }
@@ -61,8 +63,7 @@ MappedFile MappedFile::open(const std::filesystem::path& path) {
   MappedFile mapped;
   if (size == 0) return mapped;
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
-  RECKON_CHECK(address != MAP_FAILED, "cannot map {} ({} bytes): {}", in_quotes(path.string(), 400), size,
-               reason());
+  RECKON_CHECK(address != MAP_FAILED, "cannot map {} ({} bytes): {}", quoted(path), size, reason());
   mapped.data_ = static_cast<const std::byte*>(address);
   mapped.size_ = size;
   return mapped;
@@ -84,13 +85,12 @@ MappedFile::~MappedFile() {
 ReplacingFile::ReplacingFile(std::filesystem::path target) : target_(std::move(target)) {
   static std::atomic<uint64_t> serial{0};
   RECKON_CHECK(target_.has_filename(), "cannot write {}: expected a file name at the end of the path",
-               in_quotes(target_.string(), 400));
-  RECKON_CHECK(!std::filesystem::is_directory(target_), "cannot write {}: it is a directory",
-               in_quotes(target_.string(), 400));
+               quoted(target_));
+  RECKON_CHECK(!std::filesystem::is_directory(target_), "cannot write {}: it is a directory", quoted(target_));
   temporary_ = target_;
   temporary_ += fmt::format(".tmp.{}.{}", ::getpid(), serial.fetch_add(1));
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  RECKON_CHECK(descriptor_ >= 0, "cannot create {}: {}", in_quotes(temporary_.string(), 400), reason());
+  RECKON_CHECK(descriptor_ >= 0, "cannot create {}: {}", quoted(temporary_), reason());
 }
 
 ReplacingFile::~ReplacingFile() {
@@ -111,30 +111,29 @@ void ReplacingFile::overwrite(uint64_t offset, std::span<const std::byte> bytes)
 
 void ReplacingFile::commit() {
   RECKON_ASSERT(descriptor_ >= 0);
-  RECKON_CHECK(::fsync(descriptor_) == 0, "cannot sync {}: {}", in_quotes(temporary_.string(), 400), reason());
+  RECKON_CHECK(::fsync(descriptor_) == 0, "cannot sync {}: {}", quoted(temporary_), reason());
   RECKON_CHECK(::rename(temporary_.c_str(), target_.c_str()) == 0, "cannot rename {} to {}: {}",
-               in_quotes(temporary_.string(), 400), in_quotes(target_.string(), 400), reason());
+               quoted(temporary_), quoted(target_), reason());
   ::close(std::exchange(descriptor_, -1));
   const auto directory = target_.has_parent_path() ? target_.parent_path() : std::filesystem::path(".");
   const Descriptor folder{::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   RECKON_CHECK(folder.value >= 0 && ::fsync(folder.value) == 0,
-               "{} is written but its directory could not be synced: {}", in_quotes(target_.string(), 400),
-               reason());
+               "{} is written but its directory could not be synced: {}", quoted(target_), reason());
 }
 
 std::string read_text_file(const std::filesystem::path& path, uint64_t max_bytes) {
   const Descriptor file{open_for_reading(path)};
   const uint64_t size = size_of_regular_file(file.value, path);
   RECKON_CHECK(size <= max_bytes, "{} has {} bytes, the limit here is {}: is this the right file?",
-               in_quotes(path.string(), 400), size, max_bytes);
+               quoted(path), size, max_bytes);
   std::string text(size, '\0');
   size_t filled = 0;
   while (filled < size) {
     const ssize_t n = ::read(file.value, text.data() + filled, size - filled);
     if (n < 0 && errno == EINTR) continue;
-    RECKON_CHECK(n >= 0, "cannot read {}: {}", in_quotes(path.string(), 400), reason());
-    RECKON_CHECK(n > 0, "{} ended at byte {} of {}: it was shortened while being read",
-                 in_quotes(path.string(), 400), filled, size);
+    RECKON_CHECK(n >= 0, "cannot read {}: {}", quoted(path), reason());
+    RECKON_CHECK(n > 0, "{} ended at byte {} of {}: it was shortened while being read", quoted(path), filled,
+                 size);
     filled += static_cast<size_t>(n);
   }
   return text;

@@ -60,7 +60,7 @@ TEST(Alignment, LettersFollowTheAlphaFoldOrderAndAmbiguousOnesHaveARule) {
   EXPECT_EQ(residue_of_letter('U'), residue_of_letter('C'));
   for (char c : {'X', 'J', 'O'}) EXPECT_EQ(residue_of_letter(c), 20);
   EXPECT_EQ(residue_of_letter('-'), 21);
-  for (char c : {'a', '*', '1', ' ', '\xc3'}) EXPECT_EQ(residue_of_letter(c), 255);
+  for (char c : {'a', '*', '1', ' ', '\xc3'}) EXPECT_EQ(residue_of_letter(c), kNoResidue);
 }
 
 TEST(Alignment, A3mRemovesInsertionsAndCountsThemBeforeTheNextColumn) {
