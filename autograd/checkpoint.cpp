@@ -22,7 +22,7 @@ class SegmentNode : public Node {
   }
   void set_trace(uint64_t h) { trace_ = h; }
 
-  // Runs the segment again on its kept inputs, wearing the metadata they had: the rebuilt nodes hang directly
+  // Runs the segment again on its kept inputs, with the metadata they had: the rebuilt nodes hang directly
   // below the graph that was there, and the engine runs them in the order it would have without checkpointing.
   TensorList run(std::vector<Tensor>& grads) override {
     RECKON_CHECK(f_,

@@ -1,4 +1,4 @@
-// Connects the front door of ops to the graph: autocast, dispatch, then a node with what backward needs.
+// Connects the calls of ops to the graph: autocast, dispatch, then a node with what backward needs.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The op door: the only path from a call to work on a device.
+// The door for ops: the only path from a call to work on a device.
 #include <algorithm>
 #include <array>
 #include <cmath>

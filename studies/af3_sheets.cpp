@@ -230,7 +230,7 @@ Sheet repeat_sheet() {
       "Found in the event log of one dry run at 384 tokens (13 chunks, no rollout) by equal signatures of op, "
       "attributes and inputs. The pair conditioner is what "
       "grows with the number of chunks; --hoist-conditioner runs it once.";
-  s.columns = {"module", "executions", "kept for backward in vain GB", "GFLOP in vain"};
+  s.columns = {"module", "executions", "GB kept that one run would spare", "GFLOP that one run would spare"};
   for (const profiler::RepeatedSubgraph& r : af3_repeated_work(384))
     s.rows.push_back(
         {r.module, r.executions, gb(r.spare_kept_bytes()), static_cast<double>(r.spare_flops()) / 1e9});

@@ -19,7 +19,7 @@ struct QwenConfig {
   double initializer_range = 0.02;  // standard deviation of initial weights
 
   void validate() const;         // Error on sizes that cannot work
-  int64_t n_parameters() const;  // closed form (notes: per layer, embedding, head, final norm)
+  int64_t n_parameters() const;  // closed form (per layer, embedding, head, final norm)
   int64_t n_parameters_per_layer() const;
 
   static QwenConfig preset(const std::string& name);  // Error lists the known names

@@ -52,8 +52,7 @@ TEST(NormLinear, OutputsThatNobodyUsesGetNoGradient) {
   for (size_t i : {0, 1, 2, 4}) EXPECT_LE(relative_error(all.gradients[i], one.gradients[i]), 1e-12) << i;
 }
 
-// Eager keeps the normalised rows as well: c + 2 elements per row beside
-// x (evoformer notes: S R (c_m + 2 + ..)).
+// Eager keeps the normalised rows as well: c + 2 elements per row beside x.
 TEST(NormLinear, KeepsTwoStatisticsPerRowAndNoNormalisedCopy) {
   const int64_t rows = 40, c = 16;
   const auto specs = std::vector{normal({rows, c}), normal({c}),    normal({c}), normal({8, c}),

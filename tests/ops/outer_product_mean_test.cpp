@@ -104,7 +104,7 @@ TEST(OuterProductMean, TakesTheOrderWithFewerFlops) {
   EXPECT_FALSE(order(128));
   const ops::OuterSizes bioformer{1, 1, 501, 128, 128};
   EXPECT_TRUE(ops::outer_tiles(bioformer, false).project_first);
-  // 102 times fewer than projecting the outer product, 2 R^2 o^2 c_z (notes, 6.2).
+  // 102 times fewer than projecting the outer product, 2 R^2 o^2 c_z.
   EXPECT_EQ(2.0 * 501 * 501 * 128 * 128 * 128 / static_cast<double>(bioformer.project_first()),
             128.0 * 501 / (128 + 501));
 }
@@ -126,7 +126,7 @@ TEST(OuterProductMean, PairsWithoutACommonRowGiveTheBiasOverEps) {
   EXPECT_NEAR(before[1], 0.5, 1e-6);
 }
 
-// Eager keeps S R 2 o + R^2 o^2 + R^2 here (notes, 3.3); this op keeps a and b.
+// Eager keeps S R 2 o + R^2 o^2 + R^2 here; this op keeps a and b.
 TEST(OuterProductMean, KeepsAAndBAndNothingOfSizeR2) {
   const int64_t s = 128, r = 256, o = 32, cz = 128;
   const auto specs = std::vector{normal({1, s, r, o}), normal({1, s, r, o}), normal({cz, o * o}), normal({cz}),

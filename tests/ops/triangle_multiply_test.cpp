@@ -92,7 +92,7 @@ TEST(TriangleMultiply, OutgoingSumsOverRowsAndIncomingOverColumns) {
   EXPECT_LE(relative_error(run(true, in[0]), run(false, swapped)), 1e-12);
 }
 
-// Eager keeps R^2 (3 c_z + 10 c + 4) beside z (notes, 3.3); this op 5c + 2 c_z + 4, with z 8c for c = c_z.
+// Eager keeps R^2 (3 c_z + 10 c + 4) beside z; this op 5c + 2 c_z + 4, with z 8c for c = c_z.
 TEST(TriangleMultiply, KeepsEightValuesPerChannelAndPosition) {
   const int64_t r = 32, c = 128;
   const auto specs = specs_of(1, r, c, c, c, true, true);

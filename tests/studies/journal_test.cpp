@@ -46,7 +46,7 @@ TEST(Journal, OneA100DoesNotHoldTheRowThatShouldFit) {
   EXPECT_GT(single.stored.predicted_peak, 80'000'000'000) << "65 GB once, and its gradient beside it";
   EXPECT_LT(single.projected.predicted_peak, 80'000'000'000);
   EXPECT_NE(j.rows[2].verdict.find("more than the 80.00 GB"), std::string::npos) << j.rows[2].verdict;
-  // At the first row's size one [c_z, c] matrix per token replaces 2 r c of work: the ratio of the notes.
+  // At the first row's size one [c_z, c] matrix per token replaces 2 r c of work.
   EXPECT_NEAR(static_cast<double>(j.full_size[0].stored.matmul_flops) /
                   static_cast<double>(j.full_size[0].projected.matmul_flops),
               102, 1);

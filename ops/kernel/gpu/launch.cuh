@@ -1,4 +1,4 @@
-// The launch door of GPU code: announces launch `index` of the plan and queues
+// The door for launches of GPU code: announces launch `index` of the plan and queues
 // the kernel. One call, one kernel.
 #pragma once
 
