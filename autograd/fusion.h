@@ -1,6 +1,6 @@
-// What is fused (--fuse): a scope beside the checkpoint and autocast scopes. A fusion chooses between compositions of
-// ops in model code, never inside a kernel, so its effect shows in the ledger as other ops, other saves and fewer
-// launches. Segments remember the set they ran under and are recomputed under it.
+// What is fused (--fuse): a scope beside the checkpoint and autocast scopes. A fusion chooses between
+// compositions of ops in model code, never inside a kernel, so its effect shows in the ledger as other ops,
+// other saves and fewer launches. Segments remember the set they ran under and are recomputed under it.
 #pragma once
 
 #include <cstdint>

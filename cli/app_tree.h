@@ -1,5 +1,5 @@
-// The commands and flags of the program as CLI11 holds them, read for whoever writes something from them: completion,
-// the manual page, suggestions. One source for all three, so none of them can drift from --help.
+// The commands and flags of the program as CLI11 holds them, read for whoever writes something from them:
+// completion, the manual page, suggestions. One source for all three, so none of them can drift from --help.
 #pragma once
 
 #include <CLI/CLI.hpp>

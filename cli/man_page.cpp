@@ -9,8 +9,8 @@
 namespace reckon::cli {
 namespace {
 
-// Text as roff prints it unchanged: a leading dot or quote would be a request, a hyphen would become a dash, and a list
-// without spaces may be broken after its commas.
+// Text as roff prints it unchanged: a leading dot or quote would be a request, a hyphen would become a dash,
+// and a list without spaces may be broken after its commas.
 std::string roff(const std::string& text) {
   std::string out;
   bool line_start = true;

@@ -187,12 +187,15 @@ struct OpDef {
 std::span<const OpDef* const> all_ops();
 const OpDef& op_by_name(std::string_view name);  // Error when unknown
 
-// The op door. Plans, allocates, runs (or, on meta, records), checks launches made against planned, frees
-// workspaces. Never records a gradient. `used` receives the plan it followed, for a caller that needs it too.
+// The first of the runtime's three doors, the only places through which work and memory pass, and so the
+// places where they are counted: dispatch() for ops, launch() for kernels (KernelArgs::launch,
+// Device::note_launch) and Arena::allocate() for bytes. Plans, allocates, runs (or, on meta, records), checks
+// launches made against planned, frees workspaces. Never records a gradient. `used` receives the plan it
+// followed, for a caller that needs it too.
 TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr,
                     uint32_t needs_grad = 0, Plan* used = nullptr);
 
-// The front door of model code: goes through the calling thread's hook (autograd), else straight to dispatch.
+// What model code calls: goes through the calling thread's hook (autograd), else straight to dispatch.
 TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr);
 inline TensorList call(const OpDef& op, std::initializer_list<Tensor> inputs, const AttrsPtr& attrs = nullptr) {
   return call(op, std::span<const Tensor>(inputs.begin(), inputs.size()), attrs);

@@ -1,7 +1,7 @@
 // Independent references: every op once more in f64, written plainly for a reader, beside its cases in
-// ops/<op>/<op>_eigen.cpp, with values from outside this project. Only tests link them. They include attributes and
-// names of inputs, never a kernel: an op's f64, f32 and counted kernels are one template, so that a wrong formula in it
-// agrees with itself everywhere but here.
+// ops/<op>/<op>_eigen.cpp, with values from outside this project. Only tests link them. They include attributes
+// and names of inputs, never a kernel: an op's f64, f32 and counted kernels are one template, so that a wrong
+// formula in it agrees with itself everywhere but here.
 #pragma once
 
 #include <Eigen/Core>
@@ -17,8 +17,8 @@ namespace reckon::ops {
 using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using RowArray = Eigen::Array<double, 1, Eigen::Dynamic, Eigen::RowMajor>;
 
-// A tensor on the host, row-major. Whole numbers (ids, flags) are held as doubles too; `dtype` f64 stands for the float
-// type of the run.
+// A tensor on the host, row-major. Whole numbers (ids, flags) are held as doubles too; `dtype` f64 stands
+// for the float type of the run.
 struct HostTensor {
   Shape shape;
   std::vector<double> values;
@@ -79,8 +79,8 @@ struct ReferenceCall {
   }
 };
 
-// All outputs of the op, in order. One that is not differentiable (what only the op's own backward reads) may be left
-// undefined; an output past those that the plan makes is not looked at.
+// All outputs of the op, in order. One that is not differentiable (what only the op's own backward reads) may
+// be left undefined; an output past those that the plan makes is not looked at.
 using ReferenceFn = HostTensors (*)(const ReferenceCall&);
 
 // What the op gives according to somebody else: worked out by hand, or printed by public code.
@@ -97,8 +97,8 @@ struct OpReference {
   const char* op;
   ReferenceFn compute;
   std::vector<OpValues> values;
-  // Files under tests/reference whose run by `reckon parity` calls this op (backward ops: through the gradients in
-  // it). An op needs `values` or these.
+  // Files under tests/reference whose run by `reckon parity` calls this op (backward ops: through the gradients
+  // in it). An op needs `values` or these.
   std::vector<const char*> golden;
 };
 

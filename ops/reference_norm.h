@@ -1,5 +1,5 @@
-// The norms that fused ops read their input through, for the independent references of those ops: normalised rows,
-// their weight and bias, and the gradients of all three. Tests only.
+// The norms that fused ops read their input through, for the independent references of those ops: normalised
+// rows, their weight and bias, and the gradients of all three. Tests only.
 #pragma once
 
 #include "ops/kernel/plan/norm_kind.h"
@@ -25,8 +25,8 @@ inline HostTensors only_wanted(uint32_t needs, const HostTensors& gradients) {
   return wanted;
 }
 
-// layer: x_hat = (x - mean) rstd, rstd = 1 / sqrt(variance + eps). rms: x_hat = x rstd, rstd = 1 / sqrt(mean of squares
-// + eps), mean = 0. rows = x_hat weight + bias, where they are given.
+// layer: x_hat = (x - mean) rstd, rstd = 1 / sqrt(variance + eps). rms: x_hat = x rstd, rstd = 1 / sqrt(mean of
+// squares + eps), mean = 0. rows = x_hat weight + bias, where they are given.
 struct ReferenceNorm {
   NormKind kind;
   Eigen::VectorXd mean, rstd;

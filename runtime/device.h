@@ -46,7 +46,8 @@ class Device {
 
   // Fills in the time and hands the event to the sinks.
   void emit(Event& event);
-  // The launch door: one kernel, library call, fill or copy is about to run under the current scope.
+  // The door for launches: one kernel, library call, fill or copy is about to run under the current scope.
+  // Nothing runs without passing here, so what is counted here is all there is.
   void note_launch(LaunchKind kind, NameId kernel);
   // Step marks, so that readers can close their books per step.
   void begin_step(int64_t step);

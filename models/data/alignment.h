@@ -16,8 +16,8 @@ namespace reckon::data {
 constexpr std::string_view kResidueLetters = "ARNDCQEGHILKMFPSTWYVX-";
 constexpr uint8_t kUnknownResidue = 20, kGapResidue = 21, kNoResidue = 255;
 
-// B, Z and U count as D, E and C; J, O and X as unknown; characters that are no residue give kNoResidue. Upper
-// case only.
+// B, Z and U count as D, E and C; J, O and X as unknown; characters that are no residue
+// give kNoResidue. Upper case only.
 uint8_t residue_of_letter(char letter);
 
 struct Alignment {

@@ -61,8 +61,8 @@ HostTensor permuted(const HostTensor& t, const int (&axes)[5]) {
   return out;
 }
 
-// With p = exp(logits - logsumexp): dv = p^T g, dp = g v^T, dlogits = p (dp - rowsum(g out)), dq = scale dlogits k,
-// dk = scale dlogits^T q, dbias = dlogits.
+// With p = exp(logits - logsumexp): dv = p^T g, dp = g v^T, dlogits = p (dp - rowsum(g out)), dq = scale
+// dlogits k, dk = scale dlogits^T q, dbias = dlogits.
 HostTensors attention_backward(const ReferenceCall& c) {
   using In = AttentionBackwardInput;
   const auto& a = c.as<AttentionBackwardAttrs>();

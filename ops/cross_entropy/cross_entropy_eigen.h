@@ -1,4 +1,5 @@
-// Cross entropy of given logits and its gradient, for the independent references of the ops that end in it. Tests only.
+// Cross entropy of given logits and its gradient, for the independent references of the
+// ops that end in it. Tests only.
 #pragma once
 
 #include "ops/reduction.h"
@@ -31,7 +32,8 @@ struct ReferenceLoss {
     return {HostTensor(Shape{}, {loss.flat().sum() / counted()}), lse};
   }
 
-  // dx_ij = (exp(x_ij - lse_i) - [j is the target]) times the loss's gradient, by the number of rows for the mean.
+  // dx_ij = (exp(x_ij - lse_i) - [j is the target]) times the loss's gradient, by
+  // the number of rows for the mean.
   RowMajor gradient(const HostTensor& dloss, const HostTensor& lse) const {
     RowMajor dx = RowMajor::Zero(x.rows(), x.cols());
     for (int64_t i = 0; i < x.rows(); ++i) {

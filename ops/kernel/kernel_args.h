@@ -51,7 +51,7 @@ struct KernelArgs {
   void* recorder = nullptr;            // dispatch's; only `launch` uses these two
   void (*note_launch)(void* recorder, int index) = nullptr;
 
-  // The launch door, as seen from a kernel.
+  // The door for launches (ops/op.h says what a door is), as seen from a kernel.
   void launch(int index) const { note_launch(recorder, index); }
   template <class A>
   RECKON_INLINE const A& as() const {

@@ -1,4 +1,5 @@
-// Translates a linear call into the GEMM's terms. Pure in shapes: the CPU's kernel, the GPU's and its plan call it.
+// Translates a linear call into the GEMM's terms. Pure in shapes: the CPU's kernel,
+// the GPU's and its plan call it.
 #pragma once
 
 #include "ops/kernel/cpu/gemm.h"

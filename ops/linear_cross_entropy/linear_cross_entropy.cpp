@@ -15,8 +15,8 @@ RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_backward_cpu)
 namespace reckon::ops {
 namespace {
 
-// Target values are checked here, outside the kernels, which cannot raise errors. In: the enum of the op's
-// inputs.
+// Target values are checked here, outside the kernels, which cannot raise errors.
+// In: the enum of the op's inputs.
 template <KernelFn kernel, class In>
 void checked(KernelArgs& a) {
   const TensorArg& targets = a.in[In::targets];

@@ -6,7 +6,8 @@
 
 namespace reckon::ops {
 
-// Positions of inputs: of each linear its weight and bias, in backward its weight and the gradient of its output.
+// Positions of inputs: of each linear its weight and bias, in backward its weight
+// and the gradient of its output.
 struct NormLinearInput {
   enum : int { x, norm_weight, norm_bias, first_linear };
   RECKON_INLINE static constexpr int weight(int linear) { return first_linear + 2 * linear; }

@@ -46,7 +46,8 @@ HostTensors norm_linear_backward(const ReferenceCall& c) {
 
 }  // namespace
 
-// Rows (a, -a) have mean 0 and variance a^2: without an epsilon a layer norm makes (1, -1) of them, and so does rms.
+// Rows (a, -a) have mean 0 and variance a^2: without an epsilon a layer norm makes
+// (1, -1) of them, and so does rms.
 std::vector<OpReference> norm_linear_references() {
   const HostTensor x({2, 2}, {3, -3, -2, 2}), norm_weight({2}, {2, 10}), norm_bias({2}, {1, 0}),
       rstd({2}, {1. / 3, 0.5});

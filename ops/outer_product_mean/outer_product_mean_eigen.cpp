@@ -1,5 +1,5 @@
-// out_ij = W (sum over s of a_si b_sj^T, row by row) + bias, divided by the number of rows s in which both i and j are
-// there; and the gradients.
+// out_ij = W (sum over s of a_si b_sj^T, row by row) + bias, divided by the number of rows s in which both i
+// and j are there; and the gradients.
 #include "ops/outer_product_mean/outer_product_mean_attrs.h"
 #include "ops/reference_norm.h"
 
@@ -53,7 +53,8 @@ HostTensors outer_product_mean(const ReferenceCall& c) {
   return {out};
 }
 
-// With g = dout / n and z the outer product: dW = g z^T, and of dz = W^T g, as a matrix: da_i = b_j dz^T, db_j = a_i dz.
+// With g = dout / n and z the outer product: dW = g z^T, and of dz = W^T g, as a matrix:
+// da_i = b_j dz^T, db_j = a_i dz.
 HostTensors outer_product_mean_backward(const ReferenceCall& c) {
   using In = OuterProductMeanBackwardInput;
   const auto& o = c.as<OuterProductMeanAttrs>();

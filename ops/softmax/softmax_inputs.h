@@ -1,4 +1,5 @@
-// Positions of inputs, for plans, kernels, backward and references. softmax, log_softmax and logsumexp take x alone.
+// Positions of inputs, for plans, kernels, backward and references. softmax,
+// log_softmax and logsumexp take x alone.
 #pragma once
 
 namespace reckon::ops {

@@ -42,8 +42,8 @@ RECKON_INLINE constexpr bool is_matrix(int input) {
 RECKON_INLINE constexpr int bias_of(int matrix) { return matrix + 1; }
 RECKON_INLINE constexpr int matrix_of(int bias) { return bias - 1; }
 RECKON_INLINE constexpr int gate_of(int side) { return side + 2; }  // of w_a or w_b: the weight of its gate
-// What the op keeps, in this order: its further outputs, or, where nothing needs a gradient, only t in a
-// workspace.
+// What the op keeps, in this order: its further outputs, or, where nothing needs a
+// gradient, only t in a workspace.
 enum Kept : int { pa, pag, pb, pbg, t, o, g, mean_in, rstd_in, mean_out, rstd_out, n_kept };
 }  // namespace triangle
 

@@ -118,8 +118,8 @@ struct TriangleBackward {
     }
   }
 
-  // da and db, channel by channel. Outgoing, t = a b^T: da = dt b, db = dt^T a. Incoming, t = a^T b: da = b dt^T,
-  // db = a dt.
+  // da and db, channel by channel. Outgoing, t = a b^T: da = dt b, db = dt^T a. Incoming, t
+  // = a^T b: da = b dt^T, db = a dt.
   void to_sides() const {
     const Matrix gate_a = rows_kept(pag), gate_b = rows_kept(pbg);
     for (int64_t ch0 = 0; ch0 < s.c; ch0 += s.channels) {

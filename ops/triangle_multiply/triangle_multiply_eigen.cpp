@@ -1,5 +1,6 @@
-// The triangle multiplication. x = LN(z); a = mask sigmoid(W_ag x + b_ag) (W_a x + b_a), b likewise; channel by channel
-// t = a b^T (outgoing) or a^T b (incoming); out = (W_z LN(t) + b_z) sigmoid(W_g x + b_g). And the gradients.
+// The triangle multiplication. x = LN(z); a = mask sigmoid(W_ag x + b_ag) (W_a x + b_a), b
+// likewise; channel by channel t = a b^T (outgoing) or a^T b (incoming); out = (W_z LN(t) + b_z)
+// sigmoid(W_g x + b_g). And the gradients.
 #include "ops/reference_norm.h"
 #include "ops/triangle_multiply/triangle_multiply_attrs.h"
 
@@ -72,8 +73,8 @@ RowMajor through_sigmoid(const RowMajor& d, const RowMajor& s) {
   return d.array() * s.array() * (1 - s.array());
 }
 
-// t = a b^T gives da = dt b and db = dt^T a; t = a^T b gives da = b dt^T and db = a dt. A projection x W^T + b with
-// the gradient d gives dW = d^T x, db = the sum of d's rows, dx = d W.
+// t = a b^T gives da = dt b and db = dt^T a; t = a^T b gives da = b dt^T and db = a dt. A projection x W^T + b
+// with the gradient d gives dW = d^T x, db = the sum of d's rows, dx = d W.
 HostTensors triangle_multiply_backward(const ReferenceCall& c) {
   const auto& attrs = c.as<TriangleMultiplyAttrs>();
   const auto in = [&](int k) -> const HostTensor& { return c.in[triangle_input(k)]; };

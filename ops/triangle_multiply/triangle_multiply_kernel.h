@@ -82,14 +82,14 @@ inline void gate_rows(const KernelArgs& args, int64_t m, int64_t c, Matrix value
   });
 }
 
-// The forward pass of one batch element, a method per launch. in as in triangle::Input; out: out, then what is kept
-// as in triangle::Kept.
+// The forward pass of one batch element, a method per launch. in as in triangle::Input; out: out, then
+// what is kept as in triangle::Kept.
 template <class C>
 struct TriangleForward {
   using enum triangle::Input;
   using enum triangle::Kept;
-  // Where nothing is kept: projections and t of one batch element, tiles of a gate and of the output projection,
-  // statistics.
+  // Where nothing is kept: projections and t of one batch element, tiles of a gate and of the
+  // output projection, statistics.
   enum Space : int { product_space, norm_tile, channel_blocks, projections, tiles, statistics };
 
   const KernelArgs& args;

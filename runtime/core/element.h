@@ -1,6 +1,6 @@
-// One element of a tensor's bytes as a number, whatever its type: for fills, casts of 8-bit floats, the emulated
-// library, golden cases and tests. Kernels are templates over the type instead; nothing that is compiled once
-// per instruction set may include this.
+// One element of a tensor's bytes as a number, whatever its type: for fills, casts of 8-bit floats, the
+// emulated library, golden cases and tests. Kernels are templates over the type instead; nothing that is
+// compiled once per instruction set may include this.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// The only allocator of tensor and workspace bytes. Best fit with splitting and merging over segments of a
-// MemorySource; it never touches the bytes, so over fake segments it makes the same choices and a dry run
-// predicts reserved bytes and fragmentation as well as requested bytes.
+// The only allocator of tensor and workspace bytes, and so the door where bytes are counted. Best fit with
+// splitting and merging over segments of a MemorySource; it never touches the bytes, so over fake segments it
+// makes the same choices and a dry run predicts reserved bytes and fragmentation as well as requested bytes.
 //
 // Requested = bytes asked for; rounded = up to the granularity; reserved = segments held.
 #pragma once

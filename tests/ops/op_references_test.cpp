@@ -1,5 +1,5 @@
-// Suites over every registered op: it agrees with its independent reference (ops/reference.h) and with values from
-// outside this project. Nothing here names an op.
+// Suites over every registered op: it agrees with its independent reference (ops/reference.h) and with values
+// from outside this project. Nothing here names an op.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -40,7 +40,8 @@ TEST_P(EveryOpReference, ExistsAndValuesFromOutsideToo) {
       << "write closed values down or name a golden file whose run calls the op";
 }
 
-// Both sides compute in f64, in different orders: the table's tolerance of f64 holds for sums of some thousand terms.
+// Both sides compute in f64, in different orders: the table's tolerance of f64 holds
+// for sums of some thousand terms.
 TEST_P(EveryOpReference, AgreesWithTheOpOnEveryCase) {
   if (!reference()) GTEST_SKIP() << "no independent reference yet";
   for (const ops::OpCase& c : op().cases())

@@ -5,8 +5,7 @@
 // The function object is called per element, as y = f(x), f(x, z), f(x, z, u) or f(x, z, u, &y, &w). One that
 // needs the element's number has a member type `Grouped` and
 //   template <int N> void group(int64_t first, const float (&in)[NIN][N], float (&out)[NOUT][N]) const;
-// with N = 4 or 1.
-// A member `bool start()` runs first, for what all elements share in device memory; false
+// with N = 4 or 1. A member `bool start()` runs first, for what all elements share in device memory; false
 // leaves the outputs as they are.
 #pragma once
 
