@@ -59,9 +59,7 @@ TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64
   return inputs;
 }
 
-std::vector<double> to_doubles(const Tensor& t) {
-  return numbers_of(ops::contiguous(t).to_host(), t.dtype());
-}
+std::vector<double> to_doubles(const Tensor& t) { return numbers_of(ops::contiguous(t).to_host(), t.dtype()); }
 
 double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
   if (a.size() != b.size()) return INFINITY;
