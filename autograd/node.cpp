@@ -21,12 +21,6 @@ Tensor grad_of(const Tensor& leaf) {
   return meta ? meta->grad : Tensor{};
 }
 
-void set_grad(const Tensor& leaf, Tensor grad) {
-  AutogradMeta* meta = autograd_meta(leaf);
-  RECKON_CHECK(meta && meta->requires_grad, "tensor {} collects no gradient", describe(leaf));
-  meta->grad = std::move(grad);
-}
-
 void clear_grad(const Tensor& leaf) {
   if (AutogradMeta* meta = autograd_meta(leaf)) meta->grad = {};
 }

@@ -32,7 +32,6 @@ AutogradMeta* autograd_meta(const Tensor& t);  // null when it has none
 // Makes `t` a leaf that collects its gradient, and makes this thread record calls.
 void set_requires_grad(Tensor& t, bool on = true);
 Tensor grad_of(const Tensor& leaf);  // undefined before the first backward
-void set_grad(const Tensor& leaf, Tensor grad);
 void clear_grad(const Tensor& leaf);
 void add_grad_hook(const Tensor& t, GradHook hook);
 

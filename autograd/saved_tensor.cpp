@@ -9,9 +9,8 @@ namespace reckon::autograd {
 SavedTensor::SavedTensor(const Tensor& t, bool allow_recipe) {
   if (!t.defined()) return;
   if (allow_recipe) {
-    if (const AutogradMeta* meta = autograd_meta(t); meta && meta->recipe) {
+    if (const AutogradMeta* meta = autograd_meta(t); meta && meta->recipe && meta->recipe->add_user()) {
       recipe_ = meta->recipe;
-      recipe_->add_user();
       return;
     }
   }
@@ -65,14 +64,17 @@ Recipe::Recipe(const ops::OpDef& op, std::vector<Tensor> inputs, ops::AttrsPtr a
       output_(output),
       module_(context().module) {}
 
-void Recipe::add_user() {
-  if (users_++ > 0 || !saved_inputs_.empty()) return;
+bool Recipe::add_user() {
+  if (spent_) return false;
+  if (users_++ > 0) return true;
   for (Tensor& t : inputs_) saved_inputs_.emplace_back(t, /*allow_recipe=*/true);
   inputs_.clear();
+  return true;
 }
 
 void Recipe::drop_user() {
   if (--users_ > 0) return;
+  spent_ = true;
   saved_inputs_.clear();
   rebuilt_ = {};
 }

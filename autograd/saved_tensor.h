@@ -5,7 +5,6 @@
 #include <memory>
 #include <vector>
 
-#include "autograd/autocast.h"
 #include "ops/op.h"
 
 namespace reckon::autograd {
@@ -33,23 +32,28 @@ class SavedTensor {
 };
 
 // How to rebuild one output of a cheap op. Shared by everyone who saved that output: rebuilt once, at the first
-// use, and dropped with the last user.
+// use, and spent with the last user.
 class Recipe {
  public:
   Recipe(const ops::OpDef& op, std::vector<Tensor> inputs, ops::AttrsPtr attrs, int output);
 
-  void add_user();  // the first one turns the inputs into saved tensors
+  // The first user turns the inputs into saved tensors. False when the last one has gone already, and the inputs
+  // with it: the output itself must be kept then.
+  bool add_user();
   void drop_user();
   Tensor rebuild();
 
  private:
   const ops::OpDef& op_;
-  std::vector<Tensor> inputs_;  // until the first user; so an output nobody saves keeps nothing
+  // Until the first user: nobody knows yet whether there will be one, so an output that nobody saves holds its inputs
+  // for as long as it lives itself.
+  std::vector<Tensor> inputs_;
   std::vector<SavedTensor> saved_inputs_;
   ops::AttrsPtr attrs_;
   int output_;
   NameId module_;
   int users_ = 0;
+  bool spent_ = false;
   Tensor rebuilt_;
 };
 

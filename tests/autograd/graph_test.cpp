@@ -148,6 +148,32 @@ TEST(FusionScope, ASegmentIsRecomputedUnderTheSetItRanUnder) {
   EXPECT_EQ(seen, (std::vector<std::string>{"attention", "attention"}));
 }
 
+// Under `selective` an output of a cheap op is rebuilt from its inputs; these are gone with the last who saved it.
+TEST(Selective, AnOutputSavedAgainAfterItsOnlySaverWentIsKeptItself) {
+  auto d = make_device(DeviceKind::cpu);
+  const auto gradient = [&](autograd::CheckpointPolicy policy) {
+    const autograd::CheckpointScope scope(policy);
+    Tensor x = leaf(*d, {4}, 2.0);
+    const Tensor y = ops::silu(x);
+    { const Tensor dropped = ops::mul(y, y); }
+    autograd::backward(ops::sum_all(ops::mul(y, y)));
+    return to_doubles(autograd::grad_of(x));
+  };
+  EXPECT_EQ(gradient(autograd::CheckpointPolicy::selective), gradient(autograd::CheckpointPolicy::none));
+}
+
+TEST(Selective, AnOutputNobodySavesHoldsItsInputsAsLongAsItLives) {
+  auto d = make_device(DeviceKind::meta);
+  const autograd::CheckpointScope scope(autograd::CheckpointPolicy::selective);
+  Tensor x = leaf(*d, {1000}, 1.0);
+  Tensor input = ops::add(x, x), output = ops::scale(input, 2.0);
+  input = {};
+  EXPECT_EQ(d->arena().live_bytes(Category::transient), 8000u);
+  EXPECT_EQ(d->arena().live_bytes(Category::saved), 0u);
+  output = {};
+  EXPECT_EQ(d->arena().live_bytes(Category::transient), 0u);
+}
+
 TEST(Graph, TheGradientOfASharedBufferIsNotStolen) {
   // add hands one gradient to both of its inputs; each leaf must still own its buffer.
   auto d = make_device(DeviceKind::cpu);
