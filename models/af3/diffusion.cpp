@@ -6,6 +6,7 @@
 
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
+#include "models/af3/preconditioning.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
@@ -120,28 +121,38 @@ Tensor DiffusionNetwork::denoise(const Tensor& noised, const Tensor& noise, cons
   return ops::add(ops::mul(noised, column(1)), ops::mul(change, column(2)));
 }
 
-Tensor DiffusionNetwork::sample(const Tensor& stream, const DiffusionInputs& in) const {
-  constexpr double kLargest = 80, kSmallest = 0.002, kRho = 7, kChurn = 80, kChurnFrom = 0.05, kChurnTo = 50,
-                   kNoise = 1.003, kStep = 1.5;
-  const autograd::NoGrad no_grad;
-  const int64_t steps = config_.rollout_steps;
-  const double s = config_.sigma_data;
-  Device& device = stream.device();
+namespace {
+
+// Noise levels in units of the data's deviation and their spacing: Karras et al., table 1. How much noise is added back,
+// and between which levels: the settings of public code for this sampler. The step scale is AlphaFold 3's (algorithm 18).
+constexpr double kLargestNoise = 80, kSmallestNoise = 0.002, kRho = 7;
+constexpr double kChurn = 80, kChurnFrom = 0.05, kChurnTo = 50, kChurnNoise = 1.003;
+constexpr double kStepScale = 1.5;
+
+// From the largest to the smallest, then 0.
+std::vector<double> noise_levels(int64_t steps, double sigma_data) {
+  const double first = std::pow(kLargestNoise, 1 / kRho), last = std::pow(kSmallestNoise, 1 / kRho);
   std::vector<double> sigmas;
   for (int64_t i = 0; i < steps; ++i) {
     const double t = steps > 1 ? static_cast<double>(i) / static_cast<double>(steps - 1) : 0;
-    sigmas.push_back(s * std::pow(std::pow(kLargest, 1 / kRho) +
-                                      t * (std::pow(kSmallest, 1 / kRho) - std::pow(kLargest, 1 / kRho)),
-                                  kRho));
+    sigmas.push_back(sigma_data * std::pow(first + t * (last - first), kRho));
   }
   sigmas.push_back(0);
+  return sigmas;
+}
+
+}  // namespace
+
+Tensor DiffusionNetwork::sample(const Tensor& stream, const DiffusionInputs& in) const {
+  const autograd::NoGrad no_grad;
+  const int64_t steps = config_.rollout_steps;
+  const std::vector<double> sigmas = noise_levels(steps, config_.sigma_data);
   const auto draw = [&](int64_t i) { return ops::slice(stream, 0, i, i + 1); };
-  const auto network = [&](const Tensor& x, double t) {
-    const double both = t * t + s * s;
-    const Tensor time =
-        ops::full(device, {1, 1}, DType::f32, 0.25 * std::log(t / s), Category::transient, "time");
-    const Tensor change = update(ops::scale(x, 1 / std::sqrt(both)), time, in);
-    return ops::add(ops::scale(x, s * s / both), ops::scale(change, t * s / std::sqrt(both)));
+  const auto network = [&](const Tensor& x, double sigma) {
+    const Preconditioning p(sigma, config_.sigma_data);
+    const Tensor time = ops::full(stream.device(), {1, 1}, DType::f32, p.noise, Category::transient, "time");
+    const Tensor change = update(ops::scale(x, p.in), time, in);
+    return ops::add(ops::scale(x, p.skip), ops::scale(change, p.out));
   };
   Tensor x = ops::scale(draw(0), sigmas[0]);
   for (int64_t i = 0; i < steps; ++i) {
@@ -150,12 +161,12 @@ Tensor DiffusionNetwork::sample(const Tensor& stream, const DiffusionInputs& in)
                              ? std::min(kChurn / static_cast<double>(steps), std::numbers::sqrt2 - 1)
                              : 0;
     const double hat = now * (1 + gamma);
-    const Tensor x_hat = ops::add(x, ops::scale(draw(i + 1), kNoise * std::sqrt(hat * hat - now * now)));
+    const Tensor x_hat = ops::add(x, ops::scale(draw(i + 1), kChurnNoise * std::sqrt(hat * hat - now * now)));
     const Tensor slope = ops::scale(ops::sub(x_hat, network(x_hat, hat)), 1 / hat);
-    x = ops::add(x_hat, ops::scale(slope, (next - hat) * kStep));
+    x = ops::add(x_hat, ops::scale(slope, (next - hat) * kStepScale));
     if (next == 0) break;
     const Tensor second = ops::scale(ops::sub(x, network(x, next)), 1 / next);
-    x = ops::add(x_hat, ops::scale(ops::add(slope, second), 0.5 * (next - hat) * kStep));
+    x = ops::add(x_hat, ops::scale(ops::add(slope, second), 0.5 * (next - hat) * kStepScale));
   }
   return x;
 }

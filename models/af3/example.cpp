@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "models/af3/preconditioning.h"
 #include "runtime/core/rng.h"
 #include "runtime/events/scope.h"
 
@@ -60,6 +61,8 @@ struct Residue {
   }
 };
 
+constexpr double kShortest = 1e-6;  // of a vector that still has a direction
+
 struct Chain {
   std::vector<int64_t> types;
   std::vector<Vec> centres, atoms, local;  // local: an atom's place in its residue's frame
@@ -68,18 +71,19 @@ struct Chain {
 Chain make_chain(int64_t n, int64_t atoms_per_token, Random& random) {
   Chain c;
   for (int64_t i = 0; i < n; ++i) c.types.push_back(random.below(kResidueTypes));
-  std::vector<Vec> x{{0, 0, 0}, {3.8, 0, 0}, {3.8 * 1.5, 3.3, 0}};
+  constexpr double kBond = 3.8;  // angstrom between alpha carbons of neighbours
+  std::vector<Vec> x{{0, 0, 0}, {kBond, 0, 0}, {kBond * 1.5, 3.3, 0}};
   while (static_cast<int64_t>(x.size()) < n) {
     const Residue r(c.types[x.size()]);
     const size_t k = x.size();
     Vec along = x[k - 1] - x[k - 2];
     along = (1.0 / length(along)) * along;
     Vec normal = cross(x[k - 2] - x[k - 3], along);
-    normal = (1.0 / std::max(1e-6, length(normal))) * normal;
+    normal = (1.0 / std::max(kShortest, length(normal))) * normal;
     const Vec side = cross(normal, along);
     x.push_back(x[k - 1] +
-                3.8 * (-std::cos(r.angle) * along +
-                       std::sin(r.angle) * (std::cos(r.torsion) * side + std::sin(r.torsion) * normal)));
+                kBond * (-std::cos(r.angle) * along +
+                         std::sin(r.angle) * (std::cos(r.torsion) * side + std::sin(r.torsion) * normal)));
   }
   x.resize(static_cast<size_t>(n));
   Vec middle{0, 0, 0};
@@ -91,7 +95,7 @@ Chain make_chain(int64_t n, int64_t atoms_per_token, Random& random) {
     e1 = (1.0 / length(e1)) * e1;
     Vec e2 = i > 0 ? x[i] - x[i - 1] : x[1] - x[2];
     e2 = e2 - dot(e1, e2) * e1;
-    e2 = length(e2) > 1e-6 ? (1.0 / length(e2)) * e2 : Vec{0, 0, 1};
+    e2 = length(e2) > kShortest ? (1.0 / length(e2)) * e2 : Vec{0, 0, 1};
     const Vec e3 = cross(e1, e2);
     for (int64_t k = 0; k < atoms_per_token; ++k) {
       const Vec p = Residue::atom(c.types[i], k);
@@ -316,11 +320,9 @@ void upload_structure(Example& e, const Config& c, const StepOptions& o, const C
       v[i] = f(turned[i / 3][i % 3] + sigmas[i / static_cast<size_t>(3 * A)] * random.normal());
   });
   e.noise = up.floats("noise", {D, 1, 5}, [&](Floats& v) {
-    const double s = c.sigma_data;
     for (size_t d = 0; d < sigmas.size(); ++d) {
-      const double t = sigmas[d], both = t * t + s * s;
-      const double values[5] = {1 / std::sqrt(both), s * s / both, t * s / std::sqrt(both),
-                                0.25 * std::log(t / s), both / (t * s * t * s)};
+      const Preconditioning p(sigmas[d], c.sigma_data);
+      const double values[5] = {p.in, p.skip, p.out, p.noise, p.loss_weight};
       for (size_t i = 0; i < 5; ++i) v[d * 5 + i] = f(values[i]);
     }
   });

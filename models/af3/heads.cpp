@@ -25,12 +25,17 @@ using autograd::segment;
 
 namespace {
 
+constexpr double kLddtLimits[] = {0.5, 1, 2, 4};  // angstrom
+constexpr double kRamp = 0.2;                     // angstrom, the width of a soft comparison
+// Added to sums of squares under a root, so that gradients stay finite at 0: of distances, and of directions.
+constexpr double kSquareFloor = 1e-6, kNormFloor = 1e-4;
+
 Tensor symmetric(const Tensor& z) { return ops::add(z, ops::transpose(z, 1, 2)); }
 
-// Distances [D, X, Y] of points [D, X, 3] and [D, Y, 3]; the small constant keeps the gradient finite at 0.
+// Distances [D, X, Y] of points [D, X, 3] and [D, Y, 3].
 Tensor distances(const Tensor& x, const Tensor& y) {
   const Tensor apart = ops::sub(ops::unsqueeze(x, 2), ops::unsqueeze(y, 1));
-  return ops::sqrt(ops::affine(ops::sum(ops::mul(apart, apart), {3}), 1, 1e-6));
+  return ops::sqrt(ops::affine(ops::sum(ops::mul(apart, apart), {3}), 1, kSquareFloor));
 }
 
 // First atom of each token.
@@ -62,9 +67,9 @@ Tensor soft_cross_entropy(const Tensor& logits, const Tensor& shares) {
   return ops::scale(ops::sum_all(ops::mul(ops::log_softmax(logits), shares)), -1 / rows);
 }
 
-// 1 below `limit`, 0 above, with a ramp of 0.2 between.
+// 1 below `limit`, 0 above, with a ramp between.
 Tensor below(const Tensor& x, double limit) {
-  const Tensor ramp = ops::relu(ops::affine(x, -5, 5 * limit + 0.5));
+  const Tensor ramp = ops::relu(ops::affine(x, -1 / kRamp, limit / kRamp + 0.5));
   return ops::affine(ops::relu(ops::affine(ramp, -1, 1)), -1, 1);
 }
 
@@ -74,14 +79,14 @@ Tensor atom_lddt(const Tensor& structure, const Tensor& truth, const Example& e)
   const Tensor off =
       ops::abs(ops::sub(distances(structure, centres(structure, N)), distances(truth, centres(truth, N))));
   Tensor kept;
-  for (double limit : {0.5, 1.0, 2.0, 4.0})
+  for (double limit : kLddtLimits)
     kept = kept.defined() ? ops::add(kept, below(off, limit)) : below(off, limit);
-  kept = ops::masked_fill(ops::scale(kept, 0.25), e.far_tokens, 0);
+  kept = ops::masked_fill(ops::scale(kept, 1.0 / static_cast<double>(std::size(kLddtLimits))), e.far_tokens, 0);
   return ops::mul(ops::sum(kept, {2}), e.near_share);
 }
 
 Tensor normalised(const Tensor& v) {
-  return ops::div(v, ops::sqrt(ops::affine(ops::sum(ops::mul(v, v), {2}, true), 1, 1e-4)));
+  return ops::div(v, ops::sqrt(ops::affine(ops::sum(ops::mul(v, v), {2}, true), 1, kNormFloor)));
 }
 
 Tensor cross_product(const Tensor& a, const Tensor& b) {
@@ -107,7 +112,9 @@ Tensor in_local_frames(const Tensor& x_1N3) {
   return ops::matmul(apart, ops::transpose(frame, 2, 3));
 }
 
-Tensor norm_of_last(const Tensor& v) { return ops::sqrt(ops::affine(ops::sum(ops::mul(v, v), {-1}), 1, 1e-6)); }
+Tensor norm_of_last(const Tensor& v) {
+  return ops::sqrt(ops::affine(ops::sum(ops::mul(v, v), {-1}), 1, kSquareFloor));
+}
 
 }  // namespace
 
