@@ -5,7 +5,6 @@
 #include <tuple>
 
 #include "autograd/autocast.h"
-#include "autograd/checkpoint.h"
 #include "autograd/engine.h"
 #include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
@@ -126,28 +125,22 @@ Recording record_extra_msa(const ExtraMsaQuestion& q, const DeviceSpec& spec) {
     const models::EvoformerInputs in{
         input({B, S, R}, "msa_mask"), input({B, R, R}, "pair_mask"), {.training = true, .recorded = {}}};
     Tensor m = input({B, S, R, c.c_m}, "m"), z = input({B, R, R, c.c_z}, "z");
-    TensorList out;
+    TensorList mz{m, z};
+    m = z = {};
     {
       PhaseScope phase(Phase::forward);
       ModuleScope scope("extra_msa");
       autograd::CheckpointScope policy(q.checkpoint);
       autograd::AutocastScope precision(q.dtype);
       autograd::FusionScope fusions(q.fuse);
-      for (const auto& block : blocks) {
-        const models::ExtraMsaBlock* e = block.get();
-        out = autograd::segment(
-            autograd::Boundary::block,
-            [e, in](std::span<const Tensor> v) -> TensorList { return (*e)(v[0], v[1], in); }, {m, z});
-        m = out[0];
-        z = out[1];
-      }
+      mz = models::run_blocks(blocks, std::move(mz), [in](const models::ExtraMsaBlock& block, auto v) {
+        return block(v[0], v[1], in);
+      });
     }
-    m = {};
     // Only the pair representation leaves this stack.
-    const Tensor seed = input(z.shape(), "seed");
-    const TensorList roots{z}, seeds{seed};
-    out.clear();
-    z = {};
+    const Tensor seed = input(mz[1].shape(), "seed");
+    const TensorList roots{mz[1]}, seeds{seed};
+    mz.clear();
     autograd::backward(roots, seeds);
     device.end_step();
     r.n_parameters = r.n_trained = parameters.n_elements();

@@ -74,10 +74,10 @@ Run outer_product_mean(ModuleRun& r, int64_t c_in, int64_t c_out, bool biases, O
 }
 
 Run triangle_multiplication(ModuleRun& r, bool outgoing) {
-  PairStackConfig c;
-  c.c_z = r.size("c_z"), c.c_hidden_mul = r.size("c_hidden");
-  c.biases = r.file.has("param.linear_g.bias");
-  c.fuse_projection_weights = r.file.has("param.linear_ab_p.weight");
+  const TriangleMultiplicationConfig c{.c_z = r.size("c_z"),
+                                       .c_hidden = r.size("c_hidden"),
+                                       .biases = r.file.has("param.linear_g.bias"),
+                                       .fused_projections = r.file.has("param.linear_ab_p.weight")};
   Builder b = r.builder();
   auto module = std::make_shared<TriangleMultiplication>(b, "", c, outgoing);
   const Tensor mask = r.mask("pair_mask");
@@ -169,10 +169,20 @@ Run evoformer_stack(ModuleRun& r) {
 
 // --- AlphaFold 3: Protenix and Boltz
 
-Run swiglu_transition(ModuleRun& r) {
+Run swiglu_transition(ModuleRun& r, int64_t channels, int64_t factor) {
   Builder b = r.builder();
-  auto module = std::make_shared<SwigluTransition>(b, "", r.size("c_in"), r.size("n"));
+  auto module = std::make_shared<SwigluTransition>(b, "", channels, factor);
   return update(r, [module](auto in) { return (*module)(in[0]); }, {r.in("x")});
+}
+
+Run protenix_transition(ModuleRun& r) { return swiglu_transition(r, r.size("c_in"), r.size("n")); }
+
+Run boltz_transition(ModuleRun& r) {
+  const int64_t channels = r.size("dim"), hidden = r.size("hidden");
+  r.require("out_dim", channels);
+  RECKON_CHECK(hidden % channels == 0, "cannot run: {} hidden channels are no multiple of {}", hidden,
+               channels);
+  return swiglu_transition(r, channels, hidden / channels);
 }
 
 Run attention_pair_bias(ModuleRun& r) {
@@ -307,7 +317,7 @@ const PublicClass kClasses[] = {
     {kOpenFoldRepo, "TriangleAttentionEndingNode", openfold_names, ending},
     {kOpenFoldRepo, "EvoformerBlock", openfold_names, evoformer_block},
     {kOpenFoldRepo, "EvoformerStack", openfold_names, evoformer_stack},
-    {kProtenixRepo, "Transition", protenix_names, swiglu_transition},
+    {kProtenixRepo, "Transition", protenix_names, protenix_transition},
     {kProtenixRepo, "AttentionPairBias", protenix_names, attention_pair_bias},
     {kProtenixRepo, "MSAPairWeightedAveraging", protenix_names, pair_weighted_averaging},
     {kProtenixRepo, "OuterProductMean", protenix_names, opm_divided_after},
@@ -315,6 +325,7 @@ const PublicClass kClasses[] = {
     {kProtenixRepo, "TriangleMultiplicationIncoming", protenix_names, incoming},
     {kProtenixRepo, "PairformerBlock", protenix_names, protenix_pairformer},
     {kBoltzRepo, "PairformerLayer", boltz_names, boltz_pairformer},
+    {kBoltzRepo, "Transition", boltz_names, boltz_transition},
     {kBoltzRepo, "OuterProductMean", boltz_names, opm_divided_before},
     {kOwnRepo, "PairStack", bioformer_names, pair_stack},
     {"giacomo-ciro/240316_bio-llms", "OuterProductMean", bioformer_names, opm_not_divided},

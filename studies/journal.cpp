@@ -9,7 +9,7 @@
 #include "autograd/node.h"
 #include "calculators/devices.h"
 #include "calculators/quantity.h"
-#include "models/evoformer/modules.h"
+#include "models/nn/pair_updates.h"
 #include "profiler/audit.h"
 #include "profiler/ledger.h"
 #include "profiler/table.h"

@@ -6,14 +6,15 @@
 #pragma once
 
 #include "models/af3/config.h"
-#include "models/evoformer/evoformer.h"
-#include "models/nn/layers.h"
+#include "models/nn/attention.h"
+#include "models/nn/block.h"
+#include "models/nn/dropout.h"
+#include "models/nn/pair_updates.h"
 
 namespace reckon::models::af3 {
 
 Linear plain_linear(Builder& b, std::string_view name, int64_t in, int64_t out);  // no bias, LeCun
 Linear zero_linear(Builder& b, std::string_view name, int64_t in, int64_t out);   // no bias, starts at 0
-Tensor dropout(const Tensor& x, double p, const Dims& shared_axes, const DropoutSource& drop);
 
 // Gated multi-head attention. Queries have a bias, the gate starts nearly closed (-2).
 struct Attention {
@@ -39,7 +40,6 @@ struct Transition {
   NameId name{};
   LayerNorm norm;
   bool normalised = true;
-  int64_t hidden = 0;
   Linear to_hidden, to_out;
 
   Transition() = default;
@@ -50,7 +50,6 @@ struct Transition {
 struct TriangleMultiplication {
   NameId name{};
   bool outgoing = true;
-  int64_t hidden = 0;
   LayerNorm norm, out_norm;
   Linear left_right, out_gate, to_out;  // rows of left_right: left, right, their gates
 
@@ -74,12 +73,11 @@ struct TriangleAttention {
 
 // The five pair updates and their sums. Segments for `sublayer`; the caller marks blocks.
 struct PairBlock {
-  NameId name{};
+  Block block;
   double pair_dropout = 0;
   TriangleMultiplication multiply_outgoing, multiply_incoming;
   TriangleAttention attention_starting, attention_ending;
   Transition transition;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   PairBlock() = default;
   PairBlock(Builder& b, std::string_view name, const Config& c, int64_t channels);
@@ -98,13 +96,12 @@ struct PairBias {
 };
 
 struct PairformerLayer {
-  NameId name{};
+  Block block;
   PairBlock pair_block;
   LayerNorm norm;
   PairBias pair_bias;
   Attention attention;
   Transition transition;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   PairformerLayer(Builder& b, std::string_view name, const Config& c);
   // {s, z}
@@ -116,7 +113,8 @@ TensorList run_pairformer(const std::vector<std::unique_ptr<PairformerLayer>>& l
                           const DropoutSource& drop);
 
 struct MsaLayer {
-  NameId name{}, outer_name{}, averaging_name{};
+  Block block;
+  NameId outer_name{}, averaging_name{};
   int64_t heads = 0, width = 0, c_outer = 0;
   double msa_dropout = 0;
   LayerNorm outer_norm;
@@ -125,7 +123,6 @@ struct MsaLayer {
   Linear values_gates, pair_weights, averaging_out;
   Transition transition;
   PairBlock pair_block;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   MsaLayer(Builder& b, std::string_view name, const Config& c);
   // {m, z}

@@ -2,25 +2,15 @@
 
 #include <cmath>
 
-#include "autograd/autocast.h"
-#include "autograd/checkpoint.h"
-#include "autograd/fusion.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/concat/concat.h"
-#include "ops/layer_norm/layer_norm.h"
 #include "ops/mean_var/mean_var.h"
-#include "ops/norm_linear/norm_linear.h"
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
 #include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
-
-using autograd::Boundary;
-using autograd::fuses;
-using autograd::Fusion;
-using autograd::segment;
 
 Tensor Windows::split(const Tensor& x) const {
   const int64_t padded = count() * size;
@@ -41,45 +31,29 @@ Tensor Windows::join(const Tensor& x, int64_t atoms) const {
 
 AdaptiveNorm::AdaptiveNorm(Builder& b, std::string_view n, int64_t c, int64_t c_condition) : name(intern(n)) {
   ModuleScope scope(name);
-  {
-    ModuleScope norm("condition_norm");
-    condition_weight = b.parameter("weight", {c_condition}, Init::constant(1));
-  }
+  condition_norm = LayerNorm(b, "condition_norm", c_condition, LayerNorm::Affine::weight);
+  norm = LayerNorm(b, "norm", c, LayerNorm::Affine::nothing);
   to_gamma = Linear(b, "to_gamma", c_condition, c, true, Init::lecun(c_condition));
   to_beta = plain_linear(b, "to_beta", c_condition, c);
 }
 
 Tensor AdaptiveNorm::operator()(const Tensor& x, const Tensor& condition) const {
-  constexpr double kEps = 1e-5;
   ModuleScope scope(name);
   Tensor gamma, beta;
-  if (fuses(Fusion::norm_linear)) {
-    TensorList p = ops::norm_linear(condition, ops::NormKind::layer, condition_weight, {}, kEps,
-                                    std::vector<Tensor>{to_gamma.weight, to_beta.weight},
-                                    std::vector<Tensor>{to_gamma.bias, {}});
+  {
+    TensorList p = project(condition_norm, condition, {&to_gamma, &to_beta});
     gamma = std::move(p[0]);
     beta = std::move(p[1]);
-  } else {
-    const Tensor n = [&] {
-      ModuleScope norm("condition_norm");
-      return ops::layer_norm(condition, condition_weight, {}, kEps);
-    }();
-    gamma = to_gamma(n);
-    beta = to_beta(n);
   }
   gamma = ops::sigmoid(gamma);
-  const Tensor normed = [&] {
-    ModuleScope norm("norm");
-    return ops::layer_norm(x, {}, {}, kEps);
-  }();
+  const Tensor normed = norm(x);
   return ops::add(ops::mul(normed, gamma), beta);
 }
 
 ConditionedLayer::ConditionedLayer(Builder& b, std::string_view n, int64_t c, int64_t c_condition,
                                    int64_t c_pair, int64_t heads, int64_t width, int64_t factor)
-    : name(intern(n)), attention_name(intern("attention")), transition_name(intern("conditioned_transition")) {
-  const size_t first_parameter = b.count();
-  ModuleScope scope(name);
+    : attention_name(intern("attention")), transition_name(intern("conditioned_transition")) {
+  const BlockBuilding building(block, n, b);
   {
     ModuleScope half(attention_name);
     attention_norm = AdaptiveNorm(b, "adaptive_norm", c, c_condition);
@@ -91,15 +65,13 @@ ConditionedLayer::ConditionedLayer(Builder& b, std::string_view n, int64_t c, in
   transition_norm = AdaptiveNorm(b, "adaptive_norm", c, c_condition);
   transition = Transition(b, "transition", c, factor, /*normalised=*/false);
   transition_gate = Linear(b, "gate", c_condition, c, true, Init::constant(0), -2.0);
-  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor ConditionedLayer::operator()(const Tensor& x0, const Tensor& condition, const Tensor& pair,
                                     const Windows* windows) const {
-  ModuleScope scope(name);
-  const autograd::WeightCasts casts(product_weights);
+  const BlockRun run(block);
   const std::optional<Windows> local = windows ? std::optional<Windows>(*windows) : std::nullopt;
-  const auto attend = [this, local](std::span<const Tensor> in) -> TensorList {
+  const auto attend = [this, local](auto in) {
     ModuleScope half(attention_name);
     const int64_t atoms = in[0].size(1);
     const Tensor n = attention_norm(in[0], in[1]);
@@ -116,15 +88,15 @@ Tensor ConditionedLayer::operator()(const Tensor& x0, const Tensor& condition, c
       for (Tensor& t : p) t = ops::unsqueeze(t, 1);
       o = ops::reshape(attention(std::move(p), bias, {}, {}, AttentionAxis::rows, {}), in[0].shape());
     }
-    return {ops::mul(o, ops::sigmoid(attention_gate(in[1])))};
+    return ops::mul(o, ops::sigmoid(attention_gate(in[1])));
   };
-  const auto transit = [this](std::span<const Tensor> in) -> TensorList {
+  const auto transit = [this](auto in) {
     ModuleScope half(transition_name);
     const Tensor o = transition(transition_norm(in[0], in[1]));
-    return {ops::mul(o, ops::sigmoid(transition_gate(in[1])))};
+    return ops::mul(o, ops::sigmoid(transition_gate(in[1])));
   };
-  const Tensor x = ops::add(x0, segment(Boundary::sublayer, attend, {x0, condition, pair})[0]);
-  return ops::add(x, segment(Boundary::sublayer, transit, {x, condition})[0]);
+  const Tensor x = ops::add(x0, branch({x0, condition, pair}, attend));
+  return ops::add(x, branch({x, condition}, transit));
 }
 
 ConditionedStack atom_stack(Builder& b, std::string_view name, const Config& c) {
@@ -153,15 +125,11 @@ Tensor run_stack(std::string_view name, const ConditionedStack& layers, Tensor x
   const auto policy = autograd::grad_state().policy;
   const autograd::CheckpointScope whole(segments || policy == autograd::CheckpointPolicy::selective ? policy
                                                                                                     : keep_all);
-  for (const auto& layer : layers) {
-    const ConditionedLayer* l = layer.get();
-    x = segment(Boundary::block,
-                [l, local](std::span<const Tensor> v) -> TensorList {
-                  return {(*l)(v[0], v[1], v[2], local ? &*local : nullptr)};
-                },
-                {x, condition, pair})[0];
-  }
-  return x;
+  TensorList state{x, condition, pair};
+  x = {};
+  return run_blocks(layers, std::move(state), [local](const ConditionedLayer& l, auto v) {
+    return TensorList{l(v[0], v[1], v[2], local ? &*local : nullptr)};
+  })[0];
 }
 
 AtomPairTerms::AtomPairTerms(Builder& b, const Config& c) {

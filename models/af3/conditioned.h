@@ -23,7 +23,7 @@ struct Windows {
 // = the scaled norm of the condition.
 struct AdaptiveNorm {
   NameId name{};
-  Tensor condition_weight;
+  LayerNorm condition_norm, norm;
   Linear to_gamma, to_beta;
 
   AdaptiveNorm() = default;
@@ -32,13 +32,13 @@ struct AdaptiveNorm {
 };
 
 struct ConditionedLayer {
-  NameId name{}, attention_name{}, transition_name{};
+  Block block;
+  NameId attention_name{}, transition_name{};
   AdaptiveNorm attention_norm, transition_norm;
   PairBias pair_bias;
   Attention attention;
   Transition transition;
   Linear attention_gate, transition_gate;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   ConditionedLayer(Builder& b, std::string_view name, int64_t c, int64_t c_condition, int64_t c_pair,
                    int64_t heads, int64_t width, int64_t factor);

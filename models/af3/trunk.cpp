@@ -1,6 +1,5 @@
 #include "models/af3/trunk.h"
 
-#include "autograd/checkpoint.h"
 #include "ops/activation/activation.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
@@ -14,9 +13,6 @@
 #include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
-
-using autograd::Boundary;
-using autograd::segment;
 
 namespace {
 
@@ -88,12 +84,12 @@ TemplateEmbedder::TemplateEmbedder(Builder& b, const Config& c) {
 Tensor TemplateEmbedder::operator()(const Tensor& templates, const Tensor& z, const DropoutSource& drop) const {
   ModuleScope scope("template_embedder");
   Tensor v = ops::add(features_(templates), project(pair_norm_, z, {&from_pair_})[0]);
-  for (const auto& block : blocks_) {
-    const PairBlock* p = block.get();
-    v = segment(Boundary::block,
-                [p, drop](std::span<const Tensor> in) -> TensorList { return {(*p)(in[0], drop)}; }, {v})[0];
-  }
-  v = final_norm_(v);
+  TensorList state{v};
+  v = {};
+  state = run_blocks(blocks_, std::move(state),
+                     [drop](const PairBlock& block, auto in) { return TensorList{block(in[0], drop)}; });
+  v = final_norm_(state[0]);
+  state.clear();
   return ops::mul(to_out_(ops::relu(ops::mean(v, {0}, /*keep_axes=*/true))), scale_);
 }
 
@@ -112,16 +108,10 @@ Tensor MsaModule::operator()(const Tensor& features, const Tensor& single_inputs
   // The residual track is f32, as everywhere in the trunk.
   Tensor m =
       ops::cast(ops::add(features_(features), ops::unsqueeze(from_single_(single_inputs), 1)), DType::f32);
-  Tensor z = z0;
-  for (const auto& layer : layers_) {
-    const MsaLayer* l = layer.get();
-    TensorList out = segment(
-        Boundary::block,
-        [l, drop](std::span<const Tensor> in) -> TensorList { return (*l)(in[0], in[1], drop); }, {m, z});
-    m = std::move(out[0]);
-    z = std::move(out[1]);
-  }
-  return ops::mul(z, scale_);
+  TensorList mz{m, z0};
+  m = {};
+  mz = run_blocks(layers_, std::move(mz), [drop](const MsaLayer& l, auto v) { return l(v[0], v[1], drop); });
+  return ops::mul(mz[1], scale_);
 }
 
 Trunk::Trunk(Builder& b, const Config& c) : config_(c) {

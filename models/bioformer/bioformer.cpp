@@ -2,15 +2,12 @@
 
 #include <cmath>
 
-#include "autograd/checkpoint.h"
+#include "models/nn/block.h"
 #include "ops/binary/binary.h"
 #include "ops/view/view.h"
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
-
-using autograd::Boundary;
-using autograd::segment;
 
 void BioformerConfig::validate() const {
   RECKON_CHECK(c_m >= 1 && c_z >= 1 && c_opm >= 1 && heads >= 1 && transition_n >= 1,
@@ -44,23 +41,20 @@ TensorList BioformerBlock::operator()(const Tensor& m0, const Tensor& z0) const 
   ModuleScope scope(name);
   // One row of an alignment: [B, 1, R, M].
   const Shape rows{m0.size(0), 1, m0.size(1), m0.size(2)};
-  const auto attention = [this, rows](std::span<const Tensor> in) -> TensorList {
+  const auto attention = [this, rows](auto in) {
     Tensor bias;
     TensorList qkv;
     {
       ModuleScope module(attn.name);
-      bias = ops::unsqueeze(ops::permute(project(layer_norm_z, in[1], {&linear_z})[0], {0, 3, 1, 2}), 1);
-      qkv = project(layer_norm_m, ops::reshape(in[0], rows), {&attn.linear_q, &attn.linear_k, &attn.linear_v});
+      bias = pair_bias(layer_norm_z, linear_z, in[1]);
+      qkv = attn.projections(layer_norm_m, ops::reshape(in[0], rows));
     }
-    return {ops::reshape(attn(std::move(qkv), {}, bias, AttentionAxis::rows), in[0].shape())};
+    return ops::reshape(attn(std::move(qkv), {}, bias, AttentionAxis::rows), in[0].shape());
   };
-  const auto transition = [this](std::span<const Tensor> in) -> TensorList { return {trans(in[0], {})}; };
-  const auto outer = [this, rows](std::span<const Tensor> in) -> TensorList {
-    return {opm(ops::reshape(in[0], rows), {}, OuterDivision::none)};
-  };
-  Tensor m = ops::add(m0, segment(Boundary::sublayer, attention, {m0, z0})[0]);
-  m = ops::add(m, segment(Boundary::sublayer, transition, {m})[0]);
-  return {m, ops::add(z0, segment(Boundary::sublayer, outer, {m})[0])};
+  const auto outer = [this, rows](auto in) { return opm(ops::reshape(in[0], rows), {}, OuterDivision::none); };
+  Tensor m = ops::add(m0, branch({m0, z0}, attention));
+  m = ops::add(m, branch({m}, [this](auto in) { return trans(in[0], {}); }));
+  return {m, ops::add(z0, branch({m}, outer))};
 }
 
 }  // namespace reckon::models

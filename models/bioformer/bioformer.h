@@ -3,7 +3,9 @@
 // Shape letters: B batch, R genes, M = c_m, Z = c_z.
 #pragma once
 
-#include "models/evoformer/modules.h"
+#include "models/nn/attention.h"
+#include "models/nn/feed_forward.h"
+#include "models/nn/pair_updates.h"
 
 namespace reckon::models {
 

@@ -1,117 +1,71 @@
 #include "models/evoformer/evoformer.h"
 
-#include <cmath>
-
 #include "autograd/autocast.h"
-#include "autograd/checkpoint.h"
-#include "autograd/fusion.h"
 #include "ops/binary/binary.h"
-#include "ops/cross_entropy/cross_entropy.h"
-#include "ops/dropout/dropout.h"
 #include "ops/embedding/embedding.h"
-#include "ops/linear/linear.h"
-#include "ops/linear_cross_entropy/linear_cross_entropy.h"
 #include "ops/view/view.h"
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
 
 using autograd::add_to_residual;
-using autograd::Boundary;
-using autograd::fuses;
-using autograd::Fusion;
-using autograd::segment;
 
-Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis,
-                   std::string_view site, const DropoutSource& drop) {
-  if (drop.recorded) return add_to_residual(residual, drop.recorded(site, update));
-  if (!drop.training || p == 0) return add_to_residual(residual, update);
-  autograd::Generator& g = autograd::grad_state().generator;
-  const ops::DropoutKey key{g.seed, g.next_stream++};
-  if (fuses(Fusion::dropout_add))
-    return ops::dropout_add(residual, autograd::in_stream_type(residual, update), p, key, {shared_axis});
-  return add_to_residual(residual, ops::dropout(update, p, key, {shared_axis}));
+TriangleMultiplicationConfig triangle_multiplication(const PairStackConfig& c) {
+  return {c.c_z, c.c_hidden_mul, c.biases, c.fuse_projection_weights};
 }
 
 PairStack::PairStack(Builder& b, std::string_view n, const PairStackConfig& c)
-    : name(intern(n)), dropout(c.dropout), mask_transition(c.mask_transition) {
-  const size_t first_parameter = b.count();
-  ModuleScope scope(name);
-  tri_mul_out = TriangleMultiplication(b, "tri_mul_out", c, true);
-  tri_mul_in = TriangleMultiplication(b, "tri_mul_in", c, false);
+    : dropout(c.dropout), mask_transition(c.mask_transition) {
+  const BlockBuilding building(block, n, b);
+  tri_mul_out = TriangleMultiplication(b, "tri_mul_out", triangle_multiplication(c), true);
+  tri_mul_in = TriangleMultiplication(b, "tri_mul_in", triangle_multiplication(c), false);
   tri_att_start = TriangleAttention(b, "tri_att_start", c, AttentionAxis::rows);
   tri_att_end = TriangleAttention(b, "tri_att_end", c, AttentionAxis::columns);
   if (c.swiglu_transition)
     swiglu_transition = SwigluTransition(b, "pair_transition", c.c_z, c.transition_n);
   else
     pair_transition = Transition(b, "pair_transition", c.c_z, c.transition_n);
-  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor PairStack::operator()(Tensor z, const Tensor& mask, const DropoutSource& drop) const {
-  ModuleScope scope(name);
-  const autograd::WeightCasts casts(product_weights);
+  const BlockRun run(block);
   constexpr int kRowWise = 1, kColumnWise = 2;
   const auto update = [&](const auto& module, int shared_axis, std::string_view site) {
-    const auto run = [&module, mask](std::span<const Tensor> in) -> TensorList {
-      return {module(in[0], mask)};
-    };
-    z = add_dropped(z, segment(Boundary::sublayer, run, {z})[0], dropout, shared_axis, site, drop);
+    const auto run = [&module, mask](auto in) { return module(in[0], mask); };
+    z = add_dropped(z, branch({z}, run), dropout, shared_axis, site, drop);
   };
   update(tri_mul_out, kRowWise, "tri_mul_out");
   update(tri_mul_in, kRowWise, "tri_mul_in");
   update(tri_att_start, kRowWise, "tri_att_start");
   update(tri_att_end, kColumnWise, "tri_att_end");
   const Tensor transition_mask = mask_transition ? mask : Tensor{};
-  const auto run = [this, transition_mask](std::span<const Tensor> in) -> TensorList {
-    if (swiglu_transition) return {(*swiglu_transition)(in[0])};
-    return {pair_transition(in[0], transition_mask)};
-  };
-  return add_to_residual(z, segment(Boundary::sublayer, run, {z})[0]);
+  return add_to_residual(z, branch({z}, [this, transition_mask](auto in) {
+                           return swiglu_transition ? (*swiglu_transition)(in[0])
+                                                    : pair_transition(in[0], transition_mask);
+                         }));
 }
 
-EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerConfig& c)
-    : name(intern(n)), config(c) {
-  const size_t first_parameter = b.count();
-  ModuleScope scope(name);
+EvoformerBlock::EvoformerBlock(Builder& b, std::string_view n, const EvoformerConfig& c) : config(c) {
+  const BlockBuilding building(block, n, b);
   msa_att_row = MsaRowAttention(b, "msa_att_row", c);
   msa_att_col = MsaColumnAttention(b, "msa_att_col", c);
   msa_transition = Transition(b, "msa_transition", c.c_m, c.transition_n);
   outer_product_mean = OuterProductMean(b, "outer_product_mean", c.c_m, c.c_hidden_opm, c.c_z);
   pair_stack = PairStack(b, "pair_stack", c.pair_stack());
-  product_weights = b.product_weights(first_parameter);
 }
 
 TensorList EvoformerBlock::operator()(const Tensor& m0, const Tensor& z0, const EvoformerInputs& in) const {
-  ModuleScope scope(name);
-  const autograd::WeightCasts casts(product_weights);
+  const BlockRun run(block);
   Tensor m = m0, z = z0;
-  const Tensor msa_mask = in.msa_mask;
-  const auto opm = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
-    return {outer_product_mean(v[0], msa_mask)};
-  };
-  if (config.opm_first) z = add_to_residual(z, segment(Boundary::sublayer, opm, {m})[0]);
-  {
-    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
-      return {msa_att_row(v[0], v[1], msa_mask)};
-    };
-    m = add_dropped(m, segment(Boundary::sublayer, run, {m, z})[0], config.msa_dropout, 1, "msa_att_row",
-                    in.drop);
-  }
-  {
-    const auto run = [this, msa_mask](std::span<const Tensor> v) -> TensorList {
-      return {msa_att_col(v[0], msa_mask)};
-    };
-    m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
-  }
-  {
-    const Tensor mask = config.mask_transitions ? msa_mask : Tensor{};
-    const auto run = [this, mask](std::span<const Tensor> v) -> TensorList {
-      return {msa_transition(v[0], mask)};
-    };
-    m = add_to_residual(m, segment(Boundary::sublayer, run, {m})[0]);
-  }
-  if (!config.opm_first) z = add_to_residual(z, segment(Boundary::sublayer, opm, {m})[0]);
+  const Tensor mask = in.msa_mask, transition_mask = config.mask_transitions ? mask : Tensor{};
+  const auto outer = [this, mask](auto v) { return outer_product_mean(v[0], mask); };
+  if (config.opm_first) z = add_to_residual(z, branch({m}, outer));
+  const auto row = [this, mask](auto v) { return msa_att_row(v[0], v[1], mask); };
+  m = add_dropped(m, branch({m, z}, row), config.msa_dropout, 1, "msa_att_row", in.drop);
+  m = add_to_residual(m, branch({m}, [this, mask](auto v) { return msa_att_col(v[0], mask); }));
+  m = add_to_residual(
+      m, branch({m}, [this, transition_mask](auto v) { return msa_transition(v[0], transition_mask); }));
+  if (!config.opm_first) z = add_to_residual(z, branch({m}, outer));
   z = pair_stack(z, in.pair_mask, in.drop);
   return {m, z};
 }
@@ -158,23 +112,19 @@ Tensor MaskedMsaModel::loss(const MsaTensors& batch, bool training) const {
   EvoformerInputs in{batch.msa_mask, batch.pair_mask, {.training = training, .recorded = {}}};
   {
     ModuleScope scope("blocks");
-    for (const auto& block : blocks_) {
-      const EvoformerBlock* e = block.get();
-      TensorList out =
-          segment(Boundary::block,
-                  [e, in](std::span<const Tensor> v) -> TensorList { return (*e)(v[0], v[1], in); }, {m, z});
-      m = std::move(out[0]);
-      z = std::move(out[1]);
-    }
+    TensorList mz{m, z};
+    m = z = {};
+    mz = run_blocks(blocks_, std::move(mz),
+                    [in](const EvoformerBlock& block, auto v) { return block(v[0], v[1], in); });
+    m = std::move(mz[0]);
+    z = std::move(mz[1]);
   }
   PhaseScope phase(Phase::loss);
   ModuleScope scope("masked_msa_head");
   const Tensor targets = batch.targets.reshaped({B * S * R});
   const Tensor rows = ops::reshape(m, {B * S * R, config_.c_m});
   m = {};
-  if (fuses(Fusion::cross_entropy))
-    return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);
-  return ops::cross_entropy(ops::linear(rows, head_weight_), targets, ops::Reduction::mean);
+  return head_cross_entropy(rows, head_weight_, targets);
 }
 
 }  // namespace reckon::models

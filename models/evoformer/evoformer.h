@@ -2,31 +2,27 @@
 // Shape letters as in modules.h.
 #pragma once
 
-#include <functional>
 #include <memory>
 
 #include "models/evoformer/modules.h"
+#include "models/nn/block.h"
+#include "models/nn/dropout.h"
+#include "models/nn/feed_forward.h"
+#include "models/nn/pair_updates.h"
 
 namespace reckon::models {
 
-// Where a dropped-out update comes from: random masks by default, recorded ones when
-// a test replays somebody's run.
-struct DropoutSource {
-  bool training = false;
-  // (site, update) -> dropped update; replaces the random masks when set.
-  std::function<Tensor(std::string_view site, const Tensor& update)> recorded;
-};
+TriangleMultiplicationConfig triangle_multiplication(const PairStackConfig& c);
 
 // The five pair updates with their residual sums; Pairformer blocks share it.
 struct PairStack {
-  NameId name{};
+  Block block;
   double dropout = 0;
   bool mask_transition = false;
   TriangleMultiplication tri_mul_out, tri_mul_in;
   TriangleAttention tri_att_start, tri_att_end;
   Transition pair_transition;
   std::optional<SwigluTransition> swiglu_transition;  // instead
-  std::vector<Tensor> product_weights;                // of the whole block
 
   PairStack() = default;
   PairStack(Builder& b, std::string_view name, const PairStackConfig& c);
@@ -40,23 +36,18 @@ struct EvoformerInputs {
 };
 
 struct EvoformerBlock {
-  NameId name{};
+  Block block;
   EvoformerConfig config;
   MsaRowAttention msa_att_row;
   MsaColumnAttention msa_att_col;
   Transition msa_transition;
   OuterProductMean outer_product_mean;
   PairStack pair_stack;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   EvoformerBlock(Builder& b, std::string_view name, const EvoformerConfig& c);
   // {m, z} after the block.
   TensorList operator()(const Tensor& m_BSRM, const Tensor& z_BRRZ, const EvoformerInputs& in) const;
 };
-
-// residual + dropout(update), the mask shared along `shared_axis`.
-Tensor add_dropped(const Tensor& residual, const Tensor& update, double p, int shared_axis,
-                   std::string_view site, const DropoutSource& drop);
 
 struct MsaTensors {
   Tensor msa;            // i64 [B, S, R]: residue ids 0..21 and 22 = masked

@@ -10,14 +10,13 @@ namespace reckon::models {
 EvoformerConfig extra_msa_config();
 
 struct ExtraMsaBlock {
-  NameId name{};
+  Block block;
   EvoformerConfig config;
   MsaRowAttention msa_att_row;
   MsaColumnGlobalAttention msa_att_col;
   Transition msa_transition;
   OuterProductMean outer_product_mean;
   PairStack pair_stack;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   ExtraMsaBlock(Builder& b, std::string_view name, const EvoformerConfig& c);
   // {m, z} after the block; the mask of the alignment must be there (the global query averages over it).

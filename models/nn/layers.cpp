@@ -4,8 +4,10 @@
 
 #include "autograd/fusion.h"
 #include "ops/binary/binary.h"
+#include "ops/cross_entropy/cross_entropy.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/linear/linear.h"
+#include "ops/linear_cross_entropy/linear_cross_entropy.h"
 #include "ops/norm_linear/norm_linear.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "runtime/events/scope.h"
@@ -49,10 +51,10 @@ void Linear::add_lora(Builder& b, int64_t rank, double alpha) {
                      alpha / static_cast<double>(rank)};
 }
 
-LayerNorm::LayerNorm(Builder& b, std::string_view n, int64_t c, double e) : name(intern(n)), eps(e) {
+LayerNorm::LayerNorm(Builder& b, std::string_view n, int64_t c, Affine affine) : name(intern(n)) {
   ModuleScope scope(name);
-  weight = b.parameter("weight", {c}, Init::constant(1));
-  bias = b.parameter("bias", {c}, Init::constant(0));
+  if (affine != Affine::nothing) weight = b.parameter("weight", {c}, Init::constant(1));
+  if (affine == Affine::weight_and_bias) bias = b.parameter("bias", {c}, Init::constant(0));
 }
 
 Tensor LayerNorm::operator()(const Tensor& x) const {
@@ -73,7 +75,7 @@ Tensor RmsNorm::operator()(const Tensor& x) const {
 namespace {
 
 TensorList project_fused(ops::NormKind kind, const Tensor& x, const Tensor& w, const Tensor& b, double eps,
-                         std::initializer_list<const Linear*> linears) {
+                         const std::vector<const Linear*>& linears) {
   std::vector<Tensor> weights, biases;
   for (const Linear* l : linears) {
     weights.push_back(l->weight);
@@ -98,24 +100,31 @@ TensorList project_fused(ops::NormKind kind, const Tensor& x, const Tensor& w, c
   return y;
 }
 
-}  // namespace
-
-TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears) {
-  if (fuses(Fusion::norm_linear))
-    return project_fused(ops::NormKind::layer, x, norm.weight, norm.bias, norm.eps, linears);
+template <class Norm>
+TensorList project_composed(const Norm& norm, const Tensor& x, const std::vector<const Linear*>& linears) {
   const Tensor n = norm(x);
   TensorList out;
   for (const Linear* l : linears) out.push_back((*l)(n));
   return out;
 }
 
-TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears) {
-  if (fuses(Fusion::norm_linear))
-    return project_fused(ops::NormKind::rms, x, norm.weight, {}, norm.eps, linears);
-  const Tensor n = norm(x);
-  TensorList out;
-  for (const Linear* l : linears) out.push_back((*l)(n));
-  return out;
+}  // namespace
+
+TensorList project(const LayerNorm& norm, const Tensor& x, const std::vector<const Linear*>& linears) {
+  return fuses(Fusion::norm_linear)
+             ? project_fused(ops::NormKind::layer, x, norm.weight, norm.bias, norm.eps, linears)
+             : project_composed(norm, x, linears);
+}
+
+TensorList project(const RmsNorm& norm, const Tensor& x, const std::vector<const Linear*>& linears) {
+  return fuses(Fusion::norm_linear) ? project_fused(ops::NormKind::rms, x, norm.weight, {}, norm.eps, linears)
+                                    : project_composed(norm, x, linears);
+}
+
+Tensor head_cross_entropy(const Tensor& rows, const Tensor& weight, const Tensor& targets) {
+  return fuses(Fusion::cross_entropy)
+             ? ops::linear_cross_entropy(rows, weight, targets, ops::Reduction::mean)
+             : ops::cross_entropy(ops::linear(rows, weight), targets, ops::Reduction::mean);
 }
 
 }  // namespace reckon::models

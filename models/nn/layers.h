@@ -31,12 +31,15 @@ struct Linear {
 };
 
 struct LayerNorm {
+  // What is learned besides the statistics.
+  enum class Affine : uint8_t { nothing, weight, weight_and_bias };
+
   NameId name{};
-  Tensor weight, bias;  // [c]
+  Tensor weight, bias;  // [c] or undefined
   double eps = 1e-5;
 
   LayerNorm() = default;
-  LayerNorm(Builder& b, std::string_view name, int64_t c, double eps = 1e-5);
+  LayerNorm(Builder& b, std::string_view name, int64_t c, Affine affine = Affine::weight_and_bias);
   Tensor operator()(const Tensor& x) const;
 };
 
@@ -52,7 +55,11 @@ struct RmsNorm {
 
 // Several projections of one normalised input: one norm and a linear each, or (fused)
 // one op that rebuilds the norm.
-TensorList project(const LayerNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears);
-TensorList project(const RmsNorm& norm, const Tensor& x, std::initializer_list<const Linear*> linears);
+TensorList project(const LayerNorm& norm, const Tensor& x, const std::vector<const Linear*>& linears);
+TensorList project(const RmsNorm& norm, const Tensor& x, const std::vector<const Linear*>& linears);
+
+// Mean cross entropy of rows [n, c] through an output projection [classes, c] without bias: one op when fused, which
+// holds no logits.
+Tensor head_cross_entropy(const Tensor& rows, const Tensor& weight, const Tensor& targets);
 
 }  // namespace reckon::models

@@ -7,9 +7,9 @@
 
 namespace reckon::models {
 
-void ParameterSet::add(std::string name, Tensor t, bool of_product) {
+void ParameterSet::add(std::string name, Tensor t) {
   RECKON_CHECK(!find(name), "two parameters are called '{}'", name);
-  entries_.push_back({std::move(name), std::move(t), of_product});
+  entries_.push_back({std::move(name), std::move(t)});
 }
 
 const Tensor* ParameterSet::find(std::string_view name) const {
@@ -64,15 +64,10 @@ Tensor Builder::parameter(std::string_view name, const Shape& shape, Init init, 
       break;
   }
   autograd::set_requires_grad(t);
-  set_.add(std::string(name_of(path)), t, of_product);
+  set_.add(std::string(name_of(path)), t);
+  if (of_product)
+    for (std::vector<Tensor>* list : noting_) list->push_back(t);
   return t;
-}
-
-std::vector<Tensor> Builder::product_weights(size_t first) const {
-  std::vector<Tensor> out;
-  for (size_t i = first; i < set_.all().size(); ++i)
-    if (set_.all()[i].of_product) out.push_back(set_.all()[i].tensor);
-  return out;
 }
 
 }  // namespace reckon::models

@@ -13,12 +13,11 @@ namespace reckon::models {
 struct NamedParameter {
   std::string name;  // module path and own name: "layers.0.self_attn.q_proj.weight"
   Tensor tensor;
-  bool of_product = false;  // weight or bias of a linear layer
 };
 
 class ParameterSet {
  public:
-  void add(std::string name, Tensor t, bool of_product = false);
+  void add(std::string name, Tensor t);
   const std::vector<NamedParameter>& all() const { return entries_; }
   const Tensor* find(std::string_view name) const;
   int64_t n_elements() const;
@@ -47,18 +46,28 @@ class Builder {
  public:
   Builder(Device& device, DType dtype, uint64_t seed, ParameterSet& set)
       : device_(device), dtype_(dtype), seed_(seed), set_(set) {}
+  // `of_product`: weight or bias of a linear layer, for whoever notes them.
   Tensor parameter(std::string_view name, const Shape& shape, Init init, bool of_product = false);
-  // How many there are so far, and the weights and biases of the linear layers made since there were `first`:
-  // what a block hands to autograd::WeightCasts.
-  size_t count() const { return set_.all().size(); }
-  std::vector<Tensor> product_weights(size_t first) const;
   Device& device() const { return device_; }
+
+  // While it lives, weights and biases of linear layers are noted in `list` too.
+  class Noting {
+   public:
+    Noting(Builder& b, std::vector<Tensor>& list) : b_(b) { b.noting_.push_back(&list); }
+    ~Noting() { b_.noting_.pop_back(); }
+    Noting(const Noting&) = delete;
+    Noting& operator=(const Noting&) = delete;
+
+   private:
+    Builder& b_;
+  };
 
  private:
   Device& device_;
   DType dtype_;
   uint64_t seed_;
   ParameterSet& set_;
+  std::vector<std::vector<Tensor>*> noting_;
 };
 
 }  // namespace reckon::models

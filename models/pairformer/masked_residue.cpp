@@ -1,22 +1,13 @@
 #include "models/pairformer/masked_residue.h"
 
 #include "autograd/autocast.h"
-#include "autograd/checkpoint.h"
-#include "autograd/fusion.h"
 #include "ops/binary/binary.h"
-#include "ops/cross_entropy/cross_entropy.h"
 #include "ops/embedding/embedding.h"
-#include "ops/linear/linear.h"
-#include "ops/linear_cross_entropy/linear_cross_entropy.h"
 #include "ops/view/view.h"
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
 
-using autograd::Boundary;
-using autograd::fuses;
-using autograd::Fusion;
-using autograd::segment;
 using Alphabet = ResidueAlphabet;
 
 MaskedResidueModel::Embedder MaskedResidueModel::embedder(Builder& b, std::string_view name, int64_t width) {
@@ -70,24 +61,18 @@ Tensor MaskedResidueModel::loss(const ResidueTensors& batch, bool training) cons
   const PairformerInputs in{batch.pair_mask, batch.single_mask, {.training = training, .recorded = {}}};
   {
     ModuleScope scope("blocks");
-    for (const auto& block : blocks_) {
-      const PairformerBlock* p = block.get();
-      TensorList out =
-          segment(Boundary::block,
-                  [p, in](std::span<const Tensor> v) -> TensorList { return (*p)(v[0], v[1], in); }, {s, z});
-      s = std::move(out[0]);
-      z = std::move(out[1]);
-    }
+    TensorList sz{s, z};
+    s = z = {};
+    sz = run_blocks(blocks_, std::move(sz),
+                    [in](const PairformerBlock& block, auto v) { return block(v[0], v[1], in); });
+    s = std::move(sz[0]);
   }
-  z = {};
   PhaseScope phase(Phase::loss);
   ModuleScope scope("masked_residue_head");
   const Tensor targets = batch.targets.reshaped({B * N});
   const Tensor rows = head_norm_(ops::reshape(s, {B * N, config_.c_s}));
   s = {};
-  if (fuses(Fusion::cross_entropy))
-    return ops::linear_cross_entropy(rows, head_weight_, targets, ops::Reduction::mean);
-  return ops::cross_entropy(ops::linear(rows, head_weight_), targets, ops::Reduction::mean);
+  return head_cross_entropy(rows, head_weight_, targets);
 }
 
 }  // namespace reckon::models

@@ -4,12 +4,7 @@
 #include <utility>
 
 #include "autograd/autocast.h"
-#include "autograd/checkpoint.h"
-#include "autograd/fusion.h"
-#include "ops/activation/activation.h"
-#include "ops/binary/binary.h"
 #include "ops/matmul/matmul.h"
-#include "ops/mul_sigmoid/mul_sigmoid.h"
 #include "ops/softmax/softmax.h"
 #include "ops/view/view.h"
 #include "runtime/events/scope.h"
@@ -17,10 +12,6 @@
 namespace reckon::models {
 
 using autograd::add_to_residual;
-using autograd::Boundary;
-using autograd::fuses;
-using autograd::Fusion;
-using autograd::segment;
 
 namespace {
 
@@ -42,10 +33,9 @@ AttentionPairBias::AttentionPairBias(Builder& b, std::string_view n, int64_t c_s
 Tensor AttentionPairBias::operator()(const Tensor& s, const Tensor& z, const Tensor& mask) const {
   ModuleScope scope(name);
   const int64_t B = s.size(0), N = s.size(1), C = s.size(2);
-  // [B, N, N, H] -> [B, 1, H, N, N]; the single track is one row of an alignment.
-  const Tensor bias = ops::unsqueeze(ops::permute(project(layer_norm_z, z, {&linear_z})[0], {0, 3, 1, 2}), 1);
-  TensorList qkvg = project(layer_norm_s, ops::reshape(s, {B, 1, N, C}),
-                            {&mha.linear_q, &mha.linear_k, &mha.linear_v, &*mha.linear_g});
+  const Tensor bias = pair_bias(layer_norm_z, linear_z, z);
+  // The single track is one row of an alignment.
+  TensorList qkvg = mha.projections(layer_norm_s, ops::reshape(s, {B, 1, N, C}));
   const Tensor row_mask = mask.defined() ? ops::unsqueeze(mask, 1) : mask;
   return ops::reshape(mha(std::move(qkvg), row_mask, bias, AttentionAxis::rows), {B, N, C});
 }
@@ -70,36 +60,24 @@ Tensor PairWeightedAveraging::operator()(const Tensor& m, const Tensor& z) const
   TensorList vg = project(layer_norm_m, m, {&linear_v, &linear_g});
   const Tensor v_BSHND = ops::permute(ops::reshape(vg[0], {B, S, N, H, D}), {0, 1, 3, 2, 4});
   Tensor o = ops::reshape(ops::permute(ops::matmul(weights, v_BSHND), {0, 1, 3, 2, 4}), {B, S, N, H * D});
-  if (fuses(Fusion::attention))
-    o = ops::mul_sigmoid(o, vg[1]);
-  else
-    o = ops::mul(o, ops::sigmoid(vg[1]));
-  vg.clear();
-  return linear_out(o);
+  return linear_out(gated(std::move(o), vg[1]));
 }
 
-PairformerBlock::PairformerBlock(Builder& b, std::string_view n, const PairformerConfig& c) : name(intern(n)) {
+PairformerBlock::PairformerBlock(Builder& b, std::string_view n, const PairformerConfig& c) {
   c.validate();
-  const size_t first_parameter = b.count();
-  ModuleScope scope(name);
+  const BlockBuilding building(block, n, b);
   pair_stack = PairStack(b, "pair_stack", c.pair_stack());
   attention_pair_bias =
       AttentionPairBias(b, "attention_pair_bias", c.c_s, c.c_z, c.heads_single, c.single_mask_value);
   single_transition = SwigluTransition(b, "single_transition", c.c_s, c.single_transition_n);
-  product_weights = b.product_weights(first_parameter);
 }
 
 TensorList PairformerBlock::operator()(const Tensor& s0, const Tensor& z0, const PairformerInputs& in) const {
-  ModuleScope scope(name);
-  const autograd::WeightCasts casts(product_weights);
-  const Tensor z = pair_stack(z0, in.pair_mask, in.drop);
-  const Tensor mask = in.single_mask;
-  const auto attention = [this, mask](std::span<const Tensor> v) -> TensorList {
-    return {attention_pair_bias(v[0], v[1], mask)};
-  };
-  const auto transition = [this](std::span<const Tensor> v) -> TensorList { return {single_transition(v[0])}; };
-  const Tensor s = add_to_residual(s0, segment(Boundary::sublayer, attention, {s0, z})[0]);
-  return {add_to_residual(s, segment(Boundary::sublayer, transition, {s})[0]), z};
+  const BlockRun run(block);
+  const Tensor z = pair_stack(z0, in.pair_mask, in.drop), mask = in.single_mask;
+  const auto attention = [this, mask](auto v) { return attention_pair_bias(v[0], v[1], mask); };
+  const Tensor s = add_to_residual(s0, branch({s0, z}, attention));
+  return {add_to_residual(s, branch({s}, [this](auto v) { return single_transition(v[0]); })), z};
 }
 
 }  // namespace reckon::models

@@ -43,11 +43,10 @@ struct PairformerInputs {
 };
 
 struct PairformerBlock {
-  NameId name{};
+  Block block;
   PairStack pair_stack;
   AttentionPairBias attention_pair_bias;
   SwigluTransition single_transition;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   PairformerBlock(Builder& b, std::string_view name, const PairformerConfig& c);
   // {s, z} after the block; the single track sees the new z.

@@ -1,13 +1,11 @@
 #include "models/qwen/qwen.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "autograd/autocast.h"
-#include "autograd/checkpoint.h"
 #include "autograd/fusion.h"
-#include "ops/activation/activation.h"
-#include "ops/attention/attention.h"
+#include "models/nn/attention.h"
+#include "models/nn/feed_forward.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
 #include "ops/cross_entropy/cross_entropy.h"
@@ -16,9 +14,6 @@
 #include "ops/linear_cross_entropy/linear_cross_entropy.h"
 #include "ops/matmul/matmul.h"
 #include "ops/rope/rope.h"
-#include "ops/softmax/softmax.h"
-#include "ops/swiglu/swiglu.h"
-#include "ops/transition/transition.h"
 #include "ops/view/view.h"
 #include "runtime/events/scope.h"
 
@@ -26,30 +21,6 @@ namespace reckon::models {
 
 using autograd::fuses;
 using autograd::Fusion;
-
-namespace {
-
-constexpr double kMasked = -1e9;
-
-// scores = scale * q k^T + masks, softmax, times v; the score matrix is held. q [B,A,S,D], k and v [B,K,T,D].
-// Query heads are grouped by key/value head, so that sharing needs no copies.
-Tensor attend_eager(const Tensor& q_BASD, const Tensor& k_BKTD, const Tensor& v_BKTD, const QwenInputs& in,
-                    double scale) {
-  const int64_t B = q_BASD.size(0), A = q_BASD.size(1), S = q_BASD.size(2), D = q_BASD.size(3),
-                K = k_BKTD.size(1), T = k_BKTD.size(2);
-  const Tensor q = ops::reshape(ops::scale(q_BASD, scale), {B, K, A / K, S, D});
-  Tensor scores = ops::matmul(q, ops::transpose(ops::unsqueeze(k_BKTD, 2), -2, -1));
-  scores = ops::add(scores, in.causal_bias);
-  if (in.key_mask.defined()) {
-    const Tensor key_bias = ops::affine(in.key_mask, -kMasked, kMasked);
-    scores = ops::add(scores, ops::reshape(key_bias, {B, 1, 1, 1, T}));
-  }
-  scores = ops::softmax(scores);
-  const Tensor o = ops::matmul(scores, ops::unsqueeze(v_BKTD, 2));
-  return ops::permute(ops::reshape(o, {B, A, S, D}), {0, 2, 1, 3});
-}
-
-}  // namespace
 
 QwenAttention::QwenAttention(Builder& b, std::string_view n, const QwenConfig& c)
     : name(intern(n)), heads(c.heads), kv_heads(c.kv_heads), head_dim(c.head_dim), rope_theta(c.rope_theta) {
@@ -73,14 +44,12 @@ QwenMlp::QwenMlp(Builder& b, std::string_view n, const QwenConfig& c) : name(int
   down_proj = Linear(b, "down_proj", c.intermediate, c.hidden, false, init);
 }
 
-QwenLayer::QwenLayer(Builder& b, int64_t i, const QwenConfig& c) : name(intern(std::to_string(i))), index(i) {
-  const size_t first_parameter = b.count();
-  ModuleScope scope(name);
+QwenLayer::QwenLayer(Builder& b, int64_t i, const QwenConfig& c) : index(i) {
+  const BlockBuilding building(block, std::to_string(i), b);
   input_layernorm = RmsNorm(b, "input_layernorm", c.hidden, c.rms_eps);
   self_attn = QwenAttention(b, "self_attn", c);
   post_attention_layernorm = RmsNorm(b, "post_attention_layernorm", c.hidden, c.rms_eps);
   mlp = QwenMlp(b, "mlp", c);
-  product_weights = b.product_weights(first_parameter);
 }
 
 Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
@@ -102,41 +71,21 @@ Tensor QwenLayer::attend(const Tensor& x_BSH, const QwenInputs& in) const {
     k = ops::cast(all.keys, q.dtype());
     v = ops::cast(all.values, q.dtype());
   }
-  const double scale = 1.0 / std::sqrt(static_cast<double>(D));
-  Tensor o;
-  if (fuses(Fusion::attention)) {
-    o = ops::attention(ops::unsqueeze(q, 1), ops::unsqueeze(k, 1), ops::unsqueeze(v, 1), in.key_mask, {},
-                       {.scale = scale, .causal = true, .mask_value = kMasked});
-  } else {
-    o = attend_eager(q, k, v, in, scale);
-  }
+  const Tensor o = attend_causal(q, k, v, in.key_mask, in.causal_bias);
   q = k = v = {};
   return a.o_proj(ops::reshape(o, {B, S, A * D}));
 }
 
 Tensor QwenLayer::feed_forward(const Tensor& x_BSH) const {
   ModuleScope scope(mlp.name);
-  const bool adapted =
-      mlp.gate_proj.lora || mlp.up_proj.lora || mlp.down_proj.lora;  // the fused op knows whole weights only
-  if (fuses(Fusion::transition) && !adapted) {
-    const Tensor n = post_attention_layernorm(x_BSH);
-    return ops::swiglu_transition(n, {}, {}, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight,
-                                  0.0);
-  }
-  TensorList gate_up = project(post_attention_layernorm, x_BSH, {&mlp.gate_proj, &mlp.up_proj});
-  const Tensor product = ops::mul(ops::silu(gate_up[0]), gate_up[1]);
-  gate_up.clear();
-  return mlp.down_proj(product);
+  return swiglu(x_BSH, post_attention_layernorm, mlp.gate_proj, mlp.up_proj, mlp.down_proj);
 }
 
 Tensor QwenLayer::operator()(const Tensor& x_BSH, const QwenInputs& in) const {
-  ModuleScope scope(name);
-  const autograd::WeightCasts casts(product_weights);
-  using autograd::Boundary;
-  const auto attention = [this, in](std::span<const Tensor> x) -> TensorList { return {attend(x[0], in)}; };
-  const auto transition = [this](std::span<const Tensor> x) -> TensorList { return {feed_forward(x[0])}; };
-  Tensor x = autograd::add_to_residual(x_BSH, autograd::segment(Boundary::sublayer, attention, {x_BSH})[0]);
-  return autograd::add_to_residual(x, autograd::segment(Boundary::sublayer, transition, {x})[0]);
+  const BlockRun run(block);
+  using autograd::add_to_residual;
+  const Tensor x = add_to_residual(x_BSH, branch({x_BSH}, [this, in](auto v) { return attend(v[0], in); }));
+  return add_to_residual(x, branch({x}, [this](auto v) { return feed_forward(v[0]); }));
 }
 
 Qwen::Qwen(Device& device, const QwenConfig& config, uint64_t seed, DType dtype)
@@ -167,7 +116,7 @@ void Qwen::add_lora(const LoraOptions& options) {
   int64_t added = 0;
   ModuleScope scope("layers");
   for (const auto& layer : layers_) {
-    ModuleScope layer_scope(layer->name);
+    ModuleScope layer_scope(layer->block.name);
     const auto visit = [&](NameId module, std::initializer_list<Linear*> linears) {
       ModuleScope module_scope(module);
       for (Linear* l : linears) {
@@ -224,25 +173,17 @@ Tensor Qwen::hidden(const Tensor& ids_BS, const Tensor& positions, const Tensor&
         Tensor::from_host(device_, {S}, DType::i64, p.data(), p.size() * 8, Category::input, "positions");
   }
   if (mask_BT.defined()) in.key_mask = mask_BT.reshaped({B, 1, T});
-  if (!fuses(Fusion::attention)) {
-    in.causal_bias =
-        Tensor::empty(device_, {S, T}, parameters_.all()[0].tensor.dtype(), Category::input, "causal_bias");
-    ops::fill_causal(in.causal_bias, kMasked);
-  }
-  Tensor x;
+  in.causal_bias = make_causal_bias(device_, S, T, parameters_.all()[0].tensor.dtype());
+  TensorList x;
   {
     ModuleScope scope("embed_tokens");
-    x = autograd::residual_stream(ops::embedding(ids_BS, embed_tokens_));
+    x.push_back(autograd::residual_stream(ops::embedding(ids_BS, embed_tokens_)));
   }
   ModuleScope scope("layers");
-  for (const auto& layer : layers_) {
-    const QwenLayer* l = layer.get();
-    x = autograd::segment(autograd::Boundary::block,
-                          [l, in](std::span<const Tensor> v) -> TensorList { return {(*l)(v[0], in)}; },
-                          {x})[0];
-  }
+  x = run_blocks(layers_, std::move(x),
+                 [in](const QwenLayer& layer, auto v) { return TensorList{layer(v[0], in)}; });
   if (cache) cache->advance(S);
-  return x;
+  return x[0];
 }
 
 Tensor Qwen::logits(const Tensor& hidden_BSH) const {

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "models/nn/block.h"
 #include "models/nn/layers.h"
 #include "models/qwen/config.h"
 #include "models/qwen/kv_cache.h"
@@ -40,13 +41,12 @@ struct QwenInputs {
 };
 
 struct QwenLayer {
-  NameId name{};
+  Block block;
   int64_t index = 0;
   RmsNorm input_layernorm;
   QwenAttention self_attn;
   RmsNorm post_attention_layernorm;
   QwenMlp mlp;
-  std::vector<Tensor> product_weights;  // of the whole block
 
   QwenLayer(Builder& b, int64_t index, const QwenConfig& c);
   Tensor operator()(const Tensor& x_BSH, const QwenInputs& in) const;

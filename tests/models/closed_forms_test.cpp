@@ -124,7 +124,8 @@ TEST_P(ClosedForms, OuterProductMean) {
 
 TEST_P(ClosedForms, TriangleMultiplications) {
   for (const bool outgoing : {true, false}) {
-    const TriangleMultiplication module(builder, outgoing ? "out" : "in", af2.pair_stack(), outgoing);
+    const TriangleMultiplication module(builder, outgoing ? "out" : "in",
+                                        models::triangle_multiplication(af2.pair_stack()), outgoing);
     const Tensor z = input({B, R, R, Z}), k = mask({B, R, R});
     expect(triangle_multiplication(), [&]() -> TensorList { return {module(z, k)}; });
   }
