@@ -41,9 +41,19 @@ Tensor ordered(const Operand& o, const Labels& order) {
   return o.labels == order ? o.t : permute(o.t, axes_to(o.labels, order));
 }
 
+// Without the axes of "..." that are 1 here and longer in the other operand: a product repeats them anyway.
+Operand without_broadcast_axes(const Tensor& t, const Labels& labels, const Extents& extents) {
+  Operand o{t, labels};
+  for (size_t i = labels.size(); i-- > 0;) {
+    if (o.t.shape()[static_cast<int>(i)] == extents.at(labels[i])) continue;
+    o.t = squeeze(o.t, static_cast<int>(i));
+    o.labels.erase(o.labels.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return o;
+}
+
 // One axis per label, and no label that neither the result nor the other operand has.
-Operand reduced(const Tensor& t, Labels labels, const Labels& output, const Labels& other) {
-  Operand o{t, std::move(labels)};
+Operand reduced(Operand o, const Labels& output, const Labels& other) {
   for (size_t i = 0; i < o.labels.size(); ++i)
     for (size_t j = i + 1; j < o.labels.size();) {
       if (o.labels[i] != o.labels[j]) {
@@ -139,14 +149,13 @@ Tensor contraction(Operand a, Operand b, const Labels& output, const Extents& ex
   return ordered({reshape(result, shape), made}, output);
 }
 
-Tensor evaluate(const Equation& e, std::span<const Tensor> operands) {
+Tensor evaluate(const Equation& parsed, std::span<const Tensor> operands) {
+  const Equation e = spelled_out(parsed, operands);
   const Extents extents = bind_extents(e, operands);
-  if (operands.size() == 1) {
-    const Operand a = reduced(operands[0], e.operands[0], e.output, {});
-    return ordered(a, e.output);
-  }
-  const Operand a = reduced(operands[0], e.operands[0], e.output, e.operands[1]);
-  const Operand b = reduced(operands[1], e.operands[1], e.output, e.operands[0]);
+  if (operands.size() == 1) return ordered(reduced({operands[0], e.operands[0]}, e.output, {}), e.output);
+  const Operand left = without_broadcast_axes(operands[0], e.operands[0], extents),
+                right = without_broadcast_axes(operands[1], e.operands[1], extents);
+  const Operand a = reduced(left, e.output, right.labels), b = reduced(right, e.output, left.labels);
   for (const std::string& l : a.labels)
     if (!contains(e.output, l)) return contraction(a, b, e.output, extents);
   return product(a, b, e.output, extents);

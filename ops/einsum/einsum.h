@@ -12,10 +12,13 @@
 namespace reckon::ops {
 
 // One letter per axis: einsum("bhqd,bhkd->bhqk", {q, k}). A label twice in one operand takes its diagonal;
-// labels that the right side lacks are summed. "->" is required.
+// labels that the right side lacks are summed. "...", once per operand, stands for the axes without a letter:
+// einsum("...ij,...jk->...ik", {a, b}). Those of two operands are matched from the last one back, an extent of
+// 1 repeats, and a right side without "..." sums them. Without "->" the result has "..." first and then the
+// letters that appear once, in alphabetical order. All as torch.einsum has it.
 Tensor einsum(std::string_view equation, std::initializer_list<Tensor> operands);
 
-// The same with words: einsum_named("batch head query dim, batch head key dim ->
+// The same with words, where "->" is required: einsum_named("batch head query dim, batch head key dim ->
 // batch head query key", {q, k}).
 Tensor einsum_named(std::string_view equation, std::initializer_list<Tensor> operands);
 

@@ -19,10 +19,19 @@ struct Equation {
   Labels output;
 };
 
+// The label that stands for any number of axes, until `spelled_out` names them.
+inline const std::string kEllipsis = "...";
+
+// Letters may leave "->" out: the result then has "..." first, if any operand has it, and the letters that
+// appear once in alphabetical order, capitals first.
 Equation parse_letters(std::string_view text);
 Equation parse_words(std::string_view text);
 
-// Extent of every label. Error when ranks, extents or the number of operands do not fit.
+// The same with a label for each axis that "..." covers: "...0" for the last one, "...1" for the one before.
+Equation spelled_out(Equation equation, std::span<const Tensor> operands);
+
+// Extent of every label. An axis of "..." that is 1 in one operand takes the other's extent. Error when ranks,
+// extents or the number of operands do not fit.
 std::map<std::string, int64_t> bind_extents(const Equation& equation, std::span<const Tensor> operands);
 
 bool contains(const Labels& labels, const std::string& label);
