@@ -21,22 +21,23 @@ void fill_kernel(KernelArgs& a) {
   for (int64_t i = 0; i < n; ++i) store(a.out[0], i, v);
 }
 
-// One counter per element; redraws of the truncated normal move to the next 2^40 block of counters.
+// One counter per element.
 double draw(const RandomAttrs& t, uint64_t element) {
   for (uint64_t attempt = 0;; ++attempt) {
-    const PhiloxBlock block = t.random(element + (attempt << 40));
+    const PhiloxBlock block = t.random(element + (attempt << kRedrawBits));
     if (t.distribution == Distribution::uniform)
       return t.mean + t.spread * (2.0 * uniform_open(block[0]) - 1.0);
     const double z = normal_pair(uniform_open(block[0]), uniform_open(block[1]))[0];
-    if (t.distribution == Distribution::normal || std::fabs(z) <= 2.0) return t.mean + t.spread * z;
+    if (t.distribution == Distribution::normal || std::fabs(z) <= kTruncation) return t.mean + t.spread * z;
   }
 }
 
 void random_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& t = a.as<RandomAttrs>();
+  constexpr int64_t kAlone = 4096;  // so few are drawn before other threads have woken up
   const int64_t n = a.out[0].numel();
-#pragma omp parallel for schedule(static) num_threads(a.threads) if (n > 4096)
+#pragma omp parallel for schedule(static) num_threads(a.threads) if (n > kAlone)
   for (int64_t i = 0; i < n; ++i) store(a.out[0], i, draw(t, static_cast<uint64_t>(i)));
 }
 

@@ -95,17 +95,16 @@ struct Draw {
   double mean, spread;
   Distribution distribution;
 
-  // One counter per element; redraws of the truncated normal move to the next 2^40 block of counters. Products
-  // and sums are kept apart, as the CPU rounds them, so uniform numbers have its bits; normal ones differ by
-  // the logarithm's and the cosine's last places.
+  // One counter per element. Products and sums are kept apart, as the CPU rounds them, so uniform numbers have
+  // its bits; normal ones differ by the logarithm's and the cosine's last places.
   __device__ __forceinline__ float operator()(uint64_t element) const {
     for (uint64_t attempt = 0;; ++attempt) {
-      const PhiloxBlock block = random(element + (attempt << 40));
+      const PhiloxBlock block = random(element + (attempt << kRedrawBits));
       const float u = uniform_open(block[0]);
       if (distribution == Distribution::uniform)
         return static_cast<float>(__dadd_rn(mean, __dmul_rn(spread, 2.0 * u - 1.0)));
       const float z = sqrtf(-2.0f * logf(u)) * cospif(2.0f * uniform_open(block[1]));
-      if (distribution == Distribution::normal || fabsf(z) <= 2.0f)
+      if (distribution == Distribution::normal || fabsf(z) <= kTruncation)
         return static_cast<float>(__dadd_rn(mean, __dmul_rn(spread, z)));
     }
   }

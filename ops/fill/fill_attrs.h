@@ -9,6 +9,11 @@ namespace reckon::ops {
 
 enum class Distribution : uint8_t { uniform, normal, truncated_normal };
 
+// A truncated normal is cut at so many standard deviations; what lies beyond is drawn again from a counter that
+// is 2^kRedrawBits higher.
+inline constexpr float kTruncation = 2;
+inline constexpr int kRedrawBits = 40;
+
 struct FillAttrs : Attrs {
   explicit FillAttrs(double v) : value(v) {}
   double value;
