@@ -42,13 +42,13 @@ void check_scalar(const Tensor& t, const char* what) {
                "adamw's {} must be one float, got {}", what, describe(t));
 }
 
-// Input 0 is written; `operands` inputs of its shape, then `skip` or nothing.
-Plan plan_in_place(const PlanContext& c, const char* name, size_t operands, int64_t flops) {
+// The first input is written; up to `skip` follow operands of its shape.
+Plan plan_in_place(const PlanContext& c, const char* name, int skip, int64_t flops) {
   const Tensor& target = c.in[0];
   check_floating(target, "an updated tensor");
   RECKON_CHECK(target.contiguous(), "{} needs a contiguous target, got {}", name, describe(target));
-  for (size_t i = 1; i < operands; ++i) check_shape(c.in[i], target.shape(), "an operand of an in-place step");
-  check_scalar(c.in[operands], "skip flag");
+  for (int i = 1; i < skip; ++i) check_shape(c.in[i], target.shape(), "an operand of an in-place step");
+  check_scalar(c.in[skip], "skip flag");
   Plan p;
   p.outputs = {{.shape = target.shape(), .dtype = target.dtype(), .alias_of = 0, .writes = true}};
   p.launches = {{name}};
@@ -63,32 +63,33 @@ Plan plan_adamw_all(const PlanContext& c) {
   const auto& a = c.as<AdamWAttrs>();
   RECKON_CHECK(c.in.size() > 2 && (c.in.size() - 2) % 4 == 0,
                "adamw_all takes four lists of one length and two scalars, got {} inputs", c.in.size());
-  const size_t n = (c.in.size() - 2) / 4;
-  check_scalar(c.in[4 * n], "gradient scale");
-  check_scalar(c.in[4 * n + 1], "skip flag");
+  const AdamWInputs in(c.in.size());
+  const size_t n = in.n_tensors;
+  const bool scales = c.in[in.grad_scale()].defined();
+  check_scalar(c.in[in.grad_scale()], "gradient scale");
+  check_scalar(c.in[in.skip()], "skip flag");
   Plan p;
   int64_t elements = 0;
-  for (size_t i = 0; i < 4 * n; ++i) {
+  for (size_t i = 0; i < in.grad_scale(); ++i) {
     const Tensor& t = c.in[i];
     check_floating(t, "a tensor of adamw_all");
     RECKON_CHECK(t.shape() == c.in[i % n].shape() && t.contiguous(),
                  "adamw_all's tensor {} of list {} must be contiguous of shape {}, got {}", i % n, i / n,
                  to_string(c.in[i % n].shape()), describe(t));
     if (i < n) elements += t.numel();
-    if (i / n != 1)
+    if (i < in.grad(0) || i >= in.exp_avg(0))  // all lists but the gradients are written
       p.outputs.push_back(
           {.shape = t.shape(), .dtype = t.dtype(), .alias_of = static_cast<int>(i), .writes = true});
   }
   p.launches = {{"adamw_all"}};
-  p.cost.vector_flops =
-      elements * (12 + (c.in[4 * n].defined() ? 1 : 0) + (a.decays_param ? 1 : 0) + (a.decays_grad ? 2 : 0));
+  p.cost.vector_flops = elements * (12 + (scales ? 1 : 0) + (a.decays_param ? 1 : 0) + (a.decays_grad ? 2 : 0));
   p.cost.special = elements;
   set_traffic(p, c);
   return p;
 }
 
 void plan_adamw_all_gpu(const PlanContext& c, Plan& p) {
-  const size_t n = (c.in.size() - 2) / 4;
+  const size_t n = AdamWInputs(c.in.size()).n_tensors;
   for (size_t k = kAdamWTensorsPerLaunch; k < n; k += kAdamWTensorsPerLaunch)
     p.launches.push_back({"adamw_all"});
 }
@@ -105,7 +106,7 @@ InputSpec as_f32(InputSpec s) {
 
 const OpDef scale_in_place_op{
     .name = "scale_in_place",
-    .plan = [](const PlanContext& c) { return plan_in_place(c, "scale_in_place", 1, 1); },
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "scale_in_place", scale_in_place_in::skip, 1); },
     .cpu = RECKON_CPU_KERNEL(scale_in_place_cpu),
     .reference = RECKON_ISA::scale_in_place_kernel<double>,
     .counted = RECKON_ISA::scale_in_place_kernel<Counted>,
@@ -118,7 +119,7 @@ const OpDef scale_in_place_op{
 
 const OpDef lerp_op{
     .name = "lerp_in_place",
-    .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_in_place", 2, 3); },
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_in_place", lerp_in::skip, 3); },
     .cpu = RECKON_CPU_KERNEL(lerp_cpu),
     .reference = RECKON_ISA::lerp_kernel<double>,
     .counted = RECKON_ISA::lerp_kernel<Counted>,
@@ -134,7 +135,7 @@ const OpDef lerp_op{
 
 const OpDef lerp_square_op{
     .name = "lerp_square_in_place",
-    .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_square_in_place", 2, 4); },
+    .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_square_in_place", lerp_in::skip, 4); },
     .cpu = RECKON_CPU_KERNEL(lerp_square_cpu),
     .reference = RECKON_ISA::lerp_square_kernel<double>,
     .counted = RECKON_ISA::lerp_square_kernel<Counted>,
@@ -150,7 +151,7 @@ const OpDef scaled_sum_op{
     .name = "scaled_sum",
     .plan =
         [](const PlanContext& c) {
-          check_shape(c.in[1], c.in[0].shape(), "scaled_sum's second operand");
+          check_shape(c.in[scaled_sum_in::b], c.in[scaled_sum_in::a].shape(), "scaled_sum's second operand");
           return elementwise_plan(c, "scaled_sum", promoted_dtype(c), 2, 0);
         },
     .cpu = RECKON_CPU_KERNEL(scaled_sum_cpu),
@@ -176,20 +177,22 @@ const OpDef denominator_op{
               {.name = "tail", .inputs = {positive({3, 171})}, .attrs = step(3.2, 1e-6)}};
         }};
 
-const OpDef add_quotient_op{
-    .name = "add_quotient_in_place",
-    .plan = [](const PlanContext& c) { return plan_in_place(c, "add_quotient_in_place", 3, 3); },
-    .cpu = RECKON_CPU_KERNEL(add_quotient_cpu),
-    .reference = RECKON_ISA::add_quotient_kernel<double>,
-    .counted = RECKON_ISA::add_quotient_kernel<Counted>,
-    .gradient_note = kNoGradient,
-    .cases =
-        [] {
-          return std::vector<OpCase>{
-              {.name = "tail",
-               .inputs = {normal({3, 171}), normal({3, 171}), positive({3, 171}), absent()},
-               .attrs = step(-0.01)}};
-        }};
+const OpDef add_quotient_op{.name = "add_quotient_in_place",
+                            .plan =
+                                [](const PlanContext& c) {
+                                  return plan_in_place(c, "add_quotient_in_place", add_quotient_in::skip, 3);
+                                },
+                            .cpu = RECKON_CPU_KERNEL(add_quotient_cpu),
+                            .reference = RECKON_ISA::add_quotient_kernel<double>,
+                            .counted = RECKON_ISA::add_quotient_kernel<Counted>,
+                            .gradient_note = kNoGradient,
+                            .cases =
+                                [] {
+                                  return std::vector<OpCase>{{.name = "tail",
+                                                              .inputs = {normal({3, 171}), normal({3, 171}),
+                                                                         positive({3, 171}), absent()},
+                                                              .attrs = step(-0.01)}};
+                                }};
 
 const OpDef adamw_all_op{
     .name = "adamw_all",

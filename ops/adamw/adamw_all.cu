@@ -87,15 +87,22 @@ __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant_
 
 void adamw_all_gpu(KernelArgs& a) {
   const auto& s = a.as<AdamWAttrs>();
-  const int n = (a.n_in - 2) / 4;
-  const TensorArg *p = a.in, *g = p + n, *m = g + n, *v = m + n;
+  const AdamWInputs in(static_cast<size_t>(a.n_in));
+  const int n = static_cast<int>(in.n_tensors);
+  const TensorArg *p = a.in + in.param(0), *g = a.in + in.grad(0), *m = a.in + in.exp_avg(0),
+                  *v = a.in + in.exp_avg_sq(0);
   const auto f32 = [](double x) { return static_cast<float>(x); };
   TensorLists t;
-  t.update = {elements(a.in[4 * n]), elements(a.in[4 * n + 1]),
-              s.decays_grad,         s.decays_param,
-              f32(s.grad_decay),     f32(s.param_factor),
-              f32(s.weight1),        f32(s.weight2),
-              f32(s.root_factor),    f32(s.eps),
+  t.update = {elements(a.in[in.grad_scale()]),
+              elements(a.in[in.skip()]),
+              s.decays_grad,
+              s.decays_param,
+              f32(s.grad_decay),
+              f32(s.param_factor),
+              f32(s.weight1),
+              f32(s.weight2),
+              f32(s.root_factor),
+              f32(s.eps),
               f32(s.minus_step_size)};
   for (int first = 0; first < n; first += kAdamWTensorsPerLaunch) {
     int64_t blocks = 0;

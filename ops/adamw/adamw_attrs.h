@@ -6,6 +6,31 @@
 
 namespace reckon::ops {
 
+// Positions of inputs. `skip` may be absent everywhere, as may adamw_all's gradient scale.
+namespace scale_in_place_in {
+enum Input : int { target, skip };
+}
+namespace lerp_in {  // and lerp_square
+enum Input : int { target, to, skip };
+}
+namespace scaled_sum_in {
+enum Input : int { a, b };
+}
+namespace add_quotient_in {
+enum Input : int { target, numerator, denominator, skip };
+}
+// Of adamw_all: four lists of one length, then two scalars.
+struct AdamWInputs {
+  size_t n_tensors;
+  RECKON_INLINE explicit constexpr AdamWInputs(size_t n_inputs) : n_tensors((n_inputs - 2) / 4) {}
+  RECKON_INLINE constexpr size_t param(size_t k) const { return k; }
+  RECKON_INLINE constexpr size_t grad(size_t k) const { return n_tensors + k; }
+  RECKON_INLINE constexpr size_t exp_avg(size_t k) const { return 2 * n_tensors + k; }
+  RECKON_INLINE constexpr size_t exp_avg_sq(size_t k) const { return 3 * n_tensors + k; }
+  RECKON_INLINE constexpr size_t grad_scale() const { return 4 * n_tensors; }
+  RECKON_INLINE constexpr size_t skip() const { return 4 * n_tensors + 1; }
+};
+
 inline constexpr int kAdamWTensorsPerLaunch = 600;  // of a GPU: as many as a launch's parameters hold
 
 struct AdamWSettings {

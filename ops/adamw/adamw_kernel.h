@@ -39,7 +39,7 @@ RECKON_INLINE C quotient_sum(C a, C b, C c, C s) {
 template <class C>
 inline void scale_in_place_kernel(KernelArgs& a) {
   a.launch(0);
-  if (is_set<C>(a.in[1])) return;
+  if (is_set<C>(a.in[scale_in_place_in::skip])) return;
   const C f = C(a.as<StepAttrs>().factor);
   elementwise<C, 1, 1>(a, [f](int64_t, const C* const* in, C* const* out, int64_t n) {
     const C* x = in[0];
@@ -52,9 +52,9 @@ inline void scale_in_place_kernel(KernelArgs& a) {
 template <class C, class F>
 RECKON_INLINE void in_place_step(KernelArgs& a, F f) {
   a.launch(0);
-  if (is_set<C>(a.in[2])) return;
+  if (is_set<C>(a.in[lerp_in::skip])) return;
   elementwise<C, 2, 1>(a, [f](int64_t, const C* const* in, C* const* out, int64_t n) {
-    const C *x = in[0], *z = in[1];
+    const C *x = in[lerp_in::target], *z = in[lerp_in::to];
     C* y = out[0];
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] = f(x[i], z[i]);
@@ -88,10 +88,11 @@ inline void denominator_kernel(KernelArgs& a) {  // not in place
 template <class C>
 inline void add_quotient_kernel(KernelArgs& a) {
   a.launch(0);
-  if (is_set<C>(a.in[3])) return;
+  if (is_set<C>(a.in[add_quotient_in::skip])) return;
   const C s = C(a.as<StepAttrs>().factor);
   elementwise<C, 3, 1>(a, [s](int64_t, const C* const* in, C* const* out, int64_t n) {
-    const C *p = in[0], *m = in[1], *d = in[2];
+    const C *p = in[add_quotient_in::target], *m = in[add_quotient_in::numerator],
+            *d = in[add_quotient_in::denominator];
     C* y = out[0];
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] = quotient_sum(p[i], m[i], d[i], s);
@@ -107,11 +108,12 @@ template <class C>
 inline void adamw_all_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& t = a.as<AdamWAttrs>();
-  const int n_tensors = (a.n_in - 2) / 4;
-  const TensorArg *params = a.in, *grads = a.in + n_tensors, *averages = grads + n_tensors,
-                  *squares = averages + n_tensors;
-  if (is_set<C>(a.in[a.n_in - 1])) return;
-  const TensorArg& scale_arg = a.in[a.n_in - 2];
+  const AdamWInputs in(static_cast<size_t>(a.n_in));
+  const int n_tensors = static_cast<int>(in.n_tensors);
+  const TensorArg *params = a.in + in.param(0), *grads = a.in + in.grad(0), *averages = a.in + in.exp_avg(0),
+                  *squares = a.in + in.exp_avg_sq(0);
+  if (is_set<C>(a.in[in.skip()])) return;
+  const TensorArg& scale_arg = a.in[in.grad_scale()];
   const bool scales = scale_arg.defined();
   const C g_scale = scalar_or<C>(scale_arg, C(1)), p_factor = C(t.param_factor), g_decay = C(t.grad_decay),
           w1 = C(t.weight1), w2 = C(t.weight2), root = C(t.root_factor), eps = C(t.eps),

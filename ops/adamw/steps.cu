@@ -46,10 +46,10 @@ struct Denominator {
   __device__ __forceinline__ float operator()(float v) const { return root_term(v, factor, eps); }
 };
 
-void scale_in_place_gpu(KernelArgs& a) { elementwise<1, 1>(a, ScaleInPlace(a, 1)); }
-void lerp_gpu(KernelArgs& a) { elementwise<2, 1>(a, Lerp(a, 2)); }
-void lerp_square_gpu(KernelArgs& a) { elementwise<2, 1>(a, LerpSquare(a, 2)); }
-void add_quotient_gpu(KernelArgs& a) { elementwise<3, 1>(a, AddQuotient(a, 3)); }
+void scale_in_place_gpu(KernelArgs& a) { elementwise<1, 1>(a, ScaleInPlace(a, scale_in_place_in::skip)); }
+void lerp_gpu(KernelArgs& a) { elementwise<2, 1>(a, Lerp(a, lerp_in::skip)); }
+void lerp_square_gpu(KernelArgs& a) { elementwise<2, 1>(a, LerpSquare(a, lerp_in::skip)); }
+void add_quotient_gpu(KernelArgs& a) { elementwise<3, 1>(a, AddQuotient(a, add_quotient_in::skip)); }
 void scaled_sum_gpu(KernelArgs& a) {
   elementwise<2, 1>(a, ScaledSum{static_cast<float>(a.as<StepAttrs>().factor)});
 }

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "ops/copy_into/copy_into_inputs.h"
 #include "ops/copy_into/copy_into_kernel.h"
 #include "ops/rules.h"
 
@@ -11,7 +12,7 @@ namespace reckon::ops {
 namespace {
 
 Plan plan_copy_into(const PlanContext& c) {
-  const Tensor &target = c.in[0], &source = c.in[1];
+  const Tensor &target = c.in[copy_into_in::target], &source = c.in[copy_into_in::source];
   check_rank_at_least(target, 0, "copy_into's target");
   RECKON_CHECK(source.defined() && source.dtype() == target.dtype() && source.shape() == target.shape(),
                "copy_into needs a source of the target's shape and type, {}, got {} (cast or slice it first)",
@@ -21,7 +22,8 @@ Plan plan_copy_into(const PlanContext& c) {
                  "copy_into cannot write to a broadcast target: {} has stride 0 on axis {}", describe(target),
                  i);
   Plan p;
-  p.outputs = {{.shape = target.shape(), .dtype = target.dtype(), .alias_of = 0, .writes = true}};
+  p.outputs = {
+      {.shape = target.shape(), .dtype = target.dtype(), .alias_of = copy_into_in::target, .writes = true}};
   p.launches = {{"copy_into", LaunchKind::copy}};
   p.cost.bytes_read = traffic_bytes(source);
   p.cost.bytes_written = traffic_bytes(target);

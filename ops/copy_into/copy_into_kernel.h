@@ -2,6 +2,7 @@
 // Included by copy_into.cpp and once per instruction set.
 #pragma once
 
+#include "ops/copy_into/copy_into_inputs.h"
 #include "ops/kernel/cpu/parallel.h"
 
 namespace reckon::ops::RECKON_ISA {
@@ -9,7 +10,7 @@ namespace {
 
 template <class S>
 inline void copy_rows(const KernelArgs& a) {
-  const TensorArg &to = a.out[0], &from = a.in[1];
+  const TensorArg &to = a.out[0], &from = a.in[copy_into_in::source];
   const int64_t width = to.last(), rows = to.rows();
   const int axes = to.rank - 1;
   const int64_t to_step = axes < 0 ? 1 : to.strides[axes], from_step = axes < 0 ? 1 : from.strides[axes];

@@ -46,9 +46,9 @@ Plan plan_dropout(const PlanContext& c) {
 
 Plan plan_redraw(const PlanContext& c, const char* name, int x_input, int64_t flops) {
   const auto& a = c.as<DropoutAttrs>();
-  const Tensor& x = c.in[static_cast<size_t>(x_input)];
+  const Tensor& x = c.in[x_input];
   check_floating(x, "dropout's input");
-  check_shape(c.in[0], x.shape(), "dropout_add's residual");
+  check_shape(c.in.front(), x.shape(), "dropout_add's residual");
   Plan p = elementwise_plan(c, name, promoted_dtype(c), flops, 0);
   if (a.shared) {
     p.launches = {{"dropout_mask"}, {name}};
@@ -99,8 +99,8 @@ const OpDef dropout_backward_op{
     .name = "dropout_backward",
     .plan =
         [](const PlanContext& c) {
-          Plan p = elementwise_plan(c, "dropout_backward", c.in[0].dtype(), 1, 0);
-          check_shape(c.in[0], p.outputs[0].shape, "dropout's output gradient");
+          Plan p = elementwise_plan(c, "dropout_backward", c.in[dropout_backward_in::g].dtype(), 1, 0);
+          check_shape(c.in[dropout_backward_in::g], p.outputs[0].shape, "dropout's output gradient");
           return p;
         },
     .cpu = RECKON_CPU_KERNEL(dropout_backward_cpu),
@@ -146,32 +146,32 @@ const OpDef dropout_redraw_op{
         },
     .gpu_plan = draw_in_place};
 
-const OpDef dropout_add_op{.name = "dropout_add",
-                           .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold,
-                                                         &DropoutAttrs::key, &DropoutAttrs::shared>,
-                           .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_add", 1, 2); },
-                           .cpu = RECKON_CPU_KERNEL(dropout_add_cpu),
-                           .reference = RECKON_ISA::dropout_redraw_kernel<double, true>,
-                           .counted = RECKON_ISA::dropout_redraw_kernel<Counted, true>,
-                           .gradient = Gradient::differentiable,
-                           .backward = [](BackwardContext& c) -> TensorList {
-                             const auto& a = c.as<DropoutAttrs>();
-                             TensorList out(2);
-                             if (c.needs(1))
-                               out[1] = call(dropout_redraw_op, {c.grads[0]},
-                                             std::make_shared<RedrawAttrs>(a, c.input_dtypes[1]))[0];
-                             if (c.needs(0)) out[0] = c.grads[0];
-                             return out;
-                           },
-                           .recompute = Recompute::dear,  // part of a residual stream, like add
-                           .cases =
-                               [] {
-                                 std::vector<OpCase> cases = redraw_cases();
-                                 for (OpCase& c : cases)
-                                   c.inputs.insert(c.inputs.begin(), normal(c.inputs[0].shape));
-                                 return cases;
-                               },
-                           .gpu_plan = draw_in_place};
+const OpDef dropout_add_op{
+    .name = "dropout_add",
+    .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key,
+                                  &DropoutAttrs::shared>,
+    .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_add", dropout_add_in::x, 2); },
+    .cpu = RECKON_CPU_KERNEL(dropout_add_cpu),
+    .reference = RECKON_ISA::dropout_redraw_kernel<double, true>,
+    .counted = RECKON_ISA::dropout_redraw_kernel<Counted, true>,
+    .gradient = Gradient::differentiable,
+    .backward = [](BackwardContext& c) -> TensorList {
+      const auto& a = c.as<DropoutAttrs>();
+      TensorList out(dropout_add_in::n_inputs);
+      if (c.needs(dropout_add_in::x))
+        out[dropout_add_in::x] = call(dropout_redraw_op, {c.grads[0]},
+                                      std::make_shared<RedrawAttrs>(a, c.input_dtypes[dropout_add_in::x]))[0];
+      if (c.needs(dropout_add_in::residual)) out[dropout_add_in::residual] = c.grads[0];
+      return out;
+    },
+    .recompute = Recompute::dear,  // part of a residual stream, like add
+    .cases =
+        [] {
+          std::vector<OpCase> cases = redraw_cases();
+          for (OpCase& c : cases) c.inputs.insert(c.inputs.begin(), normal(c.inputs[0].shape));
+          return cases;
+        },
+    .gpu_plan = draw_in_place};
 
 uint32_t mask_of(const Dims& axes, int rank) {
   uint32_t mask = 0;

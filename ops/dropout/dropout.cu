@@ -171,7 +171,8 @@ void dropout_add_gpu(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
   const float scale = static_cast<float>(t.scale);
   if (draws_in_place(a.out[0], t.shared)) return elementwise<2, 1>(a, DrawAndAdd{InPlace(t, a.out[0]), scale});
-  const TensorArg in[3] = {a.in[0], a.in[1], shared_mask(a.in[1], t.shared, a.workspace[0])};
+  const TensorArg& x = a.in[dropout_add_in::x];
+  const TensorArg in[3] = {a.in[dropout_add_in::residual], x, shared_mask(x, t.shared, a.workspace[0])};
   launch_mask(a, t, in[2]);
   elementwise<3, 1>(a, 1, in, a.out, ApplyAndAdd{scale});
 }

@@ -6,6 +6,14 @@
 
 namespace reckon::ops {
 
+// Positions of inputs; dropout and dropout_redraw take x alone.
+namespace dropout_backward_in {
+enum Input : int { g, mask };
+}
+namespace dropout_add_in {
+enum Input : int { residual, x, n_inputs };
+}
+
 struct DropoutKey {
   uint64_t seed = 0, stream = 0;
 };

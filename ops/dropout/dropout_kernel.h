@@ -150,20 +150,22 @@ inline void dropout_kernel(KernelArgs& a) {
 template <class C>
 inline void dropout_backward_kernel(KernelArgs& a) {
   a.launch(0);
-  apply_mask<C, false>(a, a.in[0], a.in[1], nullptr, C(a.as<DropoutAttrs>().scale));
+  apply_mask<C, false>(a, a.in[dropout_backward_in::g], a.in[dropout_backward_in::mask], nullptr,
+                       C(a.as<DropoutAttrs>().scale));
 }
 
 // in: x, and with kAdds the residual before it; a shared mask lives in a workspace.
 template <class C, bool kAdds>
 inline void dropout_redraw_kernel(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
-  const TensorArg& x = a.in[kAdds ? 1 : 0];
+  const TensorArg& x = a.in[kAdds ? dropout_add_in::x : 0];
+  const TensorArg* residual = kAdds ? &a.in[dropout_add_in::residual] : nullptr;
   a.launch(0);
-  if (!t.shared) return draw_and_apply<C, kAdds>(a, t, x, a.in, nullptr);
+  if (!t.shared) return draw_and_apply<C, kAdds>(a, t, x, residual, nullptr);
   const TensorArg mask = mask_arg(x, t.shared, a.workspace[0]);
   fill_mask(a, t, mask);
   a.launch(1);
-  apply_mask<C, kAdds>(a, x, mask, a.in, C(t.scale));
+  apply_mask<C, kAdds>(a, x, mask, residual, C(t.scale));
 }
 
 }  // namespace

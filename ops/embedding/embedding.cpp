@@ -1,6 +1,7 @@
 #include "ops/embedding/embedding.h"
 
 #include "ops/cast/cast.h"
+#include "ops/embedding/embedding_attrs.h"
 #include "ops/embedding/embedding_kernel.h"
 #include "ops/kernel/plan/scatter_rows.h"
 #include "ops/rules.h"
@@ -11,13 +12,6 @@ RECKON_DECLARE_CPU_KERNEL(embedding_backward_cpu)
 
 namespace reckon::ops {
 namespace {
-
-// The plan of the backward op knows the table by its extent and type only.
-struct EmbeddingBackwardAttrs : Attrs {
-  EmbeddingBackwardAttrs(int64_t rows, DType type) : vocabulary(rows), dtype(type) {}
-  int64_t vocabulary;
-  DType dtype;
-};
 
 void check_ids(const TensorArg& ids, int64_t vocabulary) {
   const int64_t* id = ids.as<int64_t>();
@@ -32,13 +26,13 @@ void check_ids(const TensorArg& ids, int64_t vocabulary) {
 // Values are checked here, outside the kernels, which cannot raise errors.
 template <KernelFn kernel>
 void checked_rows(KernelArgs& a) {
-  check_ids(a.in[0], a.in[1].shape[0]);
+  check_ids(a.in[embedding_in::ids], a.in[embedding_in::table].shape[0]);
   kernel(a);
 }
 
 template <KernelFn kernel>
 void checked_gradient(KernelArgs& a) {
-  check_ids(a.in[1], a.out[0].shape[0]);
+  check_ids(a.in[embedding_backward_in::ids], a.out[0].shape[0]);
   kernel(a);
 }
 
@@ -49,7 +43,7 @@ void check_ids_type(const Tensor& ids) {
 }
 
 Plan plan_embedding(const PlanContext& c) {
-  const Tensor &ids = c.in[0], &table = c.in[1];
+  const Tensor &ids = c.in[embedding_in::ids], &table = c.in[embedding_in::table];
   check_ids_type(ids);
   check_floating(table, "embedding's table");
   RECKON_CHECK(table.rank() == 2 && table.contiguous(),
@@ -60,7 +54,7 @@ Plan plan_embedding(const PlanContext& c) {
   Plan p;
   p.outputs = {{.shape = shape, .dtype = table.dtype(), .label = "embedded"}};
   p.launches = {{"embedding"}};
-  p.saves = {{false, 0}};
+  p.saves = {{false, embedding_in::ids}};
   // At most one table row per id is read.
   p.cost.bytes_written = traffic_bytes(p.outputs[0]);
   p.cost.bytes_read = traffic_bytes(ids) + std::min(p.cost.bytes_written, traffic_bytes(table));
@@ -70,7 +64,7 @@ Plan plan_embedding(const PlanContext& c) {
 // One addition per element of the gradient.
 Plan plan_embedding_backward(const PlanContext& c) {
   const auto& a = c.as<EmbeddingBackwardAttrs>();
-  const Tensor &g = c.in[0], &ids = c.in[1];
+  const Tensor &g = c.in[embedding_backward_in::g], &ids = c.in[embedding_backward_in::ids];
   check_ids_type(ids);
   check_rank_at_least(g, 1, "embedding's output gradient");
   RECKON_CHECK(
@@ -94,7 +88,8 @@ Plan plan_embedding_backward(const PlanContext& c) {
 
 void plan_embedding_backward_gpu(const PlanContext& c, Plan& p) {
   const ScatterWorkspaces w =
-      scatter_workspaces(c.in[1].numel(), c.as<EmbeddingBackwardAttrs>().vocabulary, c.in[0].size(-1));
+      scatter_workspaces(c.in[embedding_backward_in::ids].numel(), c.as<EmbeddingBackwardAttrs>().vocabulary,
+                         c.in[embedding_backward_in::g].size(-1));
   p.workspaces = {{"list heads", w.heads},
                   {"positions by id", w.order},
                   {"runs of an id", w.runs},
@@ -131,9 +126,9 @@ const OpDef embedding_op{
     .counted = checked_rows<RECKON_ISA::embedding_kernel<Counted>>,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
-      return {Tensor{},
-              call(embedding_backward_op, {contiguous(c.grads[0]), c.saved[0]},
-                   std::make_shared<EmbeddingBackwardAttrs>(c.input_shapes[1][0], c.input_dtypes[1]))[0]};
+      return {Tensor{}, call(embedding_backward_op, {contiguous(c.grads[0]), c.saved[0]},
+                             std::make_shared<EmbeddingBackwardAttrs>(c.input_shapes[embedding_in::table][0],
+                                                                      c.input_dtypes[embedding_in::table]))[0]};
     },
     .cases =
         [] {

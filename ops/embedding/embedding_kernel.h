@@ -2,6 +2,7 @@
 // for f32 once per instruction set. They do not check the ids: embedding.cpp has done so.
 #pragma once
 
+#include "ops/embedding/embedding_attrs.h"
 #include "ops/kernel/cpu/rows.h"
 
 namespace reckon::ops::RECKON_ISA {
@@ -11,7 +12,7 @@ namespace {
 template <class C>
 inline void embedding_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &ids = a.in[0], &table = a.in[1], &y = a.out[0];
+  const TensorArg &ids = a.in[embedding_in::ids], &table = a.in[embedding_in::table], &y = a.out[0];
   const size_t row_bytes = static_cast<size_t>(table.shape[1]) * size_of(table.dtype);
   const int64_t* id = ids.as<int64_t>();
   parallel_ranges(a, ids.numel(), table.shape[1], [&](int64_t first, int64_t last) {
@@ -25,7 +26,8 @@ inline void embedding_kernel(KernelArgs& a) {
 // position [n]. One addition per element of g; every table row is written once, in its own type.
 template <class C>
 inline void embedding_backward_kernel(KernelArgs& a) {
-  const TensorArg &g = a.in[0], &ids = a.in[1], &dtable = a.out[0];
+  const TensorArg &g = a.in[embedding_backward_in::g], &ids = a.in[embedding_backward_in::ids],
+                  &dtable = a.out[0];
   const int64_t n = ids.numel(), vocabulary = dtable.shape[0], width = dtable.shape[1];
   const int64_t* id = ids.as<int64_t>();
   int32_t* head = reinterpret_cast<int32_t*>(a.workspace[0]);

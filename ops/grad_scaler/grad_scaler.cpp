@@ -41,23 +41,25 @@ void plan_non_finite_gpu(const PlanContext& c, Plan& p) {
 
 Plan plan_scaler_update(const PlanContext& c) {
   const auto& a = c.as<ScalerAttrs>();
-  const Tensor &scale = c.in[0], &tracker = c.in[1];
+  const Tensor &scale = c.in[scaler_update_in::scale], &tracker = c.in[scaler_update_in::tracker],
+               &found_inf = c.in[scaler_update_in::found_inf];
   RECKON_CHECK(scale.numel() == 1 && (scale.dtype() == DType::f32 || scale.dtype() == DType::f64),
                "scaler_update's scale must be one f32 element, got {}", describe(scale));
   RECKON_CHECK(tracker.numel() == 1 && tracker.dtype() == DType::i64,
                "scaler_update's growth tracker must be one i64 element, got {}", describe(tracker));
-  RECKON_CHECK(c.in[2].numel() == 1 && is_compute_type(c.in[2].dtype()),
-               "scaler_update's found_inf must be one float, got {}", describe(c.in[2]));
+  RECKON_CHECK(found_inf.numel() == 1 && is_compute_type(found_inf.dtype()),
+               "scaler_update's found_inf must be one float, got {}", describe(found_inf));
   RECKON_CHECK(a.growth > 1 && a.backoff > 0 && a.backoff < 1 && a.interval >= 1,
                "scaler_update expects growth > 1, backoff in (0, 1), interval >= 1; got {}, {}, {}", a.growth,
                a.backoff, a.interval);
   Plan p;
-  p.outputs = {{.shape = scale.shape(), .dtype = scale.dtype(), .alias_of = 0, .writes = true},
-               {.shape = tracker.shape(),
-                .dtype = tracker.dtype(),
-                .alias_of = 1,
-                .writes = true,
-                .differentiable = false}};
+  p.outputs = {
+      {.shape = scale.shape(), .dtype = scale.dtype(), .alias_of = scaler_update_in::scale, .writes = true},
+      {.shape = tracker.shape(),
+       .dtype = tracker.dtype(),
+       .alias_of = scaler_update_in::tracker,
+       .writes = true,
+       .differentiable = false}};
   p.launches = {{"scaler_update"}};
   p.cost.vector_flops = 2;
   set_traffic(p, c);
@@ -107,7 +109,7 @@ Tensor non_finite(std::span<const Tensor> grads) {
 
 void scaler_update(Tensor& scale, Tensor& growth_tracker, const Tensor& found_inf, double growth,
                    double backoff, int64_t interval) {
-  const std::array<Tensor, 3> in{scale, growth_tracker, found_inf};
+  const std::array<Tensor, scaler_update_in::n_inputs> in{scale, growth_tracker, found_inf};
   dispatch(scaler_update_op, in, std::make_shared<ScalerAttrs>(growth, backoff, interval));
 }
 

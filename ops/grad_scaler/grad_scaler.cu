@@ -56,8 +56,9 @@ void non_finite_gpu(KernelArgs& a) {
 
 void scaler_update_gpu(KernelArgs& a) {
   const auto& t = a.as<ScalerAttrs>();
-  launch(a, 0, update_scale, 1, 1, 0, elements(a.out[0]), a.out[1].as<long long>(), elements(a.in[2]),
-         static_cast<float>(t.growth), static_cast<float>(t.backoff), t.interval);
+  launch(a, 0, update_scale, 1, 1, 0, elements(a.out[0]), a.out[1].as<long long>(),
+         elements(a.in[scaler_update_in::found_inf]), static_cast<float>(t.growth),
+         static_cast<float>(t.backoff), t.interval);
 }
 
 }  // namespace

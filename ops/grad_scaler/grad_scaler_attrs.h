@@ -5,6 +5,11 @@
 
 namespace reckon::ops {
 
+// Positions of inputs; non_finite takes a list.
+namespace scaler_update_in {
+enum Input : int { scale, tracker, found_inf, n_inputs };
+}
+
 struct ScalerAttrs : Attrs {
   ScalerAttrs(double g, double b, int64_t n) : growth(g), backoff(b), interval(n) {}
   double growth, backoff;

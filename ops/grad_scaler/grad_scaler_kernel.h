@@ -46,10 +46,10 @@ template <class C>
 inline void scaler_update_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& t = a.as<ScalerAttrs>();
-  const C scale = scalar_or<C>(a.in[0], C(1));
+  const C scale = scalar_or<C>(a.in[scaler_update_in::scale], C(1));
   const C smaller = scale * C(t.backoff), larger = scale * C(t.growth);
   int64_t& tracker = *a.out[1].as<int64_t>();
-  const bool found = is_set<C>(a.in[2]), full = tracker + 1 == t.interval;
+  const bool found = is_set<C>(a.in[scaler_update_in::found_inf]), full = tracker + 1 == t.interval;
   const C result = found ? smaller : (full && is_finite(larger) ? larger : scale);
   tracker = found || full ? 0 : tracker + 1;
   store_tile<C>(a.out[0].data, a.out[0].dtype, 0, 1, &result);

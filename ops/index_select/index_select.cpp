@@ -47,25 +47,25 @@ Shape selected_shape(const Shape& whole, int axis, const Shape& ids) {
 
 Plan plan_index_select(const PlanContext& c) {
   const auto& a = c.as<IndexAttrs>();
-  const Tensor& x = c.in[0];
-  check_ids(c.in[1], "index_select");
+  const Tensor &x = c.in[index_select_in::x], &ids = c.in[index_select_in::ids];
+  check_ids(ids, "index_select");
   RECKON_CHECK(x.contiguous() && x.shape()[a.axis] == a.extent,
                "index_select needs a contiguous input of extent {} on axis {}, got {}", a.extent, a.axis,
                describe(x));
   Plan p;
   p.outputs = {
-      {.shape = selected_shape(x.shape(), a.axis, c.in[1].shape()), .dtype = x.dtype(), .label = "selected"}};
+      {.shape = selected_shape(x.shape(), a.axis, ids.shape()), .dtype = x.dtype(), .label = "selected"}};
   p.launches = {{"index_select"}};
-  if (c.needs(0)) p.saves = {{false, 1}};
+  if (c.needs(index_select_in::x)) p.saves = {{false, index_select_in::ids}};
   set_traffic(p, c);
-  p.cost.bytes_read = traffic_bytes(p.outputs[0]) + traffic_bytes(c.in[1]);  // only what is picked
+  p.cost.bytes_read = traffic_bytes(p.outputs[0]) + traffic_bytes(ids);  // only what is picked
   return p;
 }
 
 // One addition per element of src.
 Plan plan_scatter_add(const PlanContext& c) {
   const auto& a = c.as<IndexAttrs>();
-  const Tensor &x = c.in[0], &ids = c.in[1], &src = c.in[2];
+  const Tensor &x = c.in[scatter_add_in::x], &ids = c.in[scatter_add_in::ids], &src = c.in[scatter_add_in::src];
   check_floating(src, "scatter_add's source");
   check_ids(ids, "scatter_add");
   RECKON_CHECK(src.rank() >= a.axis + ids.rank(), "scatter_add's source {} has too few axes for indices {}",
@@ -83,17 +83,17 @@ Plan plan_scatter_add(const PlanContext& c) {
   if (type == DType::bf16 || type == DType::f16)
     p.workspaces = {{"f32 sums", static_cast<size_t>(numel(shape)) * 4}};
   p.launches = {{"scatter_add"}};
-  if (c.needs(2)) p.saves = {{false, 1}};
+  if (c.needs(scatter_add_in::src)) p.saves = {{false, scatter_add_in::ids}};
   p.cost.vector_flops = src.numel();
   set_traffic(p, c);
   return p;
 }
 
 void plan_scatter_add_gpu(const PlanContext& c, Plan& p) {
-  const int64_t n = c.in[1].numel(), extent = c.as<IndexAttrs>().extent;
+  const int64_t n = c.in[scatter_add_in::ids].numel(), extent = c.as<IndexAttrs>().extent;
   RECKON_CHECK(n < int64_t{1} << 31 && extent < int64_t{1} << 31,
                "scatter_add on a GPU counts positions in 32 bits, got {} indices into {} rows", n, extent);
-  const ScatterWorkspaces w = scatter_workspaces(n, extent, n > 0 ? c.in[2].numel() / n : 0);
+  const ScatterWorkspaces w = scatter_workspaces(n, extent, n > 0 ? c.in[scatter_add_in::src].numel() / n : 0);
   p.workspaces = {{"list heads", w.heads},
                   {"positions by index", w.order},
                   {"runs of an index", w.runs},
@@ -107,15 +107,17 @@ const OpDef scatter_add_op{
     .name = "scatter_add",
     .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_scatter_add,
-    .cpu = {{checked<isa_v1::scatter_add_cpu, 1>, checked<isa_v3::scatter_add_cpu, 1>,
-             checked<isa_v4::scatter_add_cpu, 1>}},
-    .reference = checked<RECKON_ISA::scatter_add_kernel<double>, 1>,
-    .counted = checked<RECKON_ISA::scatter_add_kernel<Counted>, 1>,
+    .cpu = {{checked<isa_v1::scatter_add_cpu, scatter_add_in::ids>,
+             checked<isa_v3::scatter_add_cpu, scatter_add_in::ids>,
+             checked<isa_v4::scatter_add_cpu, scatter_add_in::ids>}},
+    .reference = checked<RECKON_ISA::scatter_add_kernel<double>, scatter_add_in::ids>,
+    .counted = checked<RECKON_ISA::scatter_add_kernel<Counted>, scatter_add_in::ids>,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
-      TensorList out(3);
-      if (c.needs(2)) out[2] = index_select(c.grads[0], c.as<IndexAttrs>().axis, c.saved[0]);
-      if (c.needs(0)) out[0] = c.grads[0];
+      TensorList out(scatter_add_in::n_inputs);
+      if (c.needs(scatter_add_in::src))
+        out[scatter_add_in::src] = index_select(c.grads[0], c.as<IndexAttrs>().axis, c.saved[0]);
+      if (c.needs(scatter_add_in::x)) out[scatter_add_in::x] = c.grads[0];
       return out;
     },
     .cases =
@@ -137,10 +139,11 @@ const OpDef index_select_op{
     .name = "index_select",
     .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_index_select,
-    .cpu = {{checked<isa_v1::index_select_cpu, 1>, checked<isa_v3::index_select_cpu, 1>,
-             checked<isa_v4::index_select_cpu, 1>}},
-    .reference = checked<RECKON_ISA::index_select_kernel, 1>,
-    .counted = checked<RECKON_ISA::index_select_kernel, 1>,
+    .cpu = {{checked<isa_v1::index_select_cpu, index_select_in::ids>,
+             checked<isa_v3::index_select_cpu, index_select_in::ids>,
+             checked<isa_v4::index_select_cpu, index_select_in::ids>}},
+    .reference = checked<RECKON_ISA::index_select_kernel, index_select_in::ids>,
+    .counted = checked<RECKON_ISA::index_select_kernel, index_select_in::ids>,
     .gradient = Gradient::differentiable,
     .backward = index_select_backward,
     .recompute = Recompute::cheap,

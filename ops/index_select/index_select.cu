@@ -15,16 +15,16 @@ int64_t extent_of_axes(const TensorArg& t, int first, int last) {
 
 void index_select_gpu(KernelArgs& a) {
   const auto& t = a.as<IndexAttrs>();
-  const TensorArg& x = a.in[0];
-  gather_rows(a, x, a.in[1], a.out[0], extent_of_axes(x, 0, t.axis), t.extent,
+  const TensorArg& x = a.in[index_select_in::x];
+  gather_rows(a, x, a.in[index_select_in::ids], a.out[0], extent_of_axes(x, 0, t.axis), t.extent,
               extent_of_axes(x, t.axis + 1, x.rank) * static_cast<int64_t>(size_of(x.dtype)));
 }
 
 void scatter_add_gpu(KernelArgs& a) {
   const auto& t = a.as<IndexAttrs>();
   const TensorArg& y = a.out[0];
-  scatter_rows(a, a.in[2], a.in[1], a.in[0], y, extent_of_axes(y, 0, t.axis), t.extent,
-               extent_of_axes(y, t.axis + 1, y.rank));
+  scatter_rows(a, a.in[scatter_add_in::src], a.in[scatter_add_in::ids], a.in[scatter_add_in::x], y,
+               extent_of_axes(y, 0, t.axis), t.extent, extent_of_axes(y, t.axis + 1, y.rank));
 }
 
 template <class W>

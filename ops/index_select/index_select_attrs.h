@@ -5,6 +5,14 @@
 
 namespace reckon::ops {
 
+// Positions of inputs; one_hot takes ids alone, scatter_add's x may be absent.
+namespace index_select_in {
+enum Input : int { x, ids };
+}
+namespace scatter_add_in {
+enum Input : int { x, ids, src, n_inputs };
+}
+
 struct IndexAttrs : Attrs {
   IndexAttrs(int axis_, int64_t extent_) : axis(axis_), extent(extent_) {}
   int axis;

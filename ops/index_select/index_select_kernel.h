@@ -23,7 +23,7 @@ RECKON_INLINE AxisSplit split_at(const TensorArg& x, int axis) {
 inline void index_select_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& t = a.as<IndexAttrs>();
-  const TensorArg &x = a.in[0], &ids = a.in[1], &y = a.out[0];
+  const TensorArg &x = a.in[index_select_in::x], &ids = a.in[index_select_in::ids], &y = a.out[0];
   const AxisSplit s = split_at(x, t.axis);
   const int64_t n = ids.numel(), run = s.inner * static_cast<int64_t>(size_of(x.dtype));
   if (run == 0) return;
@@ -41,7 +41,8 @@ template <class C>
 inline void scatter_add_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& t = a.as<IndexAttrs>();
-  const TensorArg &x = a.in[0], &ids = a.in[1], &src = a.in[2], &y = a.out[0];
+  const TensorArg &x = a.in[scatter_add_in::x], &ids = a.in[scatter_add_in::ids],
+                  &src = a.in[scatter_add_in::src], &y = a.out[0];
   const AxisSplit s = split_at(y, t.axis);
   const int64_t n = ids.numel(), row = t.extent * s.inner;
   const int64_t* id = ids.as<int64_t>();

@@ -17,7 +17,7 @@ int64_t rows_of(const Tensor& x) { return x.size(-1) > 0 ? x.numel() / x.size(-1
 // FLOPs per row of c elements: mean c + 1, squares 3c, reciprocal root 3 and one special, (x
 // - mean) rstd 2c, weight c, bias c.
 Plan plan_layer_norm(const PlanContext& c) {
-  const Tensor &x = c.in[0], &w = c.in[1], &b = c.in[2];
+  const Tensor &x = c.in[layer_norm_in::x], &w = c.in[layer_norm_in::weight], &b = c.in[layer_norm_in::bias];
   check_rank_at_least(x, 1, "layer_norm's input");
   check_floating(x, "layer_norm's input");
   RECKON_CHECK(x.size(-1) > 0, "layer_norm needs a last axis that is not empty, got {}", describe(x));
@@ -32,9 +32,9 @@ Plan plan_layer_norm(const PlanContext& c) {
                {.shape = per_row, .dtype = s, .label = "mean", .differentiable = false},
                {.shape = per_row, .dtype = s, .label = "rstd", .differentiable = false}};
   p.launches = {{"layer_norm"}};
-  const bool dx = c.needs(0), dweight = c.needs(1) && w.defined();
-  if (dx || dweight) p.saves = {{false, 0}, {true, 1}, {true, 2}};
-  if (dx && w.defined()) p.saves.push_back({false, 1});
+  const bool dx = c.needs(layer_norm_in::x), dweight = c.needs(layer_norm_in::weight) && w.defined();
+  if (dx || dweight) p.saves = {{false, layer_norm_in::x}, {true, 1}, {true, 2}};
+  if (dx && w.defined()) p.saves.push_back({false, layer_norm_in::weight});
   p.cost.vector_flops = rows * (width * (6 + w.defined() + b.defined()) + 4);
   p.cost.special = rows;
   set_traffic(p, c);
@@ -44,7 +44,8 @@ Plan plan_layer_norm(const PlanContext& c) {
 // FLOPs per row: dx 9c + 6, and 2c with a weight; dweight 4c; dbias c.
 Plan plan_layer_norm_backward(const PlanContext& c) {
   const auto& a = c.as<LayerNormBackwardAttrs>();
-  const Tensor &g = c.in[0], &x = c.in[1], &w = c.in[2];
+  const Tensor &g = c.in[layer_norm_backward_in::g], &x = c.in[layer_norm_backward_in::x],
+               &w = c.in[layer_norm_backward_in::weight];
   check_shape(g, x.shape(), "layer_norm's output gradient");
   RECKON_CHECK(g.contiguous() && x.contiguous(),
                "layer_norm_backward needs contiguous tensors, got strides {} and {}", to_string(g.strides()),
@@ -72,7 +73,7 @@ Plan plan_layer_norm_backward(const PlanContext& c) {
 
 void plan_layer_norm_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<LayerNormBackwardAttrs>();
-  const Tensor& x = c.in[1];
+  const Tensor& x = c.in[layer_norm_backward_in::x];
   const int64_t n_sums = a.dweight + a.dbias, pieces = norm_gpu_pieces(rows_of(x), x.size(-1));
   if (n_sums > 0)
     p.workspaces = {{"sums of row pieces", static_cast<size_t>(pieces * n_sums * x.size(-1)) * sizeof(float)}};
@@ -114,19 +115,21 @@ const OpDef layer_norm_backward_op{
     .gpu_plan = plan_layer_norm_backward_gpu};
 
 TensorList layer_norm_backward(BackwardContext& c) {
-  TensorList out(3);
+  const bool dx = c.needs(layer_norm_in::x), dweight = c.needs(layer_norm_in::weight),
+             dbias = c.needs(layer_norm_in::bias);
+  TensorList out(layer_norm_in::n_inputs);
   const Tensor g = contiguous(c.grads[0]);
   c.grads[0] = {};
-  if (!c.needs(0) && !c.needs(1)) {
+  if (!dx && !dweight) {
     const int64_t width = g.size(-1);
-    out[2] = sum(g.reshaped({g.numel() / width, width}), {0});
+    out[layer_norm_in::bias] = sum(g.reshaped({g.numel() / width, width}), {0});
     return out;
   }
   const Tensor weight = c.saved.size() > 3 ? c.saved[3] : Tensor{};
   const TensorList made = call(layer_norm_backward_op, {g, c.saved[0], weight, c.saved[1], c.saved[2]},
-                               std::make_shared<LayerNormBackwardAttrs>(c.needs(0), c.needs(1), c.needs(2)));
+                               std::make_shared<LayerNormBackwardAttrs>(dx, dweight, dbias));
   size_t next = 0;
-  for (int i = 0; i < 3; ++i)
+  for (int i = 0; i < layer_norm_in::n_inputs; ++i)
     if (c.needs(i)) out[static_cast<size_t>(i)] = made[next++];
   return out;
 }

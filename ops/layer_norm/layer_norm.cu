@@ -6,7 +6,8 @@ namespace reckon::ops::gpu {
 namespace {
 
 void layer_norm_gpu(KernelArgs& a) {
-  const TensorArg &x = a.in[0], &weight = a.in[1], &bias = a.in[2], &y = a.out[0];
+  const TensorArg &x = a.in[layer_norm_in::x], &weight = a.in[layer_norm_in::weight],
+                  &bias = a.in[layer_norm_in::bias], &y = a.out[0];
   const int64_t c = x.last();
   launch_norm_forward<NormKind::layer>(
       a, 0,
@@ -24,15 +25,16 @@ void layer_norm_gpu(KernelArgs& a) {
 
 void layer_norm_backward_gpu(KernelArgs& a) {
   const auto& t = a.as<LayerNormBackwardAttrs>();
-  const TensorArg &g = a.in[0], &x = a.in[1], &weight = a.in[2];
+  const TensorArg &g = a.in[layer_norm_backward_in::g], &x = a.in[layer_norm_backward_in::x],
+                  &weight = a.in[layer_norm_backward_in::weight];
   const int64_t c = x.last();
   const int n_sums = t.dweight + t.dbias;
   const NormBackward p{.g = elements(g),
                        .x = elements(x),
                        .weight = elements(weight),
                        .dx = t.dx ? elements(a.out[0]) : Elements{},
-                       .mean = a.in[3].as<float>(),
-                       .rstd = a.in[4].as<float>(),
+                       .mean = a.in[layer_norm_backward_in::mean].as<float>(),
+                       .rstd = a.in[layer_norm_backward_in::rstd].as<float>(),
                        .partial = n_sums > 0 ? reinterpret_cast<float*>(a.workspace[0]) : nullptr,
                        .rows = x.rows(),
                        .c = c,

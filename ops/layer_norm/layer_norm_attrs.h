@@ -6,6 +6,14 @@
 
 namespace reckon::ops {
 
+// Positions of inputs; weight and bias may be absent.
+namespace layer_norm_in {
+enum Input : int { x, weight, bias, n_inputs };
+}
+namespace layer_norm_backward_in {
+enum Input : int { g, x, weight, mean, rstd };
+}
+
 struct LayerNormAttrs : Attrs {
   explicit LayerNormAttrs(double e) : eps(e) {}
   double eps;
@@ -20,8 +28,9 @@ struct LayerNormBackwardAttrs : Attrs {
 // Rows whose parameter gradients are summed as one piece. It depends on the shape alone, so that results do not
 // depend on the number of threads.
 RECKON_INLINE int64_t layer_norm_piece(int64_t rows) {
-  const int64_t piece = (rows + 63) / 64;
-  return piece < 32 ? 32 : piece;
+  constexpr int64_t kMostPieces = 64, kLeastRows = 32;
+  const int64_t piece = (rows + kMostPieces - 1) / kMostPieces;
+  return piece < kLeastRows ? kLeastRows : piece;
 }
 RECKON_INLINE int64_t layer_norm_pieces(int64_t rows) {
   const int64_t piece = layer_norm_piece(rows);

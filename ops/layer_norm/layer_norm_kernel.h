@@ -14,7 +14,8 @@ namespace {
 template <class C>
 inline void layer_norm_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &x = a.in[0], &w = a.in[1], &b = a.in[2], &y = a.out[0];
+  const TensorArg &x = a.in[layer_norm_in::x], &w = a.in[layer_norm_in::weight], &b = a.in[layer_norm_in::bias],
+                  &y = a.out[0];
   const int64_t c = x.last(), rows = x.rows();
   const C eps = C(a.as<LayerNormAttrs>().eps);
   parallel_ranges(a, rows, 8 * c, [&](int64_t first, int64_t last) {
@@ -66,7 +67,8 @@ inline void layer_norm_kernel(KernelArgs& a) {
 //   dx = r u - d r^3 mean(u d) - r mean(u)
 template <class C>
 inline void layer_norm_dx_row(const KernelArgs& a, const TensorArg& dx, int64_t row, C mean, C rstd) {
-  const TensorArg &g = a.in[0], &x = a.in[1], &w = a.in[2];
+  const TensorArg &g = a.in[layer_norm_backward_in::g], &x = a.in[layer_norm_backward_in::x],
+                  &w = a.in[layer_norm_backward_in::weight];
   const int64_t c = x.last();
   alignas(64) C gb[kTile], xb[kTile], wb[kTile], ob[kTile];
   C sum_u = C(0), sum_ud = C(0);
@@ -112,7 +114,8 @@ template <class C>
 inline void layer_norm_backward_kernel(KernelArgs& a) {
   constexpr bool plain = sizeof(C) != sizeof(float);
   const auto& t = a.as<LayerNormBackwardAttrs>();
-  const TensorArg &g = a.in[0], &x = a.in[1], &mean = a.in[3], &rstd = a.in[4];
+  const TensorArg &g = a.in[layer_norm_backward_in::g], &x = a.in[layer_norm_backward_in::x],
+                  &mean = a.in[layer_norm_backward_in::mean], &rstd = a.in[layer_norm_backward_in::rstd];
   const int64_t c = x.last(), rows = x.rows();
   const int n_sums = t.dweight + t.dbias;
   const int64_t piece = plain ? (rows > 0 ? rows : 1) : layer_norm_piece(rows);

@@ -23,8 +23,8 @@ void check_operands(const PlanContext& c, const Tensor& x, const Tensor& target)
 // FLOPs per element: a difference and a square, reduced also an addition; the mean divides once.
 Plan plan_mse_loss(const PlanContext& c) {
   const Reduction r = c.as<MseAttrs>().reduction;
-  const Tensor& x = c.in[0];
-  check_operands(c, x, c.in[1]);
+  const Tensor& x = c.in[mse_loss_in::x];
+  check_operands(c, x, c.in[mse_loss_in::target]);
   const DType t = accumulation_dtype(promoted_dtype(c));
   const bool reduced = r != Reduction::none;
   Plan p;
@@ -35,7 +35,7 @@ Plan plan_mse_loss(const PlanContext& c) {
     p.workspaces = {{"sums of pieces", static_cast<size_t>(pieces) * size_of(t)}};
     p.launches.push_back({"mse_loss_reduce"});
   }
-  p.saves = {{false, 0}, {false, 1}};
+  p.saves = {{false, mse_loss_in::x}, {false, mse_loss_in::target}};
   p.cost.vector_flops = checked_multiply(x.numel(), 2 + reduced, "FLOPs") + (r == Reduction::mean);
   set_traffic(p, c);
   return p;
@@ -44,10 +44,10 @@ Plan plan_mse_loss(const PlanContext& c) {
 // FLOPs per element: 2 with a reduction, whose scale costs 1 (mean: 2); 3 without.
 Plan plan_mse_loss_backward(const PlanContext& c) {
   const Reduction r = c.as<MseAttrs>().reduction;
-  const Tensor& x = c.in[1];
-  check_operands(c, x, c.in[2]);
+  const Tensor& x = c.in[mse_loss_backward_in::x];
+  check_operands(c, x, c.in[mse_loss_backward_in::target]);
   const bool reduced = r != Reduction::none;
-  check_shape(c.in[0], reduced ? Shape{} : x.shape(), "mse_loss's output gradient");
+  check_shape(c.in[mse_loss_backward_in::g], reduced ? Shape{} : x.shape(), "mse_loss's output gradient");
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype(), .label = "dx"}};
   p.launches = {{"mse_loss_backward"}};
@@ -76,11 +76,11 @@ const OpDef mse_loss_backward_op{
     }};
 
 TensorList mse_loss_backward(BackwardContext& c) {
-  TensorList out(2);
+  TensorList out(mse_loss_in::n_inputs);
   const Tensor dx = call(mse_loss_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1]},
                          std::make_shared<MseAttrs>(c.as<MseAttrs>().reduction))[0];
-  if (c.needs(0)) out[0] = dx;
-  if (c.needs(1)) out[1] = scale(dx, -1.0);
+  if (c.needs(mse_loss_in::x)) out[mse_loss_in::x] = dx;
+  if (c.needs(mse_loss_in::target)) out[mse_loss_in::target] = scale(dx, -1.0);
   return out;
 }
 

@@ -112,7 +112,7 @@ Operands operands(const TensorArg& x, const TensorArg& target, const TensorArg& 
 
 void mse_loss_gpu(KernelArgs& a) {
   const Reduction r = a.as<MseAttrs>().reduction;
-  const Operands p = operands(a.in[0], a.in[1], a.out[0]);
+  const Operands p = operands(a.in[mse_loss_in::x], a.in[mse_loss_in::target], a.out[0]);
   const bool reduced = r != Reduction::none;
   auto* sums = reduced ? reinterpret_cast<float*>(a.workspace[0]) : nullptr;
   launch(a, 0, squared_differences, pieces_of(p), kThreads, 0, p, reduced ? Elements{} : elements(a.out[0]),
@@ -124,15 +124,14 @@ void mse_loss_gpu(KernelArgs& a) {
 
 void mse_loss_backward_gpu(KernelArgs& a) {
   const Reduction r = a.as<MseAttrs>().reduction;
-  Operands p = operands(a.in[1], a.in[2], a.out[0]);
-  if (r == Reduction::none) p.fours = p.fours && takes_fours(a.in[0], 4);
+  const TensorArg& g = a.in[mse_loss_backward_in::g];
+  Operands p = operands(a.in[mse_loss_backward_in::x], a.in[mse_loss_backward_in::target], a.out[0]);
+  if (r == Reduction::none) p.fours = p.fours && takes_fours(g, 4);
   const float divisor = r == Reduction::mean ? static_cast<float>(p.n) : 1.0f;
   if (r == Reduction::none)
-    launch(a, 0, mse_backward<false>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor,
-           elements(a.out[0]));
+    launch(a, 0, mse_backward<false>, pieces_of(p), kThreads, 0, p, elements(g), divisor, elements(a.out[0]));
   else
-    launch(a, 0, mse_backward<true>, pieces_of(p), kThreads, 0, p, elements(a.in[0]), divisor,
-           elements(a.out[0]));
+    launch(a, 0, mse_backward<true>, pieces_of(p), kThreads, 0, p, elements(g), divisor, elements(a.out[0]));
 }
 
 }  // namespace

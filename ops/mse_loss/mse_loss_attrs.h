@@ -7,6 +7,14 @@
 
 namespace reckon::ops {
 
+// Positions of inputs.
+namespace mse_loss_in {
+enum Input : int { x, target, n_inputs };
+}
+namespace mse_loss_backward_in {
+enum Input : int { g, x, target };
+}
+
 struct MseAttrs : Attrs {
   explicit MseAttrs(Reduction r) : reduction(r) {}
   Reduction reduction;

@@ -19,7 +19,7 @@ inline void mse_loss_kernel(KernelArgs& a) {
           const C d = x - y;
           return d * d;
         });
-  const TensorArg &x = a.in[0], &y = a.in[1];
+  const TensorArg &x = a.in[mse_loss_in::x], &y = a.in[mse_loss_in::target];
   const int64_t n = x.numel();
   // The plain sum is one piece; in f32 the pieces bound the rounding error and share the work.
   const int64_t piece = sizeof(C) == sizeof(float) ? kMsePiece : (n > 0 ? n : 1),
@@ -59,17 +59,18 @@ inline void mse_loss_backward_kernel(KernelArgs& a) {
   a.launch(0);
   if (reduction == Reduction::none) {
     elementwise<C, 3, 1>(a, [](int64_t, const C* const* in, C* const* out, int64_t n) {
-      const C *g = in[0], *x = in[1], *y = in[2];
+      const C *g = in[mse_loss_backward_in::g], *x = in[mse_loss_backward_in::x],
+              *y = in[mse_loss_backward_in::target];
       C* o = out[0];
 #pragma omp simd
       for (int64_t i = 0; i < n; ++i) o[i] = C(2) * (x[i] - y[i]) * g[i];
     });
     return;
   }
-  C scale = C(2) * load_one<C>(a.in[0], 0);
-  if (reduction == Reduction::mean) scale = scale / C(a.in[1].numel());
+  C scale = C(2) * load_one<C>(a.in[mse_loss_backward_in::g], 0);
+  if (reduction == Reduction::mean) scale = scale / C(a.in[mse_loss_backward_in::x].numel());
   elementwise<C, 3, 1>(a, [scale](int64_t, const C* const* in, C* const* out, int64_t n) {
-    const C *x = in[1], *y = in[2];
+    const C *x = in[mse_loss_backward_in::x], *y = in[mse_loss_backward_in::target];
     C* o = out[0];
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) o[i] = (x[i] - y[i]) * scale;

@@ -12,7 +12,7 @@ namespace reckon::ops {
 namespace {
 
 Plan plan_rms_norm(const PlanContext& c) {
-  const Tensor &x = c.in[0], &w = c.in[1];
+  const Tensor &x = c.in[rms_norm_in::x], &w = c.in[rms_norm_in::weight];
   check_rank_at_least(x, 1, "rms_norm's input");
   check_shape(w, {x.size(-1)}, "rms_norm's weight");
   RECKON_CHECK(x.contiguous(), "rms_norm needs a contiguous input, got strides {}", to_string(x.strides()));
@@ -24,7 +24,7 @@ Plan plan_rms_norm(const PlanContext& c) {
                 .label = "rstd",
                 .differentiable = false}};
   p.launches = {{"rms_norm"}};
-  p.saves = {{false, 0}, {false, 1}, {true, 1}};
+  p.saves = {{false, rms_norm_in::x}, {false, rms_norm_in::weight}, {true, 1}};
   p.cost.vector_flops = rows * (4 * width + 3);
   p.cost.special = rows;
   set_traffic(p, c);
@@ -32,9 +32,10 @@ Plan plan_rms_norm(const PlanContext& c) {
 }
 
 Plan plan_rms_norm_backward(const PlanContext& c) {
-  const Tensor &x = c.in[1], &w = c.in[2];
-  check_shape(c.in[0], x.shape(), "rms_norm's output gradient");
-  RECKON_CHECK(c.in[0].contiguous(), "rms_norm_backward needs a contiguous gradient");
+  const Tensor &g = c.in[rms_norm_backward_in::g], &x = c.in[rms_norm_backward_in::x],
+               &w = c.in[rms_norm_backward_in::weight];
+  check_shape(g, x.shape(), "rms_norm's output gradient");
+  RECKON_CHECK(g.contiguous(), "rms_norm_backward needs a contiguous gradient");
   const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype(), .label = "dx"},
@@ -46,7 +47,7 @@ Plan plan_rms_norm_backward(const PlanContext& c) {
 }
 
 void plan_rms_norm_backward_gpu(const PlanContext& c, Plan& p) {
-  const Tensor& x = c.in[1];
+  const Tensor& x = c.in[rms_norm_backward_in::x];
   const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
   p.workspaces = {
       {"sums of row pieces", static_cast<size_t>(norm_gpu_pieces(rows, width) * width) * sizeof(float)}};

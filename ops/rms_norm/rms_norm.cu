@@ -6,7 +6,7 @@ namespace reckon::ops::gpu {
 namespace {
 
 void rms_norm_gpu(KernelArgs& a) {
-  const TensorArg &x = a.in[0], &weight = a.in[1], &y = a.out[0];
+  const TensorArg &x = a.in[rms_norm_in::x], &weight = a.in[rms_norm_in::weight], &y = a.out[0];
   const int64_t c = x.last();
   launch_norm_forward<NormKind::rms>(
       a, 0,
@@ -23,7 +23,8 @@ void rms_norm_gpu(KernelArgs& a) {
 }
 
 void rms_norm_backward_gpu(KernelArgs& a) {
-  const TensorArg &g = a.in[0], &x = a.in[1], &weight = a.in[2], &dx = a.out[0];
+  const TensorArg &g = a.in[rms_norm_backward_in::g], &x = a.in[rms_norm_backward_in::x],
+                  &weight = a.in[rms_norm_backward_in::weight], &dx = a.out[0];
   const int64_t c = x.last();
   const NormBackward p{
       .g = elements(g),
@@ -31,7 +32,7 @@ void rms_norm_backward_gpu(KernelArgs& a) {
       .weight = elements(weight),
       .dx = elements(dx),
       .mean = nullptr,
-      .rstd = a.in[3].as<float>(),
+      .rstd = a.in[rms_norm_backward_in::rstd].as<float>(),
       .partial = reinterpret_cast<float*>(a.workspace[0]),
       .rows = x.rows(),
       .c = c,

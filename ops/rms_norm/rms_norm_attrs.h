@@ -5,6 +5,14 @@
 
 namespace reckon::ops {
 
+// Positions of inputs.
+namespace rms_norm_in {
+enum Input : int { x, weight };
+}
+namespace rms_norm_backward_in {
+enum Input : int { g, x, weight, rstd };
+}
+
 struct RmsNormAttrs : Attrs {
   explicit RmsNormAttrs(double e) : eps(e) {}
   double eps;

@@ -12,7 +12,7 @@ namespace {
 template <class C>
 inline void rms_norm_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &x = a.in[0], &w = a.in[1], &y = a.out[0], &rstd = a.out[1];
+  const TensorArg &x = a.in[rms_norm_in::x], &w = a.in[rms_norm_in::weight], &y = a.out[0], &rstd = a.out[1];
   const int64_t c = x.last(), rows = x.rows();
   const C eps = C(a.as<RmsNormAttrs>().eps);
   parallel_ranges(a, rows, 6 * c, [&](int64_t first, int64_t last) {
@@ -50,7 +50,9 @@ inline void rms_norm_kernel(KernelArgs& a) {
 // With xh = x r: dx = r (g w - xh mean(g w xh)), dw = sum over rows of g xh.
 template <class C>
 inline void rms_norm_backward_kernel(KernelArgs& a) {
-  const TensorArg &g = a.in[0], &x = a.in[1], &w = a.in[2], &rstd = a.in[3], &dx = a.out[0], &dw = a.out[1];
+  const TensorArg &g = a.in[rms_norm_backward_in::g], &x = a.in[rms_norm_backward_in::x],
+                  &w = a.in[rms_norm_backward_in::weight], &rstd = a.in[rms_norm_backward_in::rstd],
+                  &dx = a.out[0], &dw = a.out[1];
   const int64_t c = x.last(), rows = x.rows();
   a.launch(0);  // dx, row by row
   parallel_ranges(a, rows, 10 * c, [&](int64_t first, int64_t last) {
@@ -88,6 +90,7 @@ inline void rms_norm_backward_kernel(KernelArgs& a) {
   });
   a.launch(1);  // dw, column tile by column tile: the order of the rows never depends on the threads
   constexpr int64_t kLanes = 64;
+  constexpr int64_t kPiece = 256;  // rows added up before they join the total: it bounds the rounding of f32
   parallel_ranges(a, (c + kLanes - 1) / kLanes, rows * kLanes * 3, [&](int64_t first, int64_t last) {
     alignas(64) C gb[kTile], xb[kTile], piece[kLanes], total[kLanes];
     for (int64_t t = first; t < last; ++t) {
@@ -102,7 +105,7 @@ inline void rms_norm_backward_kernel(KernelArgs& a) {
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) to[i] += gv[i] * (xv[i] * r);
         if constexpr (sizeof(C) == sizeof(float)) {
-          if ((row & 255) == 255 || row + 1 == rows)
+          if (row % kPiece == kPiece - 1 || row + 1 == rows)
             for (int64_t i = 0; i < n; ++i) total[i] += piece[i], piece[i] = C(0);
         }
       }

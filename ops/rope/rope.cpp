@@ -12,7 +12,7 @@ namespace {
 // FLOPs: D/2 frequencies (1 and one exp), P D/2 angles (1, one cos and one sin), 6 per pair of x. The table of
 // cosines and sines is f32 (f64 for f64), 2 (D/2) P numbers.
 Plan plan_rope(const PlanContext& c) {
-  const Tensor &x = c.in[0], &positions = c.in[1];
+  const Tensor &x = c.in[rope_in::x], &positions = c.in[rope_in::positions];
   check_floating(x, "rope's input");
   RECKON_CHECK(x.rank() == 4 && x.size(3) % 2 == 0 && x.size(3) > 0,
                "rope needs [B, S, heads, D] with an even D, got {}", describe(x));
@@ -29,7 +29,7 @@ Plan plan_rope(const PlanContext& c) {
   p.workspaces = {{"frequencies", static_cast<size_t>(half) * sizeof(double)},
                   {"cosines and sines", static_cast<size_t>(2 * half * std::max<int64_t>(n, 1)) * entry}};
   p.launches = {{"rope_table"}, {"rope"}};
-  p.saves = {{false, 1}};
+  p.saves = {{false, rope_in::positions}};
   p.cost.vector_flops = half + n * half + checked_multiply(x.numel(), 3, "FLOPs");
   p.cost.special = half + 2 * n * half;
   set_traffic(p, c);

@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kThreads) rope_turn(const __grid_constant__ Ro
 
 void rope_gpu(KernelArgs& a) {
   const auto& attrs = a.as<RopeAttrs>();
-  const TensorArg &x = a.in[0], &positions = a.in[1], &y = a.out[0];
+  const TensorArg &x = a.in[rope_in::x], &positions = a.in[rope_in::positions], &y = a.out[0];
   const int64_t heads = x.shape[2], half = x.shape[3] / 2;
   const bool fours = takes_fours(x, half) && takes_fours(y, half);
   Rope t{elements(x), elements(y), positions.as<int64_t>(), x.shape[0] * x.shape[1], positions.numel(),

@@ -6,6 +6,11 @@
 
 namespace reckon::ops {
 
+// Positions of inputs.
+namespace rope_in {
+enum Input : int { x, positions };
+}
+
 struct RopeAttrs : Attrs {
   RopeAttrs(double log_theta_, bool inverse_) : log_theta(log_theta_), inverse(inverse_) {}
   double log_theta;

@@ -31,7 +31,7 @@ RECKON_INLINE void sine_cosine(double angle, float* sine, float* cosine) {
 template <class C>
 inline void rope_kernel(KernelArgs& a) {
   const auto& t = a.as<RopeAttrs>();
-  const TensorArg &x = a.in[0], &positions = a.in[1], &y = a.out[0];
+  const TensorArg &x = a.in[rope_in::x], &positions = a.in[rope_in::positions], &y = a.out[0];
   const int64_t tokens = x.shape[0] * x.shape[1], heads = x.shape[2], width = x.shape[3], half = width / 2;
   const int64_t n_positions = positions.numel();
   const int64_t* position = positions.as<int64_t>();

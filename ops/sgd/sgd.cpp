@@ -15,27 +15,29 @@ namespace {
 // with dampening) and 2 for nesterov.
 Plan plan_sgd(const PlanContext& c) {
   const SgdSettings& s = c.as<SgdAttrs>().s;
-  const Tensor& p = c.in[0];
+  const Tensor &p = c.in[sgd_in::param], &g = c.in[sgd_in::grad], &buffer = c.in[sgd_in::momentum_buffer],
+               &scale = c.in[sgd_in::grad_scale];
   check_floating(p, "sgd's parameter");
   RECKON_CHECK(s.step >= 1, "sgd counts steps from 1, got step {}", s.step);
   RECKON_CHECK(!s.nesterov || (s.momentum > 0 && s.dampening == 0),
                "nesterov needs a momentum above 0 and no dampening, got {} and {}", s.momentum, s.dampening);
   const bool momentum = s.momentum != 0;
-  RECKON_CHECK(momentum == c.in[2].defined(), "sgd with momentum {} {} a momentum buffer", s.momentum,
+  RECKON_CHECK(momentum == buffer.defined(), "sgd with momentum {} {} a momentum buffer", s.momentum,
                momentum ? "needs" : "takes no");
-  check_shape(c.in[1], p.shape(), "sgd's gradient");
-  if (momentum) check_shape(c.in[2], p.shape(), "sgd's momentum buffer");
-  RECKON_CHECK(p.contiguous() && c.in[1].contiguous() && (!momentum || c.in[2].contiguous()),
+  check_shape(g, p.shape(), "sgd's gradient");
+  if (momentum) check_shape(buffer, p.shape(), "sgd's momentum buffer");
+  RECKON_CHECK(p.contiguous() && g.contiguous() && (!momentum || buffer.contiguous()),
                "sgd needs contiguous tensors, got parameter strides {}", to_string(p.strides()));
-  for (int i = 3; i < 5; ++i)
-    RECKON_CHECK(!c.in[i].defined() || c.in[i].numel() == 1,
-                 "sgd's gradient scale and skip flag hold one element, got {}", describe(c.in[i]));
+  for (const Tensor& t : {scale, c.in[sgd_in::skip]})
+    RECKON_CHECK(!t.defined() || t.numel() == 1, "sgd's gradient scale and skip flag hold one element, got {}",
+                 describe(t));
   Plan plan;
-  plan.outputs = {{.shape = p.shape(), .dtype = p.dtype(), .alias_of = 0, .writes = true}};
+  plan.outputs = {{.shape = p.shape(), .dtype = p.dtype(), .alias_of = sgd_in::param, .writes = true}};
   if (momentum)
-    plan.outputs.push_back({.shape = p.shape(), .dtype = c.in[2].dtype(), .alias_of = 2, .writes = true});
+    plan.outputs.push_back(
+        {.shape = p.shape(), .dtype = buffer.dtype(), .alias_of = sgd_in::momentum_buffer, .writes = true});
   plan.launches = {{"sgd"}};
-  int64_t per_element = 2 + (c.in[3].defined() ? 1 : 0) + (s.weight_decay != 0 ? 2 : 0);
+  int64_t per_element = 2 + (scale.defined() ? 1 : 0) + (s.weight_decay != 0 ? 2 : 0);
   if (momentum) per_element += (s.step == 1 ? 0 : (s.dampening == 0 ? 2 : 3)) + (s.nesterov ? 2 : 0);
   plan.cost.vector_flops = p.numel() * per_element;
   set_traffic(plan, c);
@@ -72,7 +74,8 @@ const OpDef sgd_op{
 
 void sgd(Tensor& param, const Tensor& grad, Tensor& momentum_buffer, const SgdSettings& settings,
          const Tensor& grad_scale, const Tensor& skip) {
-  const std::array<Tensor, 5> in{param, contiguous(grad.detached()), momentum_buffer, grad_scale, skip};
+  const std::array<Tensor, sgd_in::n_inputs> in{param, contiguous(grad.detached()), momentum_buffer, grad_scale,
+                                                skip};
   dispatch(sgd_op, in, std::make_shared<SgdAttrs>(settings));
 }
 

@@ -37,8 +37,8 @@ struct WithMomentum : Plain {
 
 void sgd_gpu(KernelArgs& a) {
   const SgdSettings& s = a.as<SgdAttrs>().s;
-  const Plain f{elements(a.in[3]),
-                elements(a.in[4]),
+  const Plain f{elements(a.in[sgd_in::grad_scale]),
+                elements(a.in[sgd_in::skip]),
                 static_cast<float>(s.weight_decay),
                 static_cast<float>(s.momentum),
                 static_cast<float>(1 - s.dampening),

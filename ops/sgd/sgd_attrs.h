@@ -5,6 +5,11 @@
 
 namespace reckon::ops {
 
+// Positions of inputs; all but the first two may be absent.
+namespace sgd_in {
+enum Input : int { param, grad, momentum_buffer, grad_scale, skip, n_inputs };
+}
+
 struct SgdSettings {
   double lr = 0.01, momentum = 0, dampening = 0, weight_decay = 0;
   bool nesterov = false;

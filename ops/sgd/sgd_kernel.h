@@ -14,10 +14,11 @@ template <class C>
 inline void sgd_kernel(KernelArgs& a) {
   a.launch(0);
   const SgdSettings& s = a.as<SgdAttrs>().s;
-  if (is_set<C>(a.in[4])) return;
-  const TensorArg &param = a.in[0], &grad = a.in[1], &buffer = a.in[2];
-  const bool scales = a.in[3].defined(), momentum = s.momentum != 0, first = s.step == 1;
-  const C g_scale = scalar_or<C>(a.in[3], C(1)), decay = C(s.weight_decay), mu = C(s.momentum),
+  if (is_set<C>(a.in[sgd_in::skip])) return;
+  const TensorArg &param = a.in[sgd_in::param], &grad = a.in[sgd_in::grad],
+                  &buffer = a.in[sgd_in::momentum_buffer], &scale = a.in[sgd_in::grad_scale];
+  const bool scales = scale.defined(), momentum = s.momentum != 0, first = s.step == 1;
+  const C g_scale = scalar_or<C>(scale, C(1)), decay = C(s.weight_decay), mu = C(s.momentum),
           take = C(1 - s.dampening), lr = C(-s.lr);
   for_each_chunk(a, &param, 1, 8, [&](int, int64_t start, int64_t count, int64_t) {
     alignas(64) C p_cells[kTile], g_cells[kTile], b_cells[kTile], u_cells[kTile];

@@ -2,6 +2,7 @@
 
 #include "ops/cast/cast.h"
 #include "ops/rules.h"
+#include "ops/softmax/softmax_inputs.h"
 #include "ops/softmax/softmax_kernel.h"
 #include "ops/view/view.h"
 
@@ -44,8 +45,9 @@ Plan same_shape_plan(const PlanContext& c, const char* name, RowCost cost, const
 }
 
 Plan gradient_plan(const PlanContext& c, const char* name, RowCost cost) {
-  check_shape(c.in[1], c.in[0].shape(), name);
-  return row_plan(c, c.in[1], name, c.in[1].shape(), c.in[1].dtype(), "dx", cost);
+  const Tensor& y = c.in[softmax_backward_in::y];
+  check_shape(y, c.in[softmax_backward_in::g].shape(), name);
+  return row_plan(c, y, name, y.shape(), y.dtype(), "dx", cost);
 }
 
 Shape without_last(const Tensor& x) { return x.shape().slice(0, x.rank() - 1); }
@@ -139,10 +141,10 @@ const OpDef logsumexp_backward_op{
     .name = "logsumexp_backward",
     .plan =
         [](const PlanContext& c) {
-          check_shape(c.in[0], without_last(c.in[1]), "logsumexp's output gradient");
-          check_shape(c.in[2], without_last(c.in[1]), "logsumexp's output");
-          return row_plan(c, c.in[1], "logsumexp_backward", c.in[1].shape(), c.in[1].dtype(), "dx",
-                          {2, 0, 1, 0});
+          const Tensor& x = c.in[logsumexp_backward_in::x];
+          check_shape(c.in[logsumexp_backward_in::g], without_last(x), "logsumexp's output gradient");
+          check_shape(c.in[logsumexp_backward_in::y], without_last(x), "logsumexp's output");
+          return row_plan(c, x, "logsumexp_backward", x.shape(), x.dtype(), "dx", {2, 0, 1, 0});
         },
     .cpu = RECKON_CPU_KERNEL(logsumexp_backward_cpu),
     .reference = RECKON_ISA::logsumexp_backward_kernel<double>,

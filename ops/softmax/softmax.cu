@@ -4,6 +4,7 @@
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/kernel/gpu/row_softmax.cuh"
+#include "ops/softmax/softmax_inputs.h"
 
 namespace reckon::ops::gpu {
 namespace {
@@ -149,7 +150,7 @@ void forward(KernelArgs& a) {
 
 template <Kind kKind>
 void backward(KernelArgs& a) {
-  const TensorArg &g = a.in[0], &y = a.in[1], &dx = a.out[0];
+  const TensorArg &g = a.in[softmax_backward_in::g], &y = a.in[softmax_backward_in::y], &dx = a.out[0];
   const int64_t rows = y.rows(), c = y.last();
   const bool fours = takes_fours(g, c) && takes_fours(y, c) && takes_fours(dx, c);
   if (c > kRegisterColumns)
@@ -163,7 +164,8 @@ void backward(KernelArgs& a) {
 }
 
 void logsumexp_backward_gpu(KernelArgs& a) {
-  const TensorArg &g = a.in[0], &x = a.in[1], &y = a.in[2], &dx = a.out[0];
+  const TensorArg &g = a.in[logsumexp_backward_in::g], &x = a.in[logsumexp_backward_in::x],
+                  &y = a.in[logsumexp_backward_in::y], &dx = a.out[0];
   const int64_t rows = x.rows(), c = x.last();
   const bool fours = takes_fours(x, c) && takes_fours(dx, c);
   const auto run = [&](auto tile) {

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include "ops/kernel/cpu/rows.h"
+#include "ops/softmax/softmax_inputs.h"
 
 namespace reckon::ops::RECKON_ISA {
 namespace {
@@ -73,7 +74,7 @@ inline void softmax_kernel(KernelArgs& a) {
 template <class C>
 inline void softmax_backward_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &g = a.in[0], &y = a.in[1], &dx = a.out[0];
+  const TensorArg &g = a.in[softmax_backward_in::g], &y = a.in[softmax_backward_in::y], &dx = a.out[0];
   const int64_t c = y.last(), rows = y.rows();
   parallel_ranges(a, rows, 5 * c, [&](int64_t first, int64_t last) {
     alignas(64) C gb[kTile], yb[kTile], ob[kTile];
@@ -127,7 +128,7 @@ inline void log_softmax_kernel(KernelArgs& a) {
 template <class C>
 inline void log_softmax_backward_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &g = a.in[0], &y = a.in[1], &dx = a.out[0];
+  const TensorArg &g = a.in[softmax_backward_in::g], &y = a.in[softmax_backward_in::y], &dx = a.out[0];
   const int64_t c = y.last(), rows = y.rows();
   parallel_ranges(a, rows, 12 * c, [&](int64_t first, int64_t last) {
     alignas(64) C gb[kTile], yb[kTile], ob[kTile];
@@ -173,7 +174,8 @@ inline void logsumexp_kernel(KernelArgs& a) {
 template <class C>
 inline void logsumexp_backward_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &g = a.in[0], &x = a.in[1], &y = a.in[2], &dx = a.out[0];
+  const TensorArg &g = a.in[logsumexp_backward_in::g], &x = a.in[logsumexp_backward_in::x],
+                  &y = a.in[logsumexp_backward_in::y], &dx = a.out[0];
   const int64_t c = x.last(), rows = x.rows();
   parallel_ranges(a, rows, 12 * c, [&](int64_t first, int64_t last) {
     alignas(64) C xb[kTile], ob[kTile];
