@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/op.h"
@@ -17,8 +18,8 @@ namespace reckon::ops {
 using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using RowArray = Eigen::Array<double, 1, Eigen::Dynamic, Eigen::RowMajor>;
 
-// A tensor on the host, row-major. Whole numbers (ids, flags) are held as doubles too; `dtype` f64 stands
-// for the float type of the run.
+// A tensor on the host, row-major. Whole numbers (ids, flags) are held as doubles too; `dtype` f64 stands for
+// the float type of the run.
 struct HostTensor {
   Shape shape;
   std::vector<double> values;
@@ -65,6 +66,20 @@ struct HostTensor {
 };
 
 inline HostTensor whole_numbers(Shape s, std::vector<double> v) { return {s, std::move(v), DType::i64}; }
+
+// Elements of a given shape, worked out with Eigen.
+inline HostTensor shaped(const Shape& shape, const Eigen::ArrayXd& values) {
+  return {shape, std::vector<double>(values.begin(), values.end())};
+}
+
+// Calls f(index) for every element of `shape`, in row-major order.
+void for_each_index(const Shape& shape, auto f) {
+  Dims index = Dims::filled(shape.rank(), 0);
+  for (int64_t left = numel(shape); left > 0; --left) {
+    f(std::as_const(index));
+    for (int a = shape.rank() - 1; a >= 0 && ++index[a] == shape[a]; --a) index[a] = 0;
+  }
+}
 
 using HostTensors = std::vector<HostTensor>;
 
