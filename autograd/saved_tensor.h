@@ -31,22 +31,22 @@ class SavedTensor {
   std::shared_ptr<Recipe> recipe_;
 };
 
-// How to rebuild one output of a cheap op. Shared by everyone who saved that output: rebuilt once, at the first
-// use, and spent with the last user.
+// How to rebuild one output of a cheap op. Shared by everyone who saved that output: rebuilt once, at the
+// first use, and spent with the last user.
 class Recipe {
  public:
   Recipe(const ops::OpDef& op, std::vector<Tensor> inputs, ops::AttrsPtr attrs, int output);
 
-  // The first user turns the inputs into saved tensors. False when the last one has gone already, and the inputs
-  // with it: the output itself must be kept then.
+  // The first user turns the inputs into saved tensors. False when the last one has gone already, and the
+  // inputs with it: the output itself must be kept then.
   bool add_user();
   void drop_user();
   Tensor rebuild();
 
  private:
   const ops::OpDef& op_;
-  // Until the first user: nobody knows yet whether there will be one, so an output that nobody saves holds its inputs
-  // for as long as it lives itself.
+  // Until the first user: nobody knows yet whether there will be one, so an output that nobody saves holds
+  // its inputs for as long as it lives itself.
   std::vector<Tensor> inputs_;
   std::vector<SavedTensor> saved_inputs_;
   ops::AttrsPtr attrs_;

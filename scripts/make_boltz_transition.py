@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes tests/reference/evoformer/af3_swiglu_transition_boltz.safetensors: Boltz's lone transition, fc3(silu(fc1(n)) *
-fc2(n)) with n = LayerNorm(x), its values and gradients stated here in float64 with the standard library alone. Run it
-from the repository root; the same file comes out every time."""
+"""Writes tests/reference/evoformer/af3_swiglu_transition_boltz.safetensors: Boltz's lone transition,
+fc3(silu(fc1(n)) * fc2(n)) with n = LayerNorm(x), its values and gradients stated here in float64 with the standard
+library alone. Run it from the repository root; the same file comes out every time."""
 
 import json
 import math
@@ -70,7 +70,7 @@ def main():
         "fc2.weight": matrix(draw, HIDDEN, DIM),
         "fc3.weight": matrix(draw, DIM, HIDDEN),
     }
-    grads = {k: [[0.0] * len(v[0]) for _ in v] if isinstance(v[0], list) else [0.0] * len(v) for k, v in p.items()}
+    grads = {k: [[0.0] * len(r) for r in v] if isinstance(v[0], list) else [0.0] * len(v) for k, v in p.items()}
     rows = math.prod(SHAPE)
     x = [[draw.gauss(0, 1) for _ in range(DIM)] for _ in range(rows)]
     cot = [[draw.gauss(0, 1) for _ in range(DIM)] for _ in range(rows)]
@@ -79,8 +79,8 @@ def main():
     loss = math.fsum(a * b for o, c in zip(out, cot) for a, b in zip(o, c))
 
     shape = list(SHAPE) + [DIM]
-    tensors = {"loss": ([1], [loss]), "in.x": (shape, x), "out.update": (shape, out), "cot.update": (shape, cot),
-               "grad.in.x": (shape, dx)}
+    tensors = {"loss": ([1], [loss]), "in.x": (shape, x), "grad.in.x": (shape, dx), "out.update": (shape, out),
+               "cot.update": (shape, cot)}
     for name, v in p.items():
         size = [len(v), len(v[0])] if isinstance(v[0], list) else [len(v)]
         tensors["param." + name] = (size, v)

@@ -123,8 +123,9 @@ Tensor DiffusionNetwork::denoise(const Tensor& noised, const Tensor& noise, cons
 
 namespace {
 
-// Noise levels in units of the data's deviation and their spacing: Karras et al., table 1. How much noise is added back,
-// and between which levels: the settings of public code for this sampler. The step scale is AlphaFold 3's (algorithm 18).
+// Noise levels in units of the data's deviation and their spacing: Karras et al., table 1. How much noise is
+// added back, and between which levels: the settings of public code for this sampler. The step scale is
+// AlphaFold 3's (algorithm 18).
 constexpr double kLargestNoise = 80, kSmallestNoise = 0.002, kRho = 7;
 constexpr double kChurn = 80, kChurnFrom = 0.05, kChurnTo = 50, kChurnNoise = 1.003;
 constexpr double kStepScale = 1.5;

@@ -30,7 +30,4 @@ class Model {
   std::unique_ptr<ConfidenceHead> confidence_;
 };
 
-// Part of the closed forms (Config::n_parameters_by_part) a parameter belongs to, by its name.
-std::string_view part_of_parameter(std::string_view name);
-
 }  // namespace reckon::models::af3

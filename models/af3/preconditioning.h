@@ -1,6 +1,6 @@
-// The factors around a denoiser at one noise level (Karras et al., "Elucidating the design space of diffusion-based
-// generative models", 2022, table 1, as AlphaFold 3's algorithm 20 uses them). Called by the example, which trains
-// under them, and by the sampler.
+// The factors around a denoiser at one noise level (Karras et al., "Elucidating the design space of
+// diffusion-based generative models", 2022, table 1, as AlphaFold 3's algorithm 20 uses them). Called by the
+// example, which trains under them, and by the sampler.
 #pragma once
 
 #include <cmath>

@@ -21,6 +21,8 @@ using autograd::Fusion;
 
 namespace {
 
+constexpr double kHiddenLogit = -1e9;  // of keys that a decoder must not see
+
 double scale_of(const Tensor& q) { return 1.0 / std::sqrt(static_cast<double>(q.size(-1))); }
 
 // (mask - 1) * value over keys, [B, N, 1, 1, L].

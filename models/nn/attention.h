@@ -1,7 +1,7 @@
-// Gated multi-head attention on projections that lie in the layout of the activations; nothing is transposed in memory.
-// The choice between the fused op and its composition is made here, for every family.
-// Shape letters: B batch, X and Y the two axes of the activations, N and L the one that is batch and the one that
-// attends, H heads, D width per head.
+// Gated multi-head attention on projections that lie in the layout of the activations; nothing is transposed
+// in memory. The choice between the fused op and its composition is made here, for every family.
+// Shape letters: B batch, X and Y the two axes of the activations, N and L the one that is batch and the one
+// that attends, H heads, D width per head.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,8 @@
 
 namespace reckon::models {
 
-// Which axis of [B, X, Y, c] attends to itself: `rows` runs along Y with X as batch, `columns` along X with Y as batch.
+// Which axis of [B, X, Y, c] attends to itself: `rows` runs along Y with X as batch, `columns` along X with Y
+// as batch.
 enum class AttentionAxis : uint8_t { rows, columns };
 
 // Logits that are masked by sum (AlphaFold 2) or by replacement (AlphaFold 3).
@@ -32,13 +33,11 @@ Tensor attend(Tensor& q, const Tensor& k, const Tensor& v, const LogitTerms& ter
 // o * sigmoid(logits). The composition drops the logits once they are used.
 Tensor gated(Tensor o, Tensor& logits);
 
-// Attention of decoders: each query sees the keys up to its own position, and query heads share keys and values. q [B, A,
-// S, D], k and v [B, K, T, D] -> [B, S, A, D]; key_mask [B, 1, T] or undefined; causal_bias [S, T] is what the composition
-// adds, undefined when fused.
-constexpr double kHiddenLogit = -1e9;
+// Attention of decoders: each query sees the keys up to its own position, and query heads share keys and
+// values. q [B, A, S, D], k and v [B, K, T, D] -> [B, S, A, D]; key_mask [B, 1, T] or undefined.
 Tensor attend_causal(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& key_mask,
                      const Tensor& causal_bias);
-// The causal bias of the composition; undefined when fused.
+// What the composition of attend_causal adds to its logits, [queries, keys]; undefined when fused.
 Tensor make_causal_bias(Device& device, int64_t queries, int64_t keys, DType dtype);
 
 // Bias [B, 1, H, L, L] of the logits from a pair tensor [B, L, L, c]: norm and one linear.

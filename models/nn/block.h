@@ -1,5 +1,6 @@
-// What every block of every family is built on: its module scope, the casts of its weights, its residual branches and
-// stacks of blocks. Model code opens these scopes and never asks which policy or precision is in force.
+// What every block of every family is built on: its module scope, the casts of its weights, its residual
+// branches and stacks of blocks. Model code opens these scopes and never asks which policy or precision is in
+// force.
 #pragma once
 
 #include "autograd/autocast.h"
@@ -42,7 +43,8 @@ Tensor branch(TensorList inputs, F f) {
   return autograd::segment(autograd::Boundary::sublayer, run, std::move(inputs))[0];
 }
 
-// Blocks in sequence: what f(block, state) gives replaces the first tensors of the state; each is run again in backward under the policy `block`.
+// Blocks in sequence: what f(block, state) gives replaces the first tensors of the state; each is run again
+// in backward under the policy `block`.
 template <class B, class F>
 TensorList run_blocks(const std::vector<std::unique_ptr<B>>& blocks, TensorList state, F f) {
   for (const auto& owned : blocks) {

@@ -1,12 +1,13 @@
-// Feed-forward layers. The choice between the fused ops and their compositions is made here, for every family.
+// Feed-forward layers. The choice between the fused ops and their compositions is made here, for every
+// family.
 #pragma once
 
 #include "models/nn/layers.h"
 
 namespace reckon::models {
 
-// out(silu(gate n) * (up n)) with n = norm(x). An adapter on one of the three keeps it composed: the fused op knows whole
-// weights only.
+// out(silu(gate n) * (up n)) with n = norm(x). An adapter on one of the three keeps it composed: the fused op
+// knows whole weights only.
 Tensor swiglu(const Tensor& x, const RmsNorm& norm, const Linear& gate, const Linear& up, const Linear& out);
 Tensor swiglu(const Tensor& x, const LayerNorm& norm, const Linear& gate, const Linear& up, const Linear& out);
 // The same with up and gate in one weight, up's rows first; without `norm` the input is taken as it is.

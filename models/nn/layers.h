@@ -58,8 +58,8 @@ struct RmsNorm {
 TensorList project(const LayerNorm& norm, const Tensor& x, const std::vector<const Linear*>& linears);
 TensorList project(const RmsNorm& norm, const Tensor& x, const std::vector<const Linear*>& linears);
 
-// Mean cross entropy of rows [n, c] through an output projection [classes, c] without bias: one op when fused, which
-// holds no logits.
+// Mean cross entropy of rows [n, c] through an output projection [classes, c] without bias: one op when
+// fused, which holds no logits.
 Tensor head_cross_entropy(const Tensor& rows, const Tensor& weight, const Tensor& targets);
 
 }  // namespace reckon::models

@@ -1,5 +1,5 @@
-// Outer product mean and triangle multiplication. The choice between the fused ops and their compositions is made here,
-// for every family.
+// Outer product mean and triangle multiplication. The choice between the fused ops and their compositions is
+// made here, for every family.
 // Shape letters: B batch, S MSA rows, R residues (or tokens), M = c_m, Z = c_z.
 #pragma once
 
@@ -9,12 +9,12 @@
 
 namespace reckon::models {
 
-// What the sum over rows is divided by: nothing (bioformer), eps + count after the projection and its bias (AlphaFold 2),
-// or max(count, 1) before the projection (Boltz, AlphaFold 3).
+// What the sum over rows is divided by: nothing (bioformer), eps + count after the projection and its bias
+// (AlphaFold 2), or max(count, 1) before the projection (Boltz, AlphaFold 3).
 enum class OuterDivision : uint8_t { none, after_projection, before_projection };
 
-// out(sum over rows of a_i b_j), a and b [B, S, R, c] masked already; the mask counts rows. The composition drops a and b
-// once they are used.
+// out(sum over rows of a_i b_j), a and b [B, S, R, c] masked already; the mask counts rows. The composition
+// drops a and b once they are used.
 Tensor outer_product(Tensor&& a, Tensor&& b, const Tensor& msa_mask_BSR, const Linear& out,
                      OuterDivision division, double eps = 1e-3);
 
@@ -56,8 +56,8 @@ struct TriangleMultiplication {
   Tensor fused(const Tensor& z_BRRZ, const Tensor& pair_mask_BRR) const;
 };
 
-// The same without biases and mask from one weight for all of left and right: rows of `left_right` are left, right, and
-// their gates.
+// The same without biases and mask from one weight for all of left and right: rows of `left_right` are left,
+// right, and their gates.
 Tensor triangle_multiply_merged(const Tensor& z, const LayerNorm& norm, const Linear& left_right,
                                 const Linear& out_gate, const LayerNorm& out_norm, const Linear& to_out,
                                 bool outgoing);

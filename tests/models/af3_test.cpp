@@ -18,6 +18,24 @@
 namespace reckon::models::af3 {
 namespace {
 
+// Part of the closed forms (Config::n_parameters_by_part) that a parameter belongs to, by its name.
+std::string_view part_of_parameter(std::string_view name) {
+  const auto starts = [&](std::string_view prefix) { return name.starts_with(prefix); };
+  if (starts("pairformer.")) return "pairformer";
+  if (starts("msa_module.")) return "msa module";
+  if (starts("template_embedder.")) return "template embedder";
+  if (starts("diffusion.token_transformer.")) return "token transformer";
+  if (starts("diffusion.atom_encoder.") || starts("diffusion.atom_decoder.")) return "diffusion atom layers";
+  if (starts("diffusion.single_conditioner.")) return "single conditioner";
+  if (starts("diffusion.pair_conditioner.")) return "pair conditioner";
+  if (starts("diffusion.")) return "rest of the diffusion network";
+  if (starts("confidence.")) return "confidence head";
+  const bool table = starts("input_embedder.atom_types") || starts("input_embedder.atompair_types") ||
+                     starts("input_embedder.modifications");
+  if (starts("input_embedder.") && !table) return "input embedder";
+  return "other embeddings, recycling, distogram";
+}
+
 RunOptions tiny(void (*change)(RunOptions&) = [](RunOptions&) {}) {
   RunOptions o;
   o.family = Family::af3;
