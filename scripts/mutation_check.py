@@ -55,14 +55,14 @@ MUTATIONS = [
     ("silu-slope", "ops/activation/activation_kernel.h", "g * (s * (C(1) + x * (C(1) - s)))", "g * (s * (C(1) - x * (C(1) - s)))", []),
     ("norm-linear-eps", "ops/kernel/cpu/norm_rows.h", "k_sqrt(squares / C(c) + n.eps)", "k_sqrt(squares / C(c))", FUSED),
     ("outer-product-a-b", "ops/outer_product_mean/outer_product_mean_kernel.h",
-     "const Matrix a = batch_of(args.in[0], n, batch), b = batch_of(args.in[1], n, batch);\n    for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {\n      const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;\n      if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));",
-     "const Matrix a = batch_of(args.in[1], n, batch), b = batch_of(args.in[0], n, batch);\n    for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {\n      const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;\n      if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));",
+     "const Matrix a = batch_of(args.in[In::a], n, batch), b = batch_of(args.in[In::b], n, batch);\n    for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {\n      const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;\n      if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));",
+     "const Matrix a = batch_of(args.in[In::b], n, batch), b = batch_of(args.in[In::a], n, batch);\n    for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {\n      const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;\n      if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));",
      FUSED),
-    ("triangle-direction", "models/evoformer/updates.cpp", "outgoing ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1}",
+    ("triangle-direction", "models/nn/pair_updates.cpp", "outgoing ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1}",
      "!outgoing ? Dims{0, 3, 1, 2} : Dims{0, 3, 2, 1}", []),
-    ("triangle-direction-fused", "models/evoformer/updates.cpp", "z, mask, w, outgoing, layer_norm_in.eps",
+    ("triangle-direction-fused", "models/nn/pair_updates.cpp", "z, mask, w, outgoing, layer_norm_in.eps",
      "z, mask, w, !outgoing, layer_norm_in.eps", FUSED),
-    ("outer-product-eps", "models/evoformer/updates.cpp", "ops::affine(count, 1.0, eps)", "ops::affine(count, 1.0, 0.0)", []),
+    ("outer-product-eps", "models/nn/pair_updates.cpp", "ops::affine(count, 1.0, eps)", "ops::affine(count, 1.0, 0.0)", []),
 ]
 
 
