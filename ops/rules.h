@@ -34,6 +34,9 @@ inline InputSpec mask01(Shape s) { return {.shape = s, .kind = InputKind::mask01
 inline InputSpec index(Shape s, int64_t limit) {
   return {.shape = s, .kind = InputKind::index, .index_limit = limit, .no_grad = true};
 }
+inline InputSpec statistic(Shape s) {  // what forward ops keep of rows for backward: f32, or f64 with f64
+  return {.shape = s, .kind = InputKind::positive, .fixed_f32 = true};
+}
 inline InputSpec absent() { return {.optional_absent = true}; }
 
 }  // namespace reckon::ops

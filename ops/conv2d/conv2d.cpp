@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/cast/cast.h"
 #include "ops/conv2d/conv2d_steps.h"
 #include "ops/conv2d/geometry.h"
 #include "ops/conv2d/plain.h"
@@ -15,7 +14,6 @@ namespace reckon::ops {
 namespace {
 
 bool is_half(DType t) { return t == DType::bf16 || t == DType::f16; }
-DType sum_type(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
 Shape shape_of(const TensorArg& t) {
   return Shape(std::span<const int64_t>(t.shape, static_cast<size_t>(t.rank)));
 }
@@ -24,10 +22,6 @@ Shape shape_of(const TensorArg& t) {
 size_t product_bytes(const PlanContext& c, const ConvGeometry& g, auto bytes_for) {
   const auto level = static_cast<IsaLevel>(c.spec.isa_level);
   return std::max(bytes_for(g.tile, level), bytes_for(g.tail(), level));
-}
-
-int64_t product_flops(const ConvGeometry& g) {
-  return checked_multiply(checked_multiply(2 * g.n * g.o, g.p, "FLOPs"), g.k, "FLOPs");
 }
 
 void check_dense(const Tensor& t, const char* what) {
@@ -42,10 +36,7 @@ void narrow(const float* from, int64_t n, const TensorArg& to, int64_t offset) {
     for (int64_t i = 0; i < n; ++i) to.as<f16>()[offset + i].bits = f32_to_f16(from[i]);
 }
 
-const std::byte* at(const TensorArg& t, int64_t element) {
-  return t.data + element * static_cast<int64_t>(size_of(t.dtype));
-}
-std::byte* at_mutable(const TensorArg& t, int64_t element) {
+std::byte* at(const TensorArg& t, int64_t element) {
   return t.data + element * static_cast<int64_t>(size_of(t.dtype));
 }
 
@@ -70,7 +61,7 @@ Plan plan_conv2d(const PlanContext& c) {
     p.workspaces.push_back({"unfolded tile", static_cast<size_t>(g.k * g.tile) * size_of(x.dtype())});
   if (c.needs(In::weight)) p.saves.push_back({false, In::x});
   if (c.needs(In::x)) p.saves.push_back({false, In::weight});
-  p.cost.matmul_flops = product_flops(g);
+  p.cost.matmul_flops = matmul_flops(g.n * g.o, g.p, g.k);
   p.cost.vector_flops = b.defined() ? g.n * g.o * g.p : 0;
   set_traffic(p, c);
   return p;
@@ -95,7 +86,7 @@ void conv2d_run(KernelArgs& a) {
                             .k = g.k,
                             .a = {columns, x.dtype, 1, count},
                             .b = {at(w, group * g.og * g.k), w.dtype, 1, g.k},
-                            .c = at_mutable(y, (n * g.o + group * g.og) * g.p + first),
+                            .c = at(y, (n * g.o + group * g.og) * g.p + first),
                             .c_dtype = y.dtype,
                             .c_row_stride = 1,
                             .c_col_stride = g.p,
@@ -116,7 +107,7 @@ Plan plan_input_gradient(const PlanContext& c) {
   const Shape shape{dy.size(0), w.size(1) * a.groups, a.image[0], a.image[1]};
   const ConvGeometry g = conv_geometry(shape, w.shape(), a);
   check_shape(dy, {g.n, g.o, g.ho, g.wo}, "conv2d's output gradient");
-  const DType t = promote(dy.dtype(), w.dtype()), made = g.pointwise ? t : sum_type(t);
+  const DType t = promote(dy.dtype(), w.dtype()), made = g.pointwise ? t : accumulation_dtype(t);
   Plan p;
   p.outputs = {{.shape = shape, .dtype = t, .label = "dx"}};
   p.launches = {{"conv2d_input_gradient"}};
@@ -128,7 +119,7 @@ Plan plan_input_gradient(const PlanContext& c) {
     p.workspaces.push_back({"unfolded tile", static_cast<size_t>(g.k * g.tile) * size_of(made)});
     if (is_half(t)) p.workspaces.push_back({"f32 sums", static_cast<size_t>(g.cg * g.h * g.w) * 4});
   }
-  p.cost.matmul_flops = product_flops(g);
+  p.cost.matmul_flops = matmul_flops(g.n * g.o, g.p, g.k);
   // Folding adds every column element that lies inside the image.
   p.cost.vector_flops = g.pointwise ? 0 : g.n * g.c * g.pairs_inside(0) * g.pairs_inside(1);
   set_traffic(p, c);
@@ -156,7 +147,7 @@ void input_gradient_as(KernelArgs& a) {
                             .k = g.og,
                             .a = {at(w, group * g.og * g.k), w.dtype, 1, g.k},
                             .b = {at(dy, (n * g.o + group * g.og) * g.p + first), dy.dtype, g.p, 1},
-                            .c = g.pointwise ? at_mutable(dx, offset) : a.workspace[1],
+                            .c = g.pointwise ? at(dx, offset) : a.workspace[1],
                             .c_dtype = g.pointwise ? dx.dtype : made,
                             .c_row_stride = count,
                             .c_col_stride = 1};
@@ -184,13 +175,13 @@ Plan plan_weight_gradient(const PlanContext& c) {
   p.outputs = {{.shape = shape, .dtype = t, .label = "dweight"}};
   p.launches = {{"conv2d_weight_gradient"}};
   p.workspaces = {{"packed panels", product_bytes(c, g, [&](int64_t columns, IsaLevel level) {
-                     return gemm_workspace_bytes(g.og, g.k, columns, dy.dtype(), x.dtype(), sum_type(t),
-                                                 c.spec.threads, level);
+                     return gemm_workspace_bytes(g.og, g.k, columns, dy.dtype(), x.dtype(),
+                                                 accumulation_dtype(t), c.spec.threads, level);
                    })}};
   if (!g.pointwise)
     p.workspaces.push_back({"unfolded tile", static_cast<size_t>(g.k * g.tile) * size_of(x.dtype())});
   if (is_half(t)) p.workspaces.push_back({"f32 sums", static_cast<size_t>(g.o * g.k) * 4});
-  p.cost.matmul_flops = product_flops(g);
+  p.cost.matmul_flops = matmul_flops(g.n * g.o, g.p, g.k);
   set_traffic(p, c);
   return p;
 }
@@ -200,7 +191,7 @@ void weight_gradient_run(KernelArgs& a) {
   using In = ConvWeightGradientInput;
   const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &dw = a.out[0];
   const ConvGeometry g = conv_geometry(shape_of(x), shape_of(dw), a.as<ConvAttrs>());
-  const DType made = sum_type(dw.dtype);
+  const DType made = accumulation_dtype(dw.dtype);
   std::byte* sums = is_half(dw.dtype) ? a.workspace[g.pointwise ? 1 : 2] : dw.data;
   for (int64_t group = 0; group < g.groups; ++group) {
     std::byte* c = sums + group * g.og * g.k * static_cast<int64_t>(size_of(made));
@@ -249,14 +240,6 @@ void plan_on_gpu(const PlanContext& c, Plan& p, const char* library_call, bool t
   if (s.adds_bias) p.launches.push_back({"add_channel_bias"});
 }
 
-void plan_conv2d_gpu(const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d", true); }
-void plan_input_gradient_gpu(const PlanContext& c, Plan& p) {
-  plan_on_gpu(c, p, "conv2d_input_gradient", false);
-}
-void plan_weight_gradient_gpu(const PlanContext& c, Plan& p) {
-  plan_on_gpu(c, p, "conv2d_weight_gradient", false);
-}
-
 // ---- declarations -------------------------------------------------------------------------------------------
 
 std::shared_ptr<ConvAttrs> attributes(Dims stride, Dims padding, Dims dilation, int64_t groups,
@@ -291,36 +274,35 @@ const OpDef input_gradient_op{
                                       .inputs = {normal({2, 5, 3, 4}), normal({5, 6, 1, 1})},
                                       .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {3, 4})}};
         },
-    .gpu_plan = plan_input_gradient_gpu};
+    .gpu_plan = [](const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d_input_gradient", false); }};
 
-const OpDef weight_gradient_op{.name = "conv2d_weight_gradient",
-                               .plan = plan_weight_gradient,
-                               .cpu = {{weight_gradient_run, weight_gradient_run, weight_gradient_run}},
-                               .reference = weight_gradient_run,
-                               .counted = plain_conv2d_weight_gradient,
-                               .gradient_note = kSecond,
-                               .cases =
-                                   [] {
-                                     return std::vector<OpCase>{
-                                         {.name = "padded",
-                                          .inputs = {normal({2, 4, 7, 6}), normal({2, 3, 7, 6})},
-                                          .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1, {0, 0}, {3, 3})},
-                                         {.name = "groups, strides",
-                                          .inputs = {normal({1, 6, 4, 3}), normal({1, 4, 8, 7})},
-                                          .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2, {0, 0}, {3, 2})},
-                                         {.name = "pointwise",
-                                          .inputs = {normal({2, 5, 3, 4}), normal({2, 6, 3, 4})},
-                                          .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {0, 0}, {1, 1})}};
-                                   },
-                               .gpu_plan = plan_weight_gradient_gpu};
+const OpDef weight_gradient_op{
+    .name = "conv2d_weight_gradient",
+    .plan = plan_weight_gradient,
+    .cpu = {{weight_gradient_run, weight_gradient_run, weight_gradient_run}},
+    .reference = weight_gradient_run,
+    .counted = plain_conv2d_weight_gradient,
+    .gradient_note = kSecond,
+    .cases =
+        [] {
+          return std::vector<OpCase>{{.name = "padded",
+                                      .inputs = {normal({2, 4, 7, 6}), normal({2, 3, 7, 6})},
+                                      .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 1, {0, 0}, {3, 3})},
+                                     {.name = "groups, strides",
+                                      .inputs = {normal({1, 6, 4, 3}), normal({1, 4, 8, 7})},
+                                      .attrs = attributes({2, 3}, {2, 1}, {2, 1}, 2, {0, 0}, {3, 2})},
+                                     {.name = "pointwise",
+                                      .inputs = {normal({2, 5, 3, 4}), normal({2, 6, 3, 4})},
+                                      .attrs = attributes({1, 1}, {0, 0}, {1, 1}, 1, {0, 0}, {1, 1})}};
+        },
+    .gpu_plan = [](const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d_weight_gradient", false); }};
 
 TensorList conv2d_backward(BackwardContext& c) {
   using In = ConvInput;
   TensorList out(In::n_inputs);
   SavedReader saved(c);
   const Tensor x = saved.take(c.needs(In::weight)), w = saved.take(c.needs(In::x));
-  const Tensor g = contiguous(c.grads[0]);
-  c.grads[0] = {};
+  const Tensor g = take_gradient(c);
   auto attrs = std::make_shared<ConvAttrs>(c.as<ConvAttrs>());
   for (int i = 0; i < 2; ++i) {
     attrs->image[i] = c.input_shapes[In::x][2 + i];
@@ -356,7 +338,7 @@ const OpDef conv2d_op{.name = "conv2d",
                                  .inputs = {normal({1, 3, 6, 5}), normal({3, 1, 3, 3}), normal({3})},
                                  .attrs = attributes({1, 1}, {1, 1}, {1, 1}, 3)}};
                           },
-                      .gpu_plan = plan_conv2d_gpu};
+                      .gpu_plan = [](const PlanContext& c, Plan& p) { plan_on_gpu(c, p, "conv2d", true); }};
 
 }  // namespace
 

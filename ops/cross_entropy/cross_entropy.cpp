@@ -1,6 +1,5 @@
 #include "ops/cross_entropy/cross_entropy.h"
 
-#include "ops/cast/cast.h"
 #include "ops/cross_entropy/cross_entropy_kernel.h"
 #include "ops/plan/fused_plan.h"
 #include "runtime/events/scope.h"
@@ -106,18 +105,14 @@ const OpDef cross_entropy_backward_op{
         [] {
           std::vector<OpCase> cases;
           for (Reduction r : {Reduction::none, Reduction::sum, Reduction::mean}) {
-            InputSpec lse = positive({6});
-            lse.fixed_f32 = true;
             cases.push_back({.name = "rows",
                              .inputs = {normal(r == Reduction::none ? Shape{6} : Shape{}), normal({6, 600}),
-                                        index({6}, 600), lse},
+                                        index({6}, 600), statistic({6})},
                              .attrs = std::make_shared<CrossEntropyAttrs>(r, -100)});
           }
           const auto rows = [&](const char* name, int64_t n, int64_t width) {
-            InputSpec lse = positive({n});
-            lse.fixed_f32 = true;
             cases.push_back({.name = name,
-                             .inputs = {normal({}), normal({n, width}), index({n}, width), lse},
+                             .inputs = {normal({}), normal({n, width}), index({n}, width), statistic({n})},
                              .attrs = std::make_shared<CrossEntropyAttrs>(Reduction::mean, -100)});
           };
           rows("narrow rows", 35, 23);
@@ -143,7 +138,7 @@ const OpDef cross_entropy_op{
       const auto& a = c.as<CrossEntropyAttrs>();
       SavedReader saved(c);
       const Tensor logits = saved.take(), targets = saved.take(), logsumexp = saved.take();
-      return {call(cross_entropy_backward_op, {contiguous(c.grads[0]), logits, targets, logsumexp},
+      return {call(cross_entropy_backward_op, {take_gradient(c), logits, targets, logsumexp},
                    std::make_shared<CrossEntropyAttrs>(a.reduction, a.ignore_index))[0],
               Tensor{}};
     },

@@ -1,6 +1,5 @@
 #include "ops/linear/linear.h"
 
-#include "ops/cast/cast.h"
 #include "ops/kernel/cpu/gemm.h"
 #include "ops/kernel/cpu/scalar.h"
 #include "ops/linear/linear_problem.h"
@@ -25,17 +24,15 @@ Plan plan_linear(const PlanContext& c) {
                to_string(w.strides()), b.defined() ? fmt::format(", bias {}", to_string(b.strides())) : "");
   const int64_t k = w.size(1), n = w.size(0), m = k > 0 ? x.numel() / k : 0;
   const DType t = promote(x.dtype(), w.dtype());
-  Shape out = x.shape();
-  out[out.rank() - 1] = n;
   Plan p;
-  p.outputs = {{.shape = out, .dtype = t}};
+  p.outputs = {{.shape = with_last(x.shape(), n), .dtype = t}};
   p.launches = {{"gemm"}};
   const size_t bytes = gemm_workspace_bytes(m, n, k, x.dtype(), w.dtype(), t, c.spec.threads,
                                             static_cast<IsaLevel>(c.spec.isa_level));
   if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
   if (c.needs(In::weight)) p.saves.push_back({false, In::x});
   if (c.needs(In::x)) p.saves.push_back({false, In::weight});
-  p.cost.matmul_flops = checked_multiply(checked_multiply(2 * m, n, "FLOPs"), k, "FLOPs");
+  p.cost.matmul_flops = matmul_flops(m, n, k);
   p.cost.vector_flops = b.defined() ? m * n : 0;  // the bias
   set_traffic(p, c);
   return p;
@@ -74,8 +71,7 @@ TensorList linear_backward(BackwardContext& c) {
   TensorList out(In::n_inputs);
   SavedReader saved(c);
   const Tensor x = saved.take(c.needs(In::weight)), w = saved.take(c.needs(In::x));
-  const Tensor g = contiguous(c.grads[0]);
-  c.grads[0] = {};
+  const Tensor g = take_gradient(c);
   const int64_t n = g.size(-1), m = g.numel() / n;
   const Tensor g2 = g.reshaped({m, n});
   if (c.needs(In::bias)) out[In::bias] = sum_wide(g2, {0});

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "ops/cast/cast.h"
 #include "ops/kernel/cpu/gemm.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_reference.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_steps.h"
@@ -49,10 +48,6 @@ LogitTiles checked_tiles(const Tensor& x, const Tensor& w, const Tensor& targets
                "linear_cross_entropy gives the mean or the sum of the losses, not one per row: use linear and "
                "cross_entropy for those");
   return {x.size(0), w.size(0), x.size(1)};
-}
-
-int64_t product_flops(const LogitTiles& t, int64_t products) {
-  return checked_multiply(checked_multiply(2 * products * t.H, t.T, "FLOPs"), t.V, "FLOPs");
 }
 
 // The largest that any tile's product asks for: an edge tile may be split among the threads in another way.
@@ -102,7 +97,7 @@ Plan plan_linear_cross_entropy(const PlanContext& c) {
   p.launches.push_back({"cross_entropy_reduce"});
   p.saves = {
       {false, In::x}, {false, In::weight}, {false, In::targets}, {true, LinearCrossEntropyOutput::logsumexp}};
-  p.cost.matmul_flops = product_flops(t, 1);
+  p.cost.matmul_flops = matmul_flops(t.T, t.V, t.H);
   p.cost.vector_flops = checked_multiply(t.T, 3 * t.V + 4, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(t.T, t.V + 1, "special functions");
   set_traffic(p, c);
@@ -141,38 +136,26 @@ Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
     if (a.wants_x) p.launches.push_back({"gemm"});
     if (a.wants_weight) p.launches.push_back({"gemm"});
   }
-  p.cost.matmul_flops = product_flops(t, 1 + a.wants_x + a.wants_weight);
+  p.cost.matmul_flops = checked_multiply(1 + a.wants_x + a.wants_weight, matmul_flops(t.T, t.V, t.H), "FLOPs");
   p.cost.vector_flops = checked_multiply(t.T, 2 * t.V + 1, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(t.T, t.V, "special functions");
   set_traffic(p, c);
   return p;
 }
 
-void follow_steps(const LossSteps& s, Plan& p) {
-  p.launches = {};
-  p.workspaces = {};
-  for (int b = 0; b < LossSteps::kBuffers; ++b) {
-    const auto buffer = static_cast<LossSteps::Buffer>(b);
-    if (s.bytes(buffer) > 0) p.workspaces.push_back({LossSteps::label(buffer), s.bytes(buffer)});
-  }
-  s.for_each([&](LossSteps::Step step, int64_t, int64_t) {
-    p.launches.push_back(
-        {LossSteps::name(step), LossSteps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
-  });
-}
-
 void plan_linear_cross_entropy_gpu(const PlanContext& c, Plan& p) {
   const Tensor &x = c.in[LinearCrossEntropyInput::x], &w = c.in[LinearCrossEntropyInput::weight];
-  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, false},
-               p);
+  follow_steps(
+      LossSteps{x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, false},
+      p);
 }
 
 void plan_linear_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
   using In = LinearCrossEntropyBackwardInput;
   const Tensor &x = c.in[In::x], &w = c.in[In::weight];
-  follow_steps({x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes, true,
-                a.wants_x, a.wants_weight},
+  follow_steps(LossSteps{x.size(0), w.size(0), x.size(1), x.dtype(), w.dtype(), c.spec.library_workspace_bytes,
+                         true, a.wants_x, a.wants_weight},
                p);
 }
 
@@ -194,12 +177,11 @@ const OpDef linear_cross_entropy_backward_op{
           // so that no probability explodes.
           std::vector<OpCase> cases;
           for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
-            InputSpec lse = positive({7});
-            lse.fixed_f32 = true;
-            cases.push_back({.name = "gradients",
-                             .inputs = {normal(Shape{}), normal({7, 5}), normal({37, 5}), index({7}, 37), lse},
-                             .attrs = std::make_shared<LinearCrossEntropyAttrs>(
-                                 w ? Reduction::mean : Reduction::sum, -100, x, w)});
+            cases.push_back(
+                {.name = "gradients",
+                 .inputs = {normal(Shape{}), normal({7, 5}), normal({37, 5}), index({7}, 37), statistic({7})},
+                 .attrs = std::make_shared<LinearCrossEntropyAttrs>(w ? Reduction::mean : Reduction::sum, -100,
+                                                                    x, w)});
           }
           return cases;
         },
@@ -213,7 +195,7 @@ TensorList linear_cross_entropy_backward(BackwardContext& c) {
   SavedReader saved(c);
   const Tensor x = saved.take(), weight = saved.take(), targets = saved.take(), logsumexp = saved.take();
   return by_input(
-      call(linear_cross_entropy_backward_op, {contiguous(c.grads[0]), x, weight, targets, logsumexp}, attrs),
+      call(linear_cross_entropy_backward_op, {take_gradient(c), x, weight, targets, logsumexp}, attrs),
       c.needs_grad & input_bits(In::x, In::weight), In::n_inputs);
 }
 

@@ -41,8 +41,7 @@ Plan plan_matmul(const PlanContext& c) {
   if (bytes > 0) p.workspaces = {{"packed panels", bytes}};
   if (c.needs(In::b)) p.saves.push_back({false, In::a});
   if (c.needs(In::a)) p.saves.push_back({false, In::b});
-  p.cost.matmul_flops =
-      checked_multiply(checked_multiply(2 * batch, m, "FLOPs"), checked_multiply(n, k, "FLOPs"), "FLOPs");
+  p.cost.matmul_flops = checked_multiply(batch, matmul_flops(m, n, k), "FLOPs");
   set_traffic(p, c);
   return p;
 }

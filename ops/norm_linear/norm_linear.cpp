@@ -1,6 +1,5 @@
 #include "ops/norm_linear/norm_linear.h"
 
-#include "ops/cast/cast.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
 #include "ops/norm_linear/norm_linear_kernel.h"
 #include "ops/plan/fused_plan.h"
@@ -57,9 +56,7 @@ Plan plan_norm_linear(const PlanContext& c) {
   GemmScratch scratch(c.spec);
   for (int i = 0; i < n_linears; ++i) {
     const int64_t out = c.in[In::weight(i)].size(0);
-    Shape shape = x.shape();
-    shape[shape.rank() - 1] = out;
-    p.outputs.push_back({.shape = shape, .dtype = t});
+    p.outputs.push_back({.shape = with_last(x.shape(), out), .dtype = t});
     p.cost.matmul_flops += matmul_flops(rows, out, width);
     if (c.in[In::bias(i)].defined()) p.cost.vector_flops += rows * out;
     for (int64_t m : {heights.full, heights.last}) scratch.add(m, out, width, t, t, t);
@@ -120,9 +117,9 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
     if (db) p.cost.vector_flops += rows * out;
   }
   RECKON_CHECK(any, "norm_linear_backward got no output's gradient");
-  p.cost.vector_flops += rows * ((rebuild ? norm.rows() : 0) + (wants(Forward::x) ? norm.input_gradient() : 0) +
-                                 (wants(Forward::norm_weight) ? norm.weight_gradient() : 0) +
-                                 (wants(Forward::norm_bias) ? norm.bias_gradient() : 0));
+  p.cost.vector_flops +=
+      rows * ((rebuild ? norm.rows() : 0) +
+              norm.gradients(wants(Forward::x), wants(Forward::norm_weight), wants(Forward::norm_bias)));
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(rebuild ? heights.full * width : 0, t)},
                   {"norm gradient tile", bytes_of(through_norm ? heights.full * width : 0, native)}};
@@ -162,18 +159,9 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
   p.workspaces = {};
   p.launches = {};
   if (!fits_tiles(width, weights)) {
-    using Steps = WideNormLinearSteps;
-    const Steps steps(needs, used, n_linears, rows, width, weights, out);
-    for (int b = 0; b < Steps::kBuffers; ++b) {
-      const auto buffer = static_cast<Steps::Buffer>(b);
-      if (const size_t bytes = steps.bytes(buffer, c.spec.library_workspace_bytes); bytes > 0)
-        p.workspaces.push_back({Steps::label(buffer), bytes});
-    }
-    steps.for_each([&](Steps::Step step, int) {
-      p.launches.push_back(
-          {Steps::name(step), Steps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
-    });
-    return;
+    return follow_steps(
+        WideNormLinearSteps(needs, used, n_linears, rows, width, weights, c.spec.library_workspace_bytes, out),
+        p);
   }
   const NormLinearSums sums(needs, n_linears, width, out);
   if (needs & input_bits(NormLinearInput::norm_weight, NormLinearInput::norm_bias))
@@ -189,12 +177,6 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
 
 AttrsPtr make_attrs(NormKind kind, double eps, uint32_t needs = 0) {
   return std::make_shared<NormLinearAttrs>(kind, eps, needs);
-}
-
-InputSpec statistic(Shape s) {
-  InputSpec spec = positive(s);
-  spec.fixed_f32 = true;
-  return spec;
 }
 
 constexpr uint32_t every_input(int n_linears) { return (1u << NormLinearInput::weight(n_linears)) - 1; }

@@ -52,13 +52,15 @@ struct WideNormLinearSteps {
   int n_linears;
   int64_t rows, c;
   DType weights;
+  size_t library_bytes;
   int64_t bias[kMaxNormLinears];  // in a piece's floats, -1: not wanted
   int64_t bias_floats = 0;
 
   // `out(i)`: rows of weight i.
   template <class Out>
-  WideNormLinearSteps(uint32_t needs_, uint32_t used_, int n, int64_t rows_, int64_t c_, DType t, Out out)
-      : needs(needs_), used(used_), n_linears(n), rows(rows_), c(c_), weights(t) {
+  WideNormLinearSteps(uint32_t needs_, uint32_t used_, int n, int64_t rows_, int64_t c_, DType t,
+                      size_t library, Out out)
+      : needs(needs_), used(used_), n_linears(n), rows(rows_), c(c_), weights(t), library_bytes(library) {
     for (int i = 0; i < n; ++i) {
       bias[i] = wants(In::bias(i)) ? bias_floats : -1;
       if (wants(In::bias(i))) bias_floats += out(i);
@@ -72,7 +74,7 @@ struct WideNormLinearSteps {
   bool through_norm() const { return (needs & kNormLinearNormInputs) != 0; }
   int n_norm_sums() const { return wants(In::norm_weight) + wants(In::norm_bias); }
 
-  size_t bytes(Buffer b, size_t library_bytes) const {
+  size_t bytes(Buffer b) const {
     const auto of = [](int64_t n, DType t) { return static_cast<size_t>(n > 16 ? n : 16) * size_of(t); };
     switch (b) {
       case library:

@@ -17,14 +17,9 @@ inline void norm_linear_kernel(KernelArgs& a) {
   using In = NormLinearInput;
   const int n_linears = In::n_linears(a.n_in);
   const bool layer = attrs.kind == NormKind::layer;
-  const TensorArg &x = a.in[In::x], &rstd = a.out[a.n_out - 1];
-  const NormRows<C> norm{attrs.kind,
-                         x,
-                         a.in[In::norm_weight],
-                         a.in[In::norm_bias],
-                         layer ? reinterpret_cast<C*>(a.out[n_linears].data) : nullptr,
-                         reinterpret_cast<C*>(rstd.data),
-                         C(attrs.eps)};
+  const TensorArg& x = a.in[In::x];
+  const auto norm = norm_of<C>(attrs.kind, x, a.in[In::norm_weight], a.in[In::norm_bias],
+                               layer ? a.out[n_linears] : TensorArg{}, a.out[a.n_out - 1], attrs.eps);
   const int64_t c = x.last(), rows = x.rows();
   int64_t widest = c;
   for (int i = 0; i < n_linears; ++i) widest = a.out[i].last() > widest ? a.out[i].last() : widest;
@@ -49,13 +44,8 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
   using In = NormLinearBackwardInput;
   const int n_linears = In::n_linears(a.n_in);
   const TensorArg& x = a.in[In::x];
-  const NormRows<C> norm{attrs.kind,
-                         x,
-                         a.in[In::norm_weight],
-                         a.in[In::norm_bias],
-                         reinterpret_cast<C*>(a.in[In::mean].data),
-                         reinterpret_cast<C*>(a.in[In::rstd].data),
-                         C(attrs.eps)};
+  const auto norm = norm_of<C>(attrs.kind, x, a.in[In::norm_weight], a.in[In::norm_bias], a.in[In::mean],
+                               a.in[In::rstd], attrs.eps);
   int64_t widest = x.last();
   for (int i = 0; i < n_linears; ++i)
     widest = a.in[In::weight(i)].shape[0] > widest ? a.in[In::weight(i)].shape[0] : widest;

@@ -40,12 +40,12 @@ void norm_linear_backward_wide_gpu(KernelArgs& a) {
   const auto dy = [&](int i) -> const TensorArg& { return a.in[In::dout(i)]; };
   uint32_t used = 0;
   for (int i = 0; i < n_linears; ++i) used |= uint32_t{dy(i).defined()} << i;
-  const Steps s(attrs.needs, used, n_linears, x.rows(), x.last(), weight(0).dtype,
+  const Steps s(attrs.needs, used, n_linears, x.rows(), x.last(), weight(0).dtype, a.library_workspace_bytes,
                 [&](int i) { return weight(i).shape[0]; });
 
   std::byte* buffers[Steps::kBuffers] = {};
   for (int b = 0, next = 0; b < Steps::kBuffers; ++b)
-    if (s.bytes(static_cast<Steps::Buffer>(b), a.library_workspace_bytes) > 0) buffers[b] = a.workspace[next++];
+    if (s.bytes(static_cast<Steps::Buffer>(b)) > 0) buffers[b] = a.workspace[next++];
   TensorArg gradients[Forward::weight(kMaxNormLinears)];  // by input of the forward op
   for (int i = 0, next = 0; i < Forward::weight(n_linears); ++i)
     if (s.wants(i)) gradients[i] = a.out[next++];

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "ops/cast/cast.h"
 #include "ops/kernel/cpu/norm_rows.h"
 #include "ops/op.h"
 #include "ops/rules.h"
@@ -41,6 +42,25 @@ inline int64_t matmul_flops(int64_t m, int64_t n, int64_t k) {
   return checked_multiply(checked_multiply(2 * m, n, "FLOPs"), k, "FLOPs");
 }
 
+inline Shape with_last(Shape s, int64_t extent) {
+  s[s.rank() - 1] = extent;
+  return s;
+}
+
+// The launches and workspaces of an op whose steps on a GPU are listed by `s`, one launch each.
+template <class Steps>
+void follow_steps(const Steps& s, Plan& p) {
+  p.workspaces = {};
+  p.launches = {};
+  for (int b = 0; b < Steps::kBuffers; ++b) {
+    const auto buffer = static_cast<typename Steps::Buffer>(b);
+    if (const size_t bytes = s.bytes(buffer); bytes > 0) p.workspaces.push_back({Steps::label(buffer), bytes});
+  }
+  s.for_each([&](typename Steps::Step step, auto...) {
+    p.launches.push_back({s.name(step), Steps::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
+  });
+}
+
 // The outputs of a backward op: the gradients of the forward inputs that `needs` names, in their
 // order. Those of parameters are sums over rows and stay in the type they are summed in; a cast
 // weight's gradient is wanted so.
@@ -55,6 +75,13 @@ struct GradientPlan {
     add(input, shape, accumulation_dtype(dtype), label);
   }
 };
+
+// The gradient of the first output, contiguous, and no longer held by the context.
+inline Tensor take_gradient(BackwardContext& c) {
+  const Tensor g = contiguous(c.grads[0]);
+  c.grads[0] = {};
+  return g;
+}
 
 // Absent optional inputs have no axes.
 inline bool was_given(const BackwardContext& c, int input) {

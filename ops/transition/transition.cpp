@@ -1,6 +1,5 @@
 #include "ops/transition/transition.h"
 
-#include "ops/cast/cast.h"
 #include "ops/plan/fused_plan.h"
 #include "ops/transition/transition_kernel.h"
 #include "ops/transition/transition_wide.h"
@@ -36,21 +35,44 @@ struct Sizes {
   DType t, stats;
 };
 
-Shape with_last(Shape s, int64_t extent) {
-  s[s.rank() - 1] = extent;
-  return s;
-}
-
 void check_norm(const PlanContext& c, int64_t width, const char* op) {
   using In = TransitionInput;
   check_shape(c.in[In::ln_weight], {width}, op);
   if (c.in[In::ln_bias].defined()) check_shape(c.in[In::ln_bias], {width}, op);
 }
 
-void add_statistics(Plan& p, const Tensor& x, DType t) {
-  const Shape per_row = x.shape().slice(0, x.rank() - 1);
-  p.outputs.push_back({.shape = per_row, .dtype = t, .label = "mean", .differentiable = false});
-  p.outputs.push_back({.shape = per_row, .dtype = t, .label = "rstd", .differentiable = false});
+// What both plans begin with: the output, `kept` rows of the hidden layer and the norm's statistics, the products'
+// scratch, and of what backward reads x and the norm.
+Plan begin_forward(const PlanContext& c, const Sizes& s, std::span<const char* const> kept) {
+  using In = TransitionInput;
+  const Shape x = c.in[In::x].shape(), per_row = x.slice(0, x.rank() - 1);
+  const bool normalised = c.in[In::ln_weight].defined();
+  Plan p;
+  p.outputs = {{.shape = with_last(x, s.out), .dtype = s.t}};
+  for (const char* label : kept)
+    p.outputs.push_back({.shape = with_last(x, s.h), .dtype = s.t, .label = label, .differentiable = false});
+  for (const char* label : {"mean", "rstd"})
+    if (normalised)
+      p.outputs.push_back({.shape = per_row, .dtype = s.stats, .label = label, .differentiable = false});
+  GemmScratch scratch(c.spec);
+  for (int64_t m : {s.tile.full, s.tile.last}) {
+    scratch.add(m, s.h, s.c, s.t, s.t, s.t);
+    scratch.add(m, s.out, s.h, s.t, s.t, s.t);
+  }
+  p.workspaces = {{"products", scratch.bytes()}};
+  for (int k : {In::x, In::ln_weight, In::ln_bias})
+    if (c.in[static_cast<size_t>(k)].defined()) p.saves.push_back({false, k});
+  return p;
+}
+
+// dx and those of the norm's parameters.
+void add_norm_gradients(const GradientPlan& grads, const PlanContext& c) {
+  using In = TransitionBackwardInput;
+  const Tensor &x = c.in[In::x], &weight = c.in[In::ln_weight], &bias = c.in[In::ln_bias];
+  grads.add(TransitionInput::x, x.shape(), x.dtype(), "dx");
+  if (weight.defined())
+    grads.add_parameter(TransitionInput::ln_weight, weight.shape(), weight.dtype(), "dln_weight");
+  if (bias.defined()) grads.add_parameter(TransitionInput::ln_bias, bias.shape(), bias.dtype(), "dln_bias");
 }
 
 Plan plan_relu(const PlanContext& c) {
@@ -65,23 +87,11 @@ Plan plan_relu(const PlanContext& c) {
   check_fused_types(c.in, ~kTransitionNormInputs, "relu_transition");
   const Sizes s(x, w1, w2);
   const bool keeps = c.needs_grad != 0;
-  Plan p;
-  p.outputs = {{.shape = with_last(x.shape(), s.out), .dtype = s.t}};
-  if (keeps)
-    p.outputs.push_back(
-        {.shape = with_last(x.shape(), s.h), .dtype = s.t, .label = "hidden", .differentiable = false});
-  add_statistics(p, x, s.stats);
-  GemmScratch scratch(c.spec);
-  for (int64_t m : {s.tile.full, s.tile.last}) {
-    scratch.add(m, s.h, s.c, s.t, s.t, s.t);
-    scratch.add(m, s.out, s.h, s.t, s.t, s.t);
-  }
-  p.workspaces = {{"products", scratch.bytes()},
-                  {"norm tile", bytes_of(s.tile.full * s.c, s.t)},
-                  {"hidden tile", bytes_of(keeps ? 0 : s.tile.full * s.h, s.t)}};
+  constexpr const char* kept[] = {"hidden"};
+  Plan p = begin_forward(c, s, std::span(kept, keeps ? 1 : 0));
+  p.workspaces.append({{"norm tile", bytes_of(s.tile.full * s.c, s.t)},
+                       {"hidden tile", bytes_of(keeps ? 0 : s.tile.full * s.h, s.t)}});
   p.launches = {{"relu_transition"}};
-  p.saves = {{false, In::x}, {false, In::ln_weight}};
-  if (c.in[In::ln_bias].defined()) p.saves.push_back({false, In::ln_bias});
   if (keeps)
     p.saves.append({{true, ReluTransitionOutput::mean},
                     {true, ReluTransitionOutput::rstd},
@@ -106,10 +116,7 @@ Plan plan_relu_backward(const PlanContext& c) {
   check_shape(dy, with_last(x.shape(), s.out), "relu_transition's output gradient");
   Plan p;
   const GradientPlan grads{p, needs};
-  grads.add(Forward::x, x.shape(), x.dtype(), "dx");
-  grads.add_parameter(Forward::ln_weight, {s.c}, c.in[In::ln_weight].dtype(), "dln_weight");
-  if (c.in[In::ln_bias].defined())
-    grads.add_parameter(Forward::ln_bias, {s.c}, c.in[In::ln_bias].dtype(), "dln_bias");
+  add_norm_gradients(grads, c);
   grads.add_parameter(Forward::w1, w1.shape(), s.t, "dw1");
   grads.add_parameter(Forward::b1, {s.h}, s.t, "db1");
   grads.add_parameter(Forward::w2, w2.shape(), s.t, "dw2");
@@ -130,9 +137,8 @@ Plan plan_relu_backward(const PlanContext& c) {
       outer * (wants(Forward::w2) + through_hidden) + inner * (wants(Forward::w1) + through_norm);
   p.cost.vector_flops =
       s.rows * ((wants(Forward::b2) ? s.out : 0) + (wants(Forward::b1) ? s.h : 0) +
-                (wants(Forward::w1) ? norm.rows() : 0) + (wants(Forward::x) ? norm.input_gradient() : 0) +
-                (wants(Forward::ln_weight) ? norm.weight_gradient() : 0) +
-                (wants(Forward::ln_bias) ? norm.bias_gradient() : 0));
+                (wants(Forward::w1) ? norm.rows() : 0) +
+                norm.gradients(wants(Forward::x), wants(Forward::ln_weight), wants(Forward::ln_bias)));
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(wants(Forward::w1) ? s.tile.full * s.c : 0, s.t)},
                   {"norm gradient tile", bytes_of(through_norm ? s.tile.full * s.c : 0, s.stats)},
@@ -156,27 +162,14 @@ Plan plan_swiglu(const PlanContext& c) {
   check_fused_types(c.in, ~kTransitionNormInputs, "swiglu_transition");
   const Sizes s(x, wa, wo);
   const bool keeps = c.needs_grad != 0;
-  Plan p;
-  p.outputs = {{.shape = with_last(x.shape(), s.out), .dtype = s.t}};
-  if (keeps)
-    for (const char* label : {"projection a", "projection b"})
-      p.outputs.push_back(
-          {.shape = with_last(x.shape(), s.h), .dtype = s.t, .label = label, .differentiable = false});
-  if (normalised) add_statistics(p, x, s.stats);
-  GemmScratch scratch(c.spec);
-  for (int64_t m : {s.tile.full, s.tile.last}) {
-    scratch.add(m, s.h, s.c, s.t, s.t, s.t);
-    scratch.add(m, s.out, s.h, s.t, s.t, s.t);
-  }
+  constexpr const char* kept[] = {"projection a", "projection b"};
+  Plan p = begin_forward(c, s, std::span(kept, keeps ? 2 : 0));
   const bool direct = !normalised && x.dtype() == s.t;
-  p.workspaces = {{"products", scratch.bytes()},
-                  {"norm tile", bytes_of(direct ? 0 : s.tile.full * s.c, s.t)},
-                  {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
-                  {"projection tiles", bytes_of(keeps ? 0 : 2 * padded_elements(s.tile.full * s.h), s.t)}};
+  p.workspaces.append(
+      {{"norm tile", bytes_of(direct ? 0 : s.tile.full * s.c, s.t)},
+       {"gated tile", bytes_of(s.tile.full * s.h, s.t)},
+       {"projection tiles", bytes_of(keeps ? 0 : 2 * padded_elements(s.tile.full * s.h), s.t)}});
   p.launches = {{"swiglu_transition"}};
-  p.saves = {{false, In::x}};
-  if (normalised) p.saves.push_back({false, In::ln_weight});
-  if (c.in[In::ln_bias].defined()) p.saves.push_back({false, In::ln_bias});
   if (keeps) {
     using Out = SwigluTransitionOutput;
     if (normalised) p.saves.append({{true, Out::mean}, {true, Out::rstd}});
@@ -203,10 +196,7 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   const bool normalised = c.in[In::ln_weight].defined(), direct = !normalised && x.dtype() == s.t;
   Plan p;
   const GradientPlan grads{p, needs};
-  grads.add(Forward::x, x.shape(), x.dtype(), "dx");
-  if (normalised) grads.add_parameter(Forward::ln_weight, {s.c}, c.in[In::ln_weight].dtype(), "dln_weight");
-  if (c.in[In::ln_bias].defined())
-    grads.add_parameter(Forward::ln_bias, {s.c}, c.in[In::ln_bias].dtype(), "dln_bias");
+  add_norm_gradients(grads, c);
   grads.add_parameter(Forward::w_a, wa.shape(), s.t, "dw_a");
   grads.add_parameter(Forward::w_b, wb.shape(), s.t, "dw_b");
   grads.add_parameter(Forward::w_o, wo.shape(), s.t, "dw_o");
@@ -227,9 +217,8 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   p.cost.vector_flops = s.rows * 10 * s.h;
   if (normalised)
     p.cost.vector_flops +=
-        s.rows * ((rebuild ? norm.rows() : 0) + (wants(Forward::x) ? norm.input_gradient() : 0) +
-                  (wants(Forward::ln_weight) ? norm.weight_gradient() : 0) +
-                  (wants(Forward::ln_bias) ? norm.bias_gradient() : 0));
+        s.rows * ((rebuild ? norm.rows() : 0) +
+                  norm.gradients(wants(Forward::x), wants(Forward::ln_weight), wants(Forward::ln_bias)));
   p.cost.special = s.rows * s.h;
   p.workspaces = {{"products", scratch.bytes()},
                   {"norm tile", bytes_of(rebuild ? s.tile.full * s.c : 0, s.t)},
@@ -242,33 +231,14 @@ Plan plan_swiglu_backward(const PlanContext& c) {
   return p;
 }
 
-// The launches and workspaces of rows or outputs that are wider than tiles.
-void follow_steps(const WideTransition& s, Plan& p) {
-  p.workspaces = {};
-  p.launches = {};
-  for (int b = 0; b < WideTransition::kBuffers; ++b) {
-    const auto buffer = static_cast<WideTransition::Buffer>(b);
-    if (const size_t bytes = s.bytes(buffer); bytes > 0)
-      p.workspaces.push_back({WideTransition::label(buffer), bytes});
-  }
-  s.for_each([&](WideTransition::Step step, int64_t) {
-    p.launches.push_back(
-        {s.name(step), WideTransition::is_product(step) ? LaunchKind::library : LaunchKind::kernel});
-  });
-}
-
 // Gated: swiglu.
 void plan_forward_gpu(const PlanContext& c, Plan& p, bool gated) {
   using In = TransitionInput;
   const Sizes s(c.in[In::x], c.in[In::w_in], c.in[In::w_out]);
   p.workspaces = {};
   if (transition_fused(s.c, s.out, s.t)) return;
-  follow_steps({{gated, s.rows, s.c, s.h, s.out},
-                c.in[In::x].dtype(),
-                s.t,
-                c.in[In::ln_weight].defined(),
-                c.needs_grad != 0,
-                c.spec.library_workspace_bytes},
+  follow_steps(WideTransition({gated, s.rows, s.c, s.h, s.out}, c.in[In::x].dtype(), s.t,
+                              c.in[In::ln_weight].defined(), c.needs_grad != 0, c.spec.library_workspace_bytes),
                p);
 }
 
@@ -300,12 +270,6 @@ void plan_backward_gpu(const PlanContext& c, Plan& p, bool gated) {
   if (needs & kTransitionNormInputs) p.launches.push_back({"transition_rows"});
   if (sums.floats > 0) p.launches.push_back({"transition_weights"});
   if (needs & ~input_bits(TransitionInput::x)) p.launches.push_back({"sum_gradients"});
-}
-
-InputSpec statistic(Shape s) {
-  InputSpec spec = positive(s);
-  spec.fixed_f32 = true;
-  return spec;
 }
 
 constexpr uint32_t kEveryReluInput = (1u << ReluTransitionInput::n_inputs) - 1,
@@ -368,8 +332,7 @@ const OpDef swiglu_backward_op{
 
 TensorList relu_backward(BackwardContext& c) {
   SavedReader saved(c);
-  TensorList in{contiguous(c.grads[0])};
-  c.grads[0] = {};
+  TensorList in{take_gradient(c)};
   using In = ReluTransitionBackwardInput;
   for (int k = In::x; k <= In::w2; ++k)
     in.push_back(saved.take(k != In::ln_bias || was_given(c, TransitionInput::ln_bias)));
@@ -379,8 +342,7 @@ TensorList relu_backward(BackwardContext& c) {
 
 TensorList swiglu_backward(BackwardContext& c) {
   SavedReader saved(c);
-  TensorList in{contiguous(c.grads[0])};
-  c.grads[0] = {};
+  TensorList in{take_gradient(c)};
   const bool normalised = was_given(c, TransitionInput::ln_weight);
   using In = SwigluTransitionBackwardInput;
   for (int k = In::x; k <= In::w_o; ++k) {

@@ -16,13 +16,8 @@ inline void relu_transition_kernel(KernelArgs& a) {
   using In = ReluTransitionInput;
   const TensorArg &x = a.in[In::x], &w1 = a.in[In::w1], &w2 = a.in[In::w2], &y = a.out[0];
   const bool keeps = a.n_out == 4;
-  const NormRows<C> norm{NormKind::layer,
-                         x,
-                         a.in[In::ln_weight],
-                         a.in[In::ln_bias],
-                         reinterpret_cast<C*>(a.out[a.n_out - 2].data),
-                         reinterpret_cast<C*>(a.out[a.n_out - 1].data),
-                         C(a.as<TransitionAttrs>().eps)};
+  const auto norm = norm_of<C>(NormKind::layer, x, a.in[In::ln_weight], a.in[In::ln_bias], a.out[a.n_out - 2],
+                               a.out[a.n_out - 1], a.as<TransitionAttrs>().eps);
   const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const Matrix normed{a.workspace[1], w1.dtype, c};
@@ -49,13 +44,8 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
   using In = ReluTransitionBackwardInput;
   using Forward = ReluTransitionInput;
   const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &w1 = a.in[In::w1], &w2 = a.in[In::w2];
-  const NormRows<C> norm{NormKind::layer,
-                         x,
-                         a.in[In::ln_weight],
-                         a.in[In::ln_bias],
-                         reinterpret_cast<C*>(a.in[In::mean].data),
-                         reinterpret_cast<C*>(a.in[In::rstd].data),
-                         C(attrs.eps)};
+  const auto norm = norm_of<C>(NormKind::layer, x, a.in[In::ln_weight], a.in[In::ln_bias], a.in[In::mean],
+                               a.in[In::rstd], attrs.eps);
   const int64_t c = x.last(), rows = x.rows(), h = w1.shape[0], out = w2.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   GradientOutputs<C> outputs(a, attrs.needs);
@@ -99,13 +89,9 @@ inline void swiglu_transition_kernel(KernelArgs& a) {
   const TensorArg &x = a.in[In::x], &wa = a.in[In::w_a], &wb = a.in[In::w_b], &wo = a.in[In::w_o],
                   &y = a.out[0];
   const bool normalised = a.in[In::ln_weight].defined(), keeps = a.n_out - (normalised ? 2 : 0) == 3;
-  const NormRows<C> norm{NormKind::layer,
-                         x,
-                         a.in[In::ln_weight],
-                         a.in[In::ln_bias],
-                         normalised ? reinterpret_cast<C*>(a.out[a.n_out - 2].data) : nullptr,
-                         normalised ? reinterpret_cast<C*>(a.out[a.n_out - 1].data) : nullptr,
-                         C(a.as<TransitionAttrs>().eps)};
+  const auto norm = norm_of<C>(NormKind::layer, x, a.in[In::ln_weight], a.in[In::ln_bias],
+                               normalised ? a.out[a.n_out - 2] : TensorArg{},
+                               normalised ? a.out[a.n_out - 1] : TensorArg{}, a.as<TransitionAttrs>().eps);
   const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   const bool direct = !normalised && x.dtype == wa.dtype;
@@ -141,13 +127,8 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
   using Forward = SwigluTransitionInput;
   const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &wa = a.in[In::w_a], &wb = a.in[In::w_b],
                   &wo = a.in[In::w_o];
-  const NormRows<C> norm{NormKind::layer,
-                         x,
-                         a.in[In::ln_weight],
-                         a.in[In::ln_bias],
-                         reinterpret_cast<C*>(a.in[In::mean].data),
-                         reinterpret_cast<C*>(a.in[In::rstd].data),
-                         C(attrs.eps)};
+  const auto norm = norm_of<C>(NormKind::layer, x, a.in[In::ln_weight], a.in[In::ln_bias], a.in[In::mean],
+                               a.in[In::rstd], attrs.eps);
   const int64_t c = x.last(), rows = x.rows(), h = wa.shape[0], out = wo.shape[0],
                 tile = rows_per_tile(h > c ? h : c, h > c ? c : h);
   GradientOutputs<C> outputs(a, attrs.needs);

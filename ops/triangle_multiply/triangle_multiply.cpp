@@ -69,11 +69,6 @@ Sizes check_sizes(In in) {
           TileHeights(r * r, rows_per_tile(std::max({cz, c, c_out}), cz))};
 }
 
-Shape with_last(Shape s, int64_t extent) {
-  s[3] = extent;
-  return s;
-}
-
 // Products that both directions make with a weight [out, in] and tiles of the norm's type.
 void add_channel_products(GemmScratch& scratch, const Sizes& s) {
   for (int64_t nb : {s.channels, s.c % s.channels ? s.c % s.channels : s.channels})
@@ -181,11 +176,9 @@ Plan plan_backward(const PlanContext& ctx) {
   // mask, one more per element of a and b in both places.
   p.cost.matmul_flops =
       matmul_flops(s.rows, s.c_out, s.c) * (1 + wants(w_z)) + 2 * matmul_flops(s.rows, s.r, s.c);
-  p.cost.vector_flops = 3 * s.c_out + norm_out.input_gradient() + 2 * s.c * 3 + 6 * s.c_out + 2 * s.c * 6 +
-                        (masked ? 4 * s.c : 0);
+  p.cost.vector_flops = 3 * s.c_out + norm_out.gradients(true, wants(ln_out_w), wants(ln_out_b)) + 2 * s.c * 3 +
+                        6 * s.c_out + 2 * s.c * 6 + (masked ? 4 * s.c : 0);
   if (wants(w_z)) p.cost.vector_flops += norm_out.rows();
-  if (wants(ln_out_w)) p.cost.vector_flops += norm_out.weight_gradient();
-  if (wants(ln_out_b)) p.cost.vector_flops += norm_out.bias_gradient();
   bool rebuild = false;
   for (int w : {w_a, w_ag, w_b, w_bg, w_g}) {
     p.cost.matmul_flops += matmul_flops(s.rows, in(w).size(0), s.cz) * (wants(w) + through_input);
@@ -194,9 +187,7 @@ Plan plan_backward(const PlanContext& ctx) {
   for (int k = 0; k < n_inputs; ++k)
     if (is_bias(k) && wants(k)) p.cost.vector_flops += in(matrix_of(k)).size(0);
   if (rebuild) p.cost.vector_flops += norm_in.rows();
-  if (wants(z)) p.cost.vector_flops += norm_in.input_gradient();
-  if (wants(ln_in_w)) p.cost.vector_flops += norm_in.weight_gradient();
-  if (wants(ln_in_b)) p.cost.vector_flops += norm_in.bias_gradient();
+  p.cost.vector_flops += norm_in.gradients(wants(z), wants(ln_in_w), wants(ln_in_b));
   p.cost.vector_flops *= s.rows;
   p.cost.special = s.rows * (2 * s.c_out + 4 * s.c);
   set_traffic(p, ctx);
@@ -308,8 +299,7 @@ OpCase backward_case(const char* name, const CaseSizes& s, bool outgoing, uint32
     if (k < mean_in) {
       c.inputs.push_back(normal(with_last(shape, k == o || k == g ? s.c_out : s.c)));
     } else {
-      c.inputs.push_back(positive(shape.slice(0, 3)));
-      c.inputs.back().fixed_f32 = true;
+      c.inputs.push_back(statistic(shape.slice(0, 3)));
     }
   }
   return c;
@@ -337,8 +327,7 @@ const OpDef backward_op{
 TensorList backward(BackwardContext& c) {
   const auto& attrs = c.as<TriangleMultiplyAttrs>();
   SavedReader saved(c);
-  TensorList in{contiguous(c.grads[0])};
-  c.grads[0] = {};
+  TensorList in{take_gradient(c)};
   for (int k = 0; k < n_inputs; ++k) in.push_back(saved.take(!is_bias(k) && was_given(c, k)));
   for (int k = 0; k < n_kept; ++k) in.push_back(saved.take());
   const uint32_t needs = c.needs_grad & kDifferentiable;

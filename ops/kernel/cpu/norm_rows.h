@@ -22,6 +22,10 @@ struct NormCost {
   constexpr int64_t input_gradient() const { return kind == NormKind::layer ? 13 * c + 2 : 9 * c + 1; }
   constexpr int64_t weight_gradient() const { return (kind == NormKind::layer ? 4 : 3) * c; }
   constexpr int64_t bias_gradient() const { return c; }
+  constexpr int64_t gradients(bool of_input, bool of_weight, bool of_bias) const {
+    return (of_input ? input_gradient() : 0) + (of_weight ? weight_gradient() : 0) +
+           (of_bias ? bias_gradient() : 0);
+  }
 };
 
 namespace RECKON_ISA {
@@ -53,6 +57,14 @@ struct NormRows {
   RECKON_INLINE bool layer() const { return kind == NormKind::layer; }
   RECKON_INLINE C mean_of(int64_t row) const { return layer() ? mean[row] : C(0); }
 };
+
+// `mean`, `rstd`: undefined where there are none.
+template <class C>
+RECKON_INLINE NormRows<C> norm_of(NormKind kind, const TensorArg& x, const TensorArg& weight,
+                                  const TensorArg& bias, const TensorArg& mean, const TensorArg& rstd,
+                                  double eps) {
+  return {kind, x, weight, bias, reinterpret_cast<C*>(mean.data), reinterpret_cast<C*>(rstd.data), C(eps)};
+}
 
 template <class C>
 inline void find_statistics(const NormRows<C>& n, int64_t row) {
