@@ -36,8 +36,9 @@ AttentionShape checked_shape(const Tensor& q, const Tensor& k, const Tensor& v, 
       s.H % s.Hkv == 0,
       "attention with {} query heads and {} key/value heads: the first must be a multiple of the second", s.H,
       s.Hkv);
-  RECKON_CHECK(s.D <= 256, "attention supports a width of up to 256 per head, got {} (are the heads split?)",
-               s.D);
+  RECKON_CHECK(s.D <= kMostAttentionWidth,
+               "attention supports a width of up to {} per head, got {} (are the heads split?)",
+               kMostAttentionWidth, s.D);
   RECKON_CHECK(!a.causal || s.Lk >= s.Lq,
                "causal attention needs at least as many keys as queries, got {} and {}: the first queries "
                "would see nothing",
@@ -234,17 +235,17 @@ Tensor in_logical_order(const Tensor& t, const int (&axes)[5]) {
 std::vector<OpCase> backward_cases() {
   std::vector<OpCase> cases;
   const auto add = [&](const char* name, AttentionShape s, bool mask, Shape bias, bool q, bool k, bool v) {
-    InputSpec lse{.shape = {s.B, s.N, s.H, s.Lq}, .kind = InputKind::positive, .fixed_f32 = true};
     const Shape query{s.B, s.N, s.H, s.Lq, s.D}, key{s.B, s.N, s.Hkv, s.Lk, s.D}, out{s.B, s.N, s.Lq, s.H, s.D};
     auto attrs = std::make_shared<AttentionBackwardAttrs>(AttentionAttrs(0.1, s.causal, -20.0), q, k, v,
                                                           bias.rank() > 0);
     const int other[5] = {0, 3, 1, 2, 4};
     std::copy(other, other + 5, attrs->k_axes);
-    cases.push_back({.name = name,
-                     .inputs = {normal(out), normal(query), normal(key), normal(key),
-                                mask ? mask01({s.B, s.N, s.Lk}) : absent(),
-                                bias.rank() > 0 ? normal(bias) : absent(), normal(out), lse},
-                     .attrs = attrs});
+    cases.push_back(
+        {.name = name,
+         .inputs = {normal(out), normal(query), normal(key), normal(key),
+                    mask ? mask01({s.B, s.N, s.Lk}) : absent(), bias.rank() > 0 ? normal(bias) : absent(),
+                    normal(out), statistic({s.B, s.N, s.H, s.Lq})},
+         .attrs = attrs});
   };
   add("grouped heads, causal", {2, 1, 4, 2, 5, 7, 6, true}, false, {}, true, true, true);
   add("mask, bias over the rows", {1, 3, 2, 2, 70, 67, 9, false}, true, {1, 1, 2, 70, 67}, true, true, true);
@@ -278,8 +279,7 @@ TensorList attention_backward(BackwardContext& c) {
   set_memory_order(q, a->q_axes);
   set_memory_order(k, a->k_axes);
   set_memory_order(v, a->v_axes);
-  const Tensor g = contiguous(c.grads[0]);
-  c.grads[0] = {};
+  const Tensor g = take_gradient(c);
   TensorList made = call(attention_backward_op, {g, q, k, v, mask, bias, o, lse}, a), out(In::n_inputs);
   size_t i = 0;
   if (a->wants_q) out[In::q] = in_logical_order(made[i++], a->q_axes);

@@ -32,7 +32,15 @@ struct AttentionBackwardAttrs : AttentionAttrs {
   bool wants_scores() const { return wants_q || wants_k || wants_bias; }  // the gradient of the logits
 };
 
-inline constexpr int64_t kAttentionBlock = 64;  // queries and keys of a tile
+// A gradient output whose axes lie in another order, in the order of what it belongs to.
+RECKON_INLINE TensorArg attention_in_order(const TensorArg& t, const int (&axes)[5]) {
+  TensorArg r = t;
+  for (int p = 0; p < 5; ++p) r.shape[axes[p]] = t.shape[p], r.strides[axes[p]] = t.strides[p];
+  return r;
+}
+
+inline constexpr int64_t kMostAttentionWidth = 256;  // per head
+inline constexpr int64_t kAttentionBlock = 64;       // queries and keys of a tile
 
 struct AttentionShape {
   int64_t B = 0, N = 0, H = 0, Hkv = 0, Lq = 0, Lk = 0, D = 0;

@@ -17,13 +17,6 @@ struct BackwardTiles {
   }
 };
 
-// A gradient output whose axes lie in another order than those of what it belongs to.
-inline TensorArg reordered(TensorArg t, const int (&axes)[5]) {
-  TensorArg r = t;
-  for (int p = 0; p < 5; ++p) r.shape[axes[p]] = t.shape[p], r.strides[axes[p]] = t.strides[p];
-  return r;
-}
-
 template <class Tiles>
 struct Backward {
   KernelArgs& a;
@@ -45,7 +38,7 @@ struct Backward {
   // delta = rowsum(dO * O): what softmax's backward subtracts.
   void row_sums() const {
     parallel_ranges(a, s.B * s.N * s.Lq, s.H * s.D * 2, [&](int64_t first, int64_t last) {
-      alignas(64) float gb[256], ob[256];
+      alignas(64) float gb[kMostAttentionWidth], ob[kMostAttentionWidth];
       for (int64_t row = first; row < last; ++row) {
         const int64_t i = row % s.Lq, n = row / s.Lq % s.N, b = row / s.Lq / s.N;
         for (int64_t h = 0; h < s.H; ++h) {
@@ -290,9 +283,9 @@ inline void attention_backward_tiled(KernelArgs& args) {
   Backward<Tiles> p{args};
   const auto& w = p.attrs;
   int out = 0, workspace = 1, launch = 0;
-  if (w.wants_q) p.dq = reordered(args.out[out++], w.q_axes);
-  if (w.wants_k) p.dk = reordered(args.out[out++], w.k_axes);
-  if (w.wants_v) p.dv = reordered(args.out[out++], w.v_axes);
+  if (w.wants_q) p.dq = attention_in_order(args.out[out++], w.q_axes);
+  if (w.wants_k) p.dk = attention_in_order(args.out[out++], w.k_axes);
+  if (w.wants_v) p.dv = attention_in_order(args.out[out++], w.v_axes);
   if (w.wants_bias) p.dbias = args.out[out++];
   if (w.wants_scores()) {
     p.delta = reinterpret_cast<float*>(args.workspace[workspace++]);

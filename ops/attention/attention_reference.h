@@ -82,12 +82,6 @@ inline void clear(const TensorArg& t) {
   for (int64_t i = 0; i < t.numel(); ++i) t.as<C>()[i] = C(0);
 }
 
-inline TensorArg gradient_view(const TensorArg& t, const int (&axes)[5]) {
-  TensorArg r = t;
-  for (int p = 0; p < 5; ++p) r.shape[axes[p]] = t.shape[p], r.strides[axes[p]] = t.strides[p];
-  return r;
-}
-
 // Per pair: 2D for the logits, 3 (4 with a mask, 5 with a bias too) to the probability and one exp; dv
 // 2D; the gradient of the logits 2D + 2; dq and dk 2D each, dbias 1. Per row 2D for delta and D to
 // scale dq; per key D to scale dk.
@@ -103,9 +97,9 @@ inline void attention_backward_kernel(KernelArgs& a) {
   const ReferenceRows<C> rows{w, s, q, k, mask, bias, logits, logits + s.Lk};
   TensorArg dq{}, dk{}, dv{}, dbias{};
   int out = 0, launch = 0;
-  if (w.wants_q) dq = gradient_view(a.out[out++], w.q_axes);
-  if (w.wants_k) dk = gradient_view(a.out[out++], w.k_axes);
-  if (w.wants_v) dv = gradient_view(a.out[out++], w.v_axes);
+  if (w.wants_q) dq = attention_in_order(a.out[out++], w.q_axes);
+  if (w.wants_k) dk = attention_in_order(a.out[out++], w.k_axes);
+  if (w.wants_v) dv = attention_in_order(a.out[out++], w.v_axes);
   if (w.wants_bias) dbias = a.out[out++];
   for (const TensorArg* t = a.out; t < a.out + out; ++t) clear<C>(*t);
   C* delta = w.wants_scores() ? reinterpret_cast<C*>(a.workspace[1]) : nullptr;
