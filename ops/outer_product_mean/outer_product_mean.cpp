@@ -241,8 +241,7 @@ const OpDef backward_op{
 
 TensorList backward(BackwardContext& c) {
   const auto& attrs = c.as<OuterProductMeanAttrs>();
-  const Tensor g = contiguous(c.grads[0]);
-  c.grads[0] = {};
+  const Tensor g = take_gradient(c);
   SavedReader saved(c);
   const Tensor a = saved.take(), b = saved.take(), weight = saved.take(),
                mask = saved.take(attrs.normalize != OuterNormalize::none &&

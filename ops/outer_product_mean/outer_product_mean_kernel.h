@@ -109,10 +109,11 @@ RECKON_INLINE Matrix batch_of(const TensorArg& t, const OuterSizes& n, int64_t b
 }
 
 // in a, b, weight, bias, mask; out [B, R, R, cz].
-// Workspaces: products, tile (outer product or U), projected tile, permuted weight, counts.
 template <class C>
 inline void outer_product_mean_kernel(KernelArgs& args) {
   args.launch(0);
+  // tile: of the outer product or of U.
+  enum Space : int { product_space, tile_space, projected_tile, permuted_weight, pair_counts };
   const auto& attrs = args.as<OuterProductMeanAttrs>();
   using In = OuterProductMeanInput;
   const TensorArg &weight = args.in[In::weight], &bias = args.in[In::bias], &mask = args.in[In::mask],
@@ -122,16 +123,18 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
   const bool divides = attrs.normalize != OuterNormalize::none, counts = divides && mask.defined();
   const DType low = weight.dtype;
   const PairScale<C> scale{attrs.normalize, C(attrs.eps), C(n.s),
-                           counts ? reinterpret_cast<C*>(args.workspace[4]) : nullptr, n.r};
-  C* projected = reinterpret_cast<C*>(args.workspace[2]);
-  const Matrix tile{args.workspace[1], low, n.c * n.c}, wt{args.workspace[3], low, n.cz * n.c};
+                           counts ? reinterpret_cast<C*>(args.workspace[pair_counts]) : nullptr, n.r};
+  C* projected = reinterpret_cast<C*>(args.workspace[projected_tile]);
+  const Matrix tile{args.workspace[tile_space], low, n.c * n.c},
+      wt{args.workspace[permuted_weight], low, n.cz * n.c};
   if (t.project_first) permute_weight(args, weight, n, wt.data);
 
   for (int64_t batch = 0; batch < n.batch; ++batch) {
     const Matrix a = batch_of(args.in[In::a], n, batch), b = batch_of(args.in[In::b], n, batch);
     for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {
       const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;
-      if (counts) count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[4]));
+      if (counts)
+        count_pairs<C>(args, mask, n, batch, i0, mi, reinterpret_cast<C*>(args.workspace[pair_counts]));
       if (t.project_first) project_rows<C>(args, n, a, wt, i0, mi, tile);
       for (int64_t j0 = 0; j0 < n.r; j0 += t.tj) {
         const int64_t mj = n.r - j0 < t.tj ? n.r - j0 : t.tj;
@@ -155,7 +158,8 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
         } else {
           step_i = n.cz, step_j = mi * n.cz;
           outer_tile<C>(args, n, a, b, i0, mi, j0, mj, tile);
-          multiply_by_weight<C>(args, mj * mi, tile, weight, {}, {args.workspace[2], kNative<C>, n.cz});
+          multiply_by_weight<C>(args, mj * mi, tile, weight, {},
+                                {args.workspace[projected_tile], kNative<C>, n.cz});
         }
         parallel_ranges(args, mi * mj, n.cz * 2, [&](int64_t first, int64_t last) {
           alignas(64) C bias_buffer[kTile], y[kTile];
@@ -186,11 +190,20 @@ inline void outer_product_mean_kernel(KernelArgs& args) {
 
 // Backward: what both orders share.
 // in dy, a, b, weight, mask; out the wanted ones of da, db, dweight, dbias.
-// Workspaces: products, gradient tile, tile 1, tile 2, permuted weight, sums (da tile, or
-// dW permuted), db sums, counts.
 template <class C>
 struct OuterBackward {
   using Forward = OuterProductMeanInput;
+  // first_sums: of a tile of da, or of dW permuted.
+  enum Space : int {
+    product_space,
+    gradient_tile_space,
+    first_tile,
+    second_tile,
+    permuted_weight,
+    first_sums,
+    db_sums,
+    pair_counts
+  };
   KernelArgs& args;
   const OuterProductMeanAttrs& attrs;
   OuterSizes n;
@@ -208,7 +221,7 @@ struct OuterBackward {
                      int64_t step_j) const {
     const bool divides = attrs.normalize != OuterNormalize::none;
     const PairScale<C> scale{attrs.normalize, C(attrs.eps), C(n.s),
-                             divides && mask.defined() ? sums(7) : nullptr, n.r};
+                             divides && mask.defined() ? sums(pair_counts) : nullptr, n.r};
     parallel_ranges(args, mi * mj, n.cz * 2, [&](int64_t first, int64_t last) {
       alignas(64) C in[kTile], g[kTile];
       for (int64_t pair = first; pair < last; ++pair) {
@@ -222,29 +235,29 @@ struct OuterBackward {
             for (int64_t k = 0; k < m; ++k) g[k] = v[k] * f;
             v = g;
           }
-          store_tile<C>(space(1), low, i * step_i + j * step_j + z, m, v);
+          store_tile<C>(space(gradient_tile_space), low, i * step_i + j * step_j + z, m, v);
         }
       }
     });
     if (attrs.normalize == OuterNormalize::divide_after)
-      add_column_sums(args, mi * mj, n.cz, {space(1), low, n.cz}, dbias);
+      add_column_sums(args, mi * mj, n.cz, {space(gradient_tile_space), low, n.cz}, dbias);
   }
 
   C* db_of(int64_t batch) const {
-    return db.dtype == kNative<C> ? reinterpret_cast<C*>(db.data) + batch * n.s * n.r * n.c : sums(6);
+    return db.dtype == kNative<C> ? reinterpret_cast<C*>(db.data) + batch * n.s * n.r * n.c : sums(db_sums);
   }
   void finish_db(int64_t batch) const {
     if (db.defined() && db.dtype != kNative<C>)
-      store_tile<C>(db.data, db.dtype, batch * n.s * n.r * n.c, n.s * n.r * n.c, sums(6));
+      store_tile<C>(db.data, db.dtype, batch * n.s * n.r * n.c, n.s * n.r * n.c, sums(db_sums));
   }
 
   void outer_first(int64_t batch, Matrix a, Matrix b) const {
     const int64_t c = n.c, cc = n.c * n.c, row = n.r * n.c;
-    const Matrix g{space(1), low, n.cz}, tile{space(2), low, cc};
+    const Matrix g{space(gradient_tile_space), low, n.cz}, tile{space(first_tile), low, cc};
     for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {
       const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;
       if (mask.defined() && attrs.normalize != OuterNormalize::none)
-        count_pairs<C>(args, mask, n, batch, i0, mi, sums(7));
+        count_pairs<C>(args, mask, n, batch, i0, mi, sums(pair_counts));
       for (int64_t j0 = 0; j0 < n.r; j0 += t.tj) {
         const int64_t mj = n.r - j0 < t.tj ? n.r - j0 : t.tj;
         gradient_tile(batch, i0, mi, j0, mj, n.cz, mi * n.cz);
@@ -272,7 +285,7 @@ struct OuterBackward {
           // As [i][p][j][q], so that the sum over (j, q) is one product.
           with_bits(low, [&](auto* bits) {
             const auto* from = reinterpret_cast<decltype(bits)>(tile.data);
-            auto* to = reinterpret_cast<decltype(bits)>(space(3));
+            auto* to = reinterpret_cast<decltype(bits)>(space(second_tile));
             parallel_ranges(args, mi * c, mj * c, [&](int64_t first, int64_t last) {
               for (int64_t ip = first; ip < last; ++ip)
                 for (int64_t j = 0; j < mj; ++j)
@@ -283,8 +296,8 @@ struct OuterBackward {
                             .n = mi * c,
                             .k = mj * c,
                             .a = {element_at(b.data, b.dtype, j0 * c), b.dtype, row, 1},
-                            .b = {space(3), low, 1, mj * c},
-                            .c = sums(5),
+                            .b = {space(second_tile), low, 1, mj * c},
+                            .c = sums(first_sums),
                             .c_dtype = kNative<C>,
                             .c_row_stride = mi * c,
                             .c_col_stride = 1,
@@ -293,17 +306,19 @@ struct OuterBackward {
       }
       if (needs(Forward::a))
         for (int64_t s = 0; s < n.s; ++s)
-          store_tile<C>(da.data, da.dtype, ((batch * n.s + s) * n.r + i0) * c, mi * c, sums(5) + s * mi * c);
+          store_tile<C>(da.data, da.dtype, ((batch * n.s + s) * n.r + i0) * c, mi * c,
+                        sums(first_sums) + s * mi * c);
     }
   }
 
   void project_first(int64_t batch, Matrix a, Matrix b) const {
     const int64_t c = n.c, width = n.cz * n.c, row = n.r * n.c;
-    const Matrix u{space(2), low, width}, du{space(3), low, width}, wt{space(4), low, width};
+    const Matrix u{space(first_tile), low, width}, du{space(second_tile), low, width},
+        wt{space(permuted_weight), low, width};
     for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {
       const int64_t mi = n.r - i0 < t.ti ? n.r - i0 : t.ti;
       if (mask.defined() && attrs.normalize != OuterNormalize::none)
-        count_pairs<C>(args, mask, n, batch, i0, mi, sums(7));
+        count_pairs<C>(args, mask, n, batch, i0, mi, sums(pair_counts));
       gradient_tile(batch, i0, mi, 0, n.r, n.r * n.cz, n.cz);
       if (needs(Forward::b)) {
         project_rows<C>(args, n, a, wt, i0, mi, u);
@@ -311,7 +326,7 @@ struct OuterBackward {
           const GemmProblem p{.m = n.r,
                               .n = c,
                               .k = n.cz,
-                              .a = {element_at(space(1), low, i * n.r * n.cz), low, n.cz, 1},
+                              .a = {element_at(space(gradient_tile_space), low, i * n.r * n.cz), low, n.cz, 1},
                               .b = {element_at(u.data, low, i * width), low, c, 1},
                               .c = db_of(batch),
                               .c_dtype = kNative<C>,
@@ -326,7 +341,7 @@ struct OuterBackward {
       const GemmProblem p{.m = n.cz,
                           .n = c,
                           .k = n.r,
-                          .a = {space(1), low, 1, n.cz},
+                          .a = {space(gradient_tile_space), low, 1, n.cz},
                           .b = {b.data, b.dtype, c, 1},
                           .c = du.data,
                           .c_dtype = low,
@@ -354,7 +369,7 @@ struct OuterBackward {
         for (int64_t s = 0; s < n.s; ++s)
           weight_gradient<C>(args, mi, c, width, {element_at(a.data, a.dtype, (s * n.r + i0) * c), a.dtype, c},
                              {element_at(du.data, low, s * mi * width), low, width},
-                             reinterpret_cast<std::byte*>(sums(5)), kNative<C>, true);
+                             reinterpret_cast<std::byte*>(sums(first_sums)), kNative<C>, true);
     }
   }
 };
@@ -376,9 +391,9 @@ inline void outer_product_mean_backward_kernel(KernelArgs& args) {
   TensorArg dw_out;
   if (project) {
     dw_out = outputs.take(Forward::weight);
-    permute_weight(args, k.weight, n, args.workspace[4]);
+    permute_weight(args, k.weight, n, k.space(k.permuted_weight));
     if (dw_out.defined())
-      for (int64_t i = 0; i < n.c * n.cz * n.c; ++i) k.sums(5)[i] = C(0);
+      for (int64_t i = 0; i < n.c * n.cz * n.c; ++i) k.sums(k.first_sums)[i] = C(0);
   } else {
     k.dw = outputs.take_sum(Forward::weight);
   }
@@ -396,7 +411,8 @@ inline void outer_product_mean_backward_kernel(KernelArgs& args) {
   if (dw_out.defined())
     for (int64_t z = 0; z < n.cz; ++z)
       for (int64_t p = 0; p < n.c; ++p)
-        store_tile<C>(dw_out.data, dw_out.dtype, (z * n.c + p) * n.c, n.c, k.sums(5) + (p * n.cz + z) * n.c);
+        store_tile<C>(dw_out.data, dw_out.dtype, (z * n.c + p) * n.c, n.c,
+                      k.sums(k.first_sums) + (p * n.cz + z) * n.c);
 }
 
 }  // namespace
