@@ -4,16 +4,13 @@
 
 #include "ops/kernel/plan/norm_kind.h"
 #include "ops/reference.h"
+#include "ops/rules.h"
 
 namespace reckon::ops {
 
 // A tensor from a matrix whose rows are all axes but the last, or from a row.
 inline HostTensor host_tensor(const Shape& shape, const RowMajor& m) {
   return {shape, std::vector<double>(m.data(), m.data() + m.size())};
-}
-inline Shape with_last(Shape s, int64_t extent) {
-  s[s.rank() - 1] = extent;
-  return s;
 }
 inline Shape without_last(const Shape& s) { return s.slice(0, s.rank() - 1); }
 

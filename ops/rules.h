@@ -22,6 +22,12 @@ inline DType accumulation_dtype(DType t) { return t == DType::f64 ? DType::f64 :
 // The float type a binary op computes its result in.
 DType promoted_dtype(const PlanContext& ctx);
 
+// The shape with another extent of its last axis.
+inline Shape with_last(Shape s, int64_t extent) {
+  s[s.rank() - 1] = extent;
+  return s;
+}
+
 void check_rank_at_least(const Tensor& t, int rank, const char* what);
 void check_floating(const Tensor& t, const char* what);
 void check_shape(const Tensor& t, const Shape& expected, const char* what);

@@ -42,11 +42,6 @@ inline int64_t matmul_flops(int64_t m, int64_t n, int64_t k) {
   return checked_multiply(checked_multiply(2 * m, n, "FLOPs"), k, "FLOPs");
 }
 
-inline Shape with_last(Shape s, int64_t extent) {
-  s[s.rank() - 1] = extent;
-  return s;
-}
-
 // The launches and workspaces of an op whose steps on a GPU are listed by `s`, one launch each.
 template <class Steps>
 void follow_steps(const Steps& s, Plan& p) {
