@@ -6,42 +6,14 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
-#include <functional>
-#include <map>
 
-#include "profiler/json_fields.h"
-#include "profiler/table.h"
+#include "profiler/book_columns.h"
+#include "profiler/report.h"
+#include "runtime/core/error.h"
 #include "runtime/core/format.h"
 
 namespace reckon::profiler {
 namespace {
-
-// Adds up both runs under common names.
-class Adder {
- public:
-  explicit Adder(std::string total_name) { breakdown_.total.name = std::move(total_name); }
-  void add(bool second, const std::string& name, int64_t amount) {
-    Delta& d = rows_[name];
-    (second ? d.b : d.a) += amount;
-    (second ? breakdown_.total.b : breakdown_.total.a) += amount;
-  }
-  // Largest change first, then the largest row; rows that are 0 in both are dropped.
-  Breakdown finish() {
-    for (auto& [name, d] : rows_) {
-      d.name = name;
-      if (d.a || d.b) breakdown_.rows.push_back(d);
-    }
-    std::stable_sort(breakdown_.rows.begin(), breakdown_.rows.end(), [](const Delta& x, const Delta& y) {
-      const int64_t dx = std::abs(x.difference()), dy = std::abs(y.difference());
-      return dx != dy ? dx > dy : std::max(x.a, x.b) > std::max(y.a, y.b);
-    });
-    return std::move(breakdown_);
-  }
-
- private:
-  std::map<std::string, Delta> rows_;
-  Breakdown breakdown_;
-};
 
 std::vector<ConfigDifference> differing_settings(const RunConfig& a, const RunConfig& b) {
   std::vector<ConfigDifference> out;
@@ -82,42 +54,53 @@ std::string LossPair::in_words() const {
                      scale > 0 ? std::fabs(*b - *a) / scale : 0.0);
 }
 
+void Breakdown::take(std::map<std::string, Delta> by_name) {
+  total.name = by.total;
+  for (auto& [name, d] : by_name) {
+    d.name = name;
+    total.a += d.a;
+    total.b += d.b;
+    if (d.a || d.b) rows.push_back(d);
+  }
+  std::stable_sort(rows.begin(), rows.end(), [](const Delta& x, const Delta& y) {
+    const int64_t dx = std::abs(x.difference()), dy = std::abs(y.difference());
+    return dx != dy ? dx > dy : std::max(x.a, x.b) > std::max(y.a, y.b);
+  });
+}
+
+const Breakdown& Comparison::of(std::string_view key) const {
+  const auto at =
+      std::find_if(breakdowns.begin(), breakdowns.end(), [&](const Breakdown& b) { return b.by.key == key; });
+  RECKON_CHECK(at != breakdowns.end(), "the comparison has no breakdown '{}'", key);
+  return *at;
+}
+
 Comparison compare(const RunRecord& a, const RunRecord& b, const ReportOptions& options) {
   Comparison c;
   c.config = differing_settings(a.config, b.config);
-  Adder category("peak"), op("peak"), module("peak"), saved("kept for backward"), launches("launches"),
-      flop("FLOPs"), traffic("bytes moved");
   // Without the number of siblings, so that 12 and 24 layers land in one row.
-  const auto module_name = [&](NameId m) { return collapse_path(name_of(m), options.module_depth); };
-  for (const bool second : {false, true}) {
-    const RunRecord& run = second ? b : a;
-    const StepBooks& memory = run.books.for_memory();
-    for (const Cell& cell : memory.cells) {
-      category.add(second, std::string(name_of(cell.category)), cell.bytes);
-      op.add(second, op_name(cell.op), cell.bytes);
-      module.add(second, module_name(cell.module), cell.bytes);
-    }
-    for (const SavedCell& s : memory.saved)
-      if (!s.alias) saved.add(second, op_name(s.op), s.bytes);
-    (second ? c.rounded.b : c.rounded.a) = memory.peak_rounded;
-    (second ? c.reserved.b : c.reserved.a) = memory.peak_reserved;
-    for (const WorkCell& w : run.books.for_work().work) {
-      launches.add(second, op_name(w.op), w.n_launches());
-      flop.add(second, std::string(name_of(w.phase)), flops(w.cost));
-      traffic.add(second, std::string(name_of(w.phase)), w.cost.bytes_read + w.cost.bytes_written);
-      if (w.phase == Phase::recompute) (second ? c.recompute_flops.b : c.recompute_flops.a) += flops(w.cost);
-    }
-  }
-  c.peak_by_category = category.finish();
-  c.peak_by_op = op.finish();
-  c.peak_by_module = module.finish();
-  c.saved_by_op = saved.finish();
-  c.launches_by_op = launches.finish();
-  c.flops_by_phase = flop.finish();
-  c.traffic_by_phase = traffic.finish();
-  c.rounded.name = "rounded at the peak";
-  c.reserved.name = "reserved at the peak";
-  c.recompute_flops.name = "recompute FLOPs";
+  const auto cells = [&](const RunRecord& run) {
+    std::vector<Cell> out = run.books.for_memory().cells;
+    for (Cell& cell : out) cell.module = intern(collapse_path(name_of(cell.module), options.module_depth));
+    return out;
+  };
+  const auto saved = [](const RunRecord& run) {
+    std::vector<SavedCell> out = run.books.for_memory().saved;
+    std::erase_if(out, [](const SavedCell& s) { return s.alias; });
+    return out;
+  };
+  for (const auto& breakdowns :
+       {compare_rows(TableOf<Cell>::columns, cells(a), cells(b)),
+        compare_rows(TableOf<SavedCell>::columns, saved(a), saved(b)),
+        compare_rows(TableOf<WorkCell>::columns, a.books.for_work().work, b.books.for_work().work)})
+    c.breakdowns.insert(c.breakdowns.end(), breakdowns.begin(), breakdowns.end());
+  const StepBooks &memory_a = a.books.for_memory(), &memory_b = b.books.for_memory();
+  const auto recompute = [](const RunRecord& run) {
+    return split_flops(run.books.for_work().cost_by_phase()).recompute;
+  };
+  c.rounded = {"rounded at the peak", memory_a.peak_rounded, memory_b.peak_rounded};
+  c.reserved = {"reserved at the peak", memory_a.peak_reserved, memory_b.peak_reserved};
+  c.recompute_flops = {"recompute FLOPs", recompute(a), recompute(b)};
   c.time_a = time_per_step(a.books);
   c.time_b = time_per_step(b.books);
   if (!a.losses.empty()) c.first_loss.a = a.losses.front(), c.last_loss.a = a.losses.back();
@@ -130,70 +113,60 @@ Comparison compare(const RunRecord& a, const RunRecord& b, const ReportOptions& 
 
 namespace {
 
-using Format = std::function<std::string(int64_t)>;
-
 std::string ratio(int64_t a, int64_t b) {
   return a == 0 ? (b == 0 ? "1" : "-") : fmt::format("{:.3f}", static_cast<double>(b) / static_cast<double>(a));
 }
 
-std::string signed_text(int64_t n, const Format& format) { return (n > 0 ? "+" : "") + format(n); }
-
-void write_breakdown(std::ostream& out, std::string_view title, std::string_view mark, const Breakdown& b,
-                     const Comparison& c, size_t top, const Format& format) {
-  fmt::print(out, "\n{}\n", title);
-  Table t("lrrrr", {b.total.name, fmt::format("{} {}", c.name_a, mark), fmt::format("{} {}", c.name_b, mark),
-                    "difference [d]", "ratio [d]"});
-  const auto line = [&](const std::string& name, const Delta& d) {
-    t.row({name, format(d.a), format(d.b), signed_text(d.difference(), format), ratio(d.a, d.b)});
+// `first` heads the names; `mark` follows the names of the runs.
+Columns<Delta> delta_columns(const std::string& first, const std::string& name_a, const std::string& name_b,
+                             const std::string& mark, Format format) {
+  const auto figure = [&](const std::string& name) { return How{.heading = name + mark, .format = format}; };
+  return {
+      {"name", &Delta::name, {.heading = first}},
+      {"a", &Delta::a, figure(name_a)},
+      {"b", &Delta::b, figure(name_b)},
+      {"difference", &Delta::difference, {.format = format, .mark = Origin::derived, .sign = true}},
+      {"ratio",
+       [](const Delta& d) { return ratio(d.a, d.b); },
+       {.mark = Origin::derived, .sum = Sum::derived, .place = Place::text, .right = true}},
   };
-  Delta other;
-  for (size_t i = 0; i < b.rows.size(); ++i) {
-    if (i < top) {
-      line(b.rows[i].name, b.rows[i]);
-    } else {
-      other.a += b.rows[i].a;
-      other.b += b.rows[i].b;
-    }
-  }
-  if (b.rows.size() > top) line(fmt::format("other ({} rows)", b.rows.size() - top), other);
-  t.rule();
-  line("sum", b.total);
-  t.print(out);
 }
 
-}  // namespace
+const Columns<Delta>& delta_columns() {
+  static const Columns<Delta> list = delta_columns("name", "a", "b", "", Format::count);
+  return list;
+}
 
-void write_comparison(std::ostream& out, const Comparison& c, const ReportOptions& options) {
-  const auto top = static_cast<size_t>(std::max(options.top, 0));
-  write_legend(out);
+const Columns<TimeSpread> spread_columns{
+    {"n_steps", &TimeSpread::n_steps},
+    {"median_ns", &TimeSpread::median_ns},
+    {"min_ns", &TimeSpread::min_ns},
+    {"max_ns", &TimeSpread::max_ns},
+};
+
+Columns<ConfigDifference> config_columns(const std::string& name_a, const std::string& name_b) {
+  return {
+      {"key", &ConfigDifference::key, {.heading = "setting"}},
+      {"a", &ConfigDifference::a, {.heading = name_a, .absent = "(absent)"}},
+      {"b", &ConfigDifference::b, {.heading = name_b, .absent = "(absent)"}},
+  };
+}
+
+void write_settings(std::ostream& out, const Comparison& c) {
   if (c.config.empty()) {
     fmt::print(out, "\n{} and {} have the same settings\n", c.name_a, c.name_b);
-  } else {
-    out << "\nSettings that differ\n";
-    Table t("lll", {"setting", c.name_a, c.name_b});
-    for (const ConfigDifference& d : c.config)
-      t.row({d.key, d.a.value_or("(absent)"), d.b.value_or("(absent)")});
-    t.print(out);
+    return;
   }
-  const Format count = [](int64_t n) { return format_count(n); };
-  const Format scaled = [](int64_t n) { return format_scaled(static_cast<double>(n)); };
-  const Format bytes = [](int64_t n) { return format_bytes(static_cast<double>(n)); };
-  write_breakdown(out, "Bytes at the peak by category", "[c]", c.peak_by_category, c, kCategories, count);
-  Table t("lrrrr", {"beside it", c.name_a, c.name_b, "difference [d]", "ratio [d]"});
-  for (const Delta& d : {c.rounded, c.reserved})
-    t.row({d.name + " [c]", count(d.a), count(d.b), signed_text(d.difference(), count), ratio(d.a, d.b)});
-  t.print(out);
-  write_breakdown(out, "Bytes at the peak by op, largest change first", "[c]", c.peak_by_op, c, top, count);
-  write_breakdown(out, "Bytes at the peak by module, largest change first", "[c]", c.peak_by_module, c, top,
-                  count);
-  write_breakdown(out, "Kept for backward at its fullest, by op", "[c]", c.saved_by_op, c, top, count);
-  write_breakdown(out, "Launches of the last step by op", "[c]", c.launches_by_op, c, top, count);
-  write_breakdown(out, "FLOPs of the last step by phase", "[f]", c.flops_by_phase, c, kPhases, scaled);
-  write_breakdown(out, "Bytes moved in the last step by phase", "[f]", c.traffic_by_phase, c, kPhases, bytes);
+  TextTable t(config_columns(c.name_a, c.name_b));
+  t.rows(c.config);
+  out << "\nSettings that differ\n" << t;
+}
+
+void write_times(std::ostream& out, const Comparison& c) {
   out << "\nTime per step [m]\n";
   Table time("lrrrr", {"run", "median", "least", "most", "steps"});
   for (const auto& [name, s] : {std::pair{c.name_a, c.time_a}, std::pair{c.name_b, c.time_b}}) {
-    const auto text = [](int64_t ns) { return format_seconds(static_cast<double>(ns) * 1e-9); };
+    const auto text = [](int64_t ns) { return number_text(ns, Format::time); };
     time.row({name, text(s.median_ns), text(s.min_ns), text(s.max_ns), std::to_string(s.n_steps)});
   }
   time.print(out);
@@ -202,6 +175,33 @@ void write_comparison(std::ostream& out, const Comparison& c, const ReportOption
     fmt::print(out, "  ratio of medians [d] {}; the ranges {}\n", ratio(c.time_a.median_ns, c.time_b.median_ns),
                apart ? "do not overlap" : "overlap, so the difference may be noise");
   }
+}
+
+}  // namespace
+
+void write_breakdown(std::ostream& out, const Breakdown& b, const std::string& name_a,
+                     const std::string& name_b, int top) {
+  TextTable t(delta_columns(b.total.name, name_a, name_b, b.mark, b.format));
+  t.top(b.rows, b.whole ? static_cast<int>(b.rows.size()) : top, "rows");
+  t.rule();
+  t.total("sum", b.total);
+  out << "\n" << b.by.title << "\n" << t;
+}
+
+void write_comparison(std::ostream& out, const Comparison& c, const ReportOptions& options) {
+  write_legend(out);
+  write_settings(out, c);
+  for (const Breakdown& b : c.breakdowns) {
+    write_breakdown(out, b, c.name_a, c.name_b, options.top);
+    if (b.by.key != "peak_by_category") continue;
+    TextTable beside(delta_columns("beside it", c.name_a, c.name_b, "", Format::count));
+    for (Delta d : {c.rounded, c.reserved}) {
+      d.name += " [c]";
+      beside.row(d);
+    }
+    out << beside;
+  }
+  write_times(out, c);
   fmt::print(out, "\nLoss [m]\n  first step: {}\n  last step:  {}\n", c.first_loss.in_words(),
              c.last_loss.in_words());
   if (c.n_losses > 0)
@@ -210,22 +210,6 @@ void write_comparison(std::ostream& out, const Comparison& c, const ReportOption
 }
 
 namespace {
-
-Json delta_json(const Delta& d) {
-  return {{"name", d.name}, {"a", d.a}, {"b", d.b}, {"difference", d.difference()}};
-}
-
-Json breakdown_json(const Breakdown& b) {
-  std::vector<Json> rows;
-  for (const Delta& d : b.rows) rows.push_back(Json::array({d.name, d.a, d.b, d.difference()}));
-  Json j = delta_json(b.total);
-  j.update(table_json({"name", "a", "b", "difference"}, std::move(rows)));
-  return j;
-}
-
-Json spread_json(const TimeSpread& s) {
-  return {{"n_steps", s.n_steps}, {"median_ns", s.median_ns}, {"min_ns", s.min_ns}, {"max_ns", s.max_ns}};
-}
 
 Json loss_json(const LossPair& l) {
   const auto value = [](const std::optional<double>& v) {
@@ -238,26 +222,21 @@ Json loss_json(const LossPair& l) {
 }  // namespace
 
 std::string to_json(const Comparison& c) {
+  const auto delta = [](const Delta& d) { return object_json(delta_columns(), d); };
   Json j;
   j["reckon_comparison_schema"] = 1;
   j["a"] = c.name_a;
   j["b"] = c.name_b;
-  Json config = Json::array();
-  const auto value = [](const std::optional<std::string>& v) { return v ? Json(*v) : Json(nullptr); };
-  for (const ConfigDifference& d : c.config)
-    config.push_back({{"key", d.key}, {"a", value(d.a)}, {"b", value(d.b)}});
-  j["config"] = config;
-  j["peak_by_category"] = breakdown_json(c.peak_by_category);
-  j["peak_by_op"] = breakdown_json(c.peak_by_op);
-  j["peak_by_module"] = breakdown_json(c.peak_by_module);
-  j["saved_by_op"] = breakdown_json(c.saved_by_op);
-  j["launches_by_op"] = breakdown_json(c.launches_by_op);
-  j["flops_by_phase"] = breakdown_json(c.flops_by_phase);
-  j["traffic_by_phase"] = breakdown_json(c.traffic_by_phase);
-  j["rounded"] = delta_json(c.rounded);
-  j["reserved"] = delta_json(c.reserved);
-  j["recompute_flops"] = delta_json(c.recompute_flops);
-  j["time_per_step"] = {{"a", spread_json(c.time_a)}, {"b", spread_json(c.time_b)}};
+  j["config"] = objects_json(config_columns("a", "b"), c.config);
+  for (const Breakdown& b : c.breakdowns) {
+    j[b.by.key] = delta(b.total);
+    j[b.by.key].update(table_json(delta_columns(), b.rows));
+  }
+  j["rounded"] = delta(c.rounded);
+  j["reserved"] = delta(c.reserved);
+  j["recompute_flops"] = delta(c.recompute_flops);
+  j["time_per_step"] = {{"a", object_json(spread_columns, c.time_a)},
+                        {"b", object_json(spread_columns, c.time_b)}};
   j["first_loss"] = loss_json(c.first_loss);
   j["last_loss"] = loss_json(c.last_loss);
   j["losses_bitwise_equal"] = {{"equal", c.n_losses_equal}, {"of", c.n_losses}};

@@ -9,16 +9,11 @@
 #include <string_view>
 #include <vector>
 
+#include "profiler/origin.h"
 #include "runtime/device_observer.h"
 #include "runtime/events/event.h"
 
 namespace reckon::profiler {
-
-// Where a figure comes from.
-enum class Origin : uint8_t { measured, counted, derived, formula };
-inline constexpr int kOrigins = 4;
-std::string_view name_of(Origin o);
-std::string_view mark_of(Origin o);  // "[m]", "[c]", "[d]", "[f]"
 
 struct Product {
   int64_t m = 0, n = 0, k = 0, batch = 1;
@@ -72,7 +67,6 @@ struct DeviceStep {
 
   bool complete() const { return n_dropped == 0 && n_damaged == 0; }
   int64_t calls_that_differ() const;
-  DeviceCell sum() const;  // of the cells; no lists
   friend bool operator==(const DeviceStep&, const DeviceStep&) = default;
 };
 

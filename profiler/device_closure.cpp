@@ -2,7 +2,7 @@
 
 #include <fmt/ostream.h>
 
-#include "profiler/table.h"
+#include "profiler/book_columns.h"
 #include "runtime/core/format.h"
 
 namespace reckon::profiler {
@@ -61,12 +61,6 @@ void add_grants(Lines& lines, const ClosureFigures& f) {
               "all grants of the driver less the arena's segments");
 }
 
-std::string text_of(Bytes bytes) { return bytes ? format_count(*bytes) : "unknown"; }
-std::string in_short(Bytes bytes) {
-  if (!bytes) return "";
-  return (*bytes < 0 ? "-" : "") + format_bytes(static_cast<double>(*bytes < 0 ? -*bytes : *bytes));
-}
-
 }  // namespace
 
 DeviceClosure close_device(const ClosureFigures& f) {
@@ -87,9 +81,6 @@ DeviceClosure close_device(const ClosureFigures& f) {
 
 void write_closure(std::ostream& out, const DeviceClosure& closure) {
   out << "Device memory: what its used bytes are\n";
-  Table t("lrrll", {"", "bytes", "", "origin", ""});
-  for (const ClosureLine& l : closure.lines)
-    t.row({l.name, text_of(l.bytes), in_short(l.bytes), l.bytes ? std::string(mark_of(l.origin)) : "", l.note});
   std::string note;
   if (closure.unexplained && *closure.unexplained < 0)
     note = "negative: some lines count the same bytes";
@@ -97,11 +88,12 @@ void write_closure(std::ostream& out, const DeviceClosure& closure) {
     note = "holds the unknown lines too";
   else if (!closure.unexplained)
     note = "the device's own figure is missing";
-  t.row({"unexplained", text_of(closure.unexplained), in_short(closure.unexplained),
-         closure.unexplained ? "[d]" : "", note});
+  TextTable t(TableOf<ClosureLine>::columns);
+  t.rows(closure.lines);
+  t.row({"unexplained", closure.unexplained, Origin::derived, note});
   t.rule();
-  t.row({"used on the device", text_of(closure.used), in_short(closure.used), closure.used ? "[m]" : ""});
-  t.print(out);
+  t.row({"used on the device", closure.used, Origin::measured, ""});
+  out << t;
 }
 
 }  // namespace reckon::profiler

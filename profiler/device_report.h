@@ -8,7 +8,7 @@
 
 #include "profiler/books.h"
 #include "profiler/device_books.h"
-#include "profiler/report.h"
+#include "profiler/report_options.h"
 
 namespace reckon::profiler {
 
@@ -18,8 +18,5 @@ void write_device(std::ostream& out, const DeviceBooks& device, const StepBooks&
 void write_observed_launches(std::ostream& out, const DeviceStep& step, const ReportOptions& options = {});
 void write_flop_columns(std::ostream& out, const StepBooks& work, const DeviceStep* traced,
                         const CounterBooks& counted, const ReportOptions& options = {});
-
-// Without arguments, and cut: "layer_norm_forward", "cutlass::Kernel<...>".
-std::string short_kernel_name(std::string_view mangled);
 
 }  // namespace reckon::profiler

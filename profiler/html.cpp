@@ -41,6 +41,20 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+std::string to_html(const Table& table) {
+  std::string out = "<table>";
+  bool heads = true;
+  for (const auto& row : table.rows()) {
+    if (row.empty()) continue;  // a rule
+    out += "<tr>";
+    for (const std::string& cell : row)
+      out += fmt::format("<{0}>{1}</{0}>", heads ? "th" : "td", escaped(cell));
+    out += "</tr>\n";
+    heads = false;
+  }
+  return out + "</table>\n";
+}
+
 namespace {
 
 constexpr std::array<std::string_view, kCategories> kCategoryColour{

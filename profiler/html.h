@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "profiler/books.h"
+#include "profiler/table.h"
 
 namespace reckon::profiler {
 
@@ -14,6 +15,9 @@ namespace reckon::profiler {
 // from the timeline in the books.
 std::string to_html(const RunRecord& run, std::span<const Event> events);
 void write_html(const std::string& path, const RunRecord& run, std::span<const Event> events);
+
+// A table of texts.
+std::string to_html(const Table& table);
 
 // Names come from programs and files: none of them may become markup, in text or in an attribute.
 std::string escaped(std::string_view text);

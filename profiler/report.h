@@ -5,15 +5,10 @@
 #include <ostream>
 
 #include "profiler/books.h"
+#include "profiler/report_options.h"
 #include "runtime/memory/arena.h"
 
 namespace reckon::profiler {
-
-struct ReportOptions {
-  int module_depth = 3;         // components of a module path that are shown; numbers become `*`
-  int top = 24;                 // rows of a table; the rest is one line, so that columns still add up
-  int width = 72, height = 16;  // of the timeline, in characters
-};
 
 void write_legend(std::ostream& out);
 // Configuration, peak by category and phase, FLOPs by module and phase, launches, traffic, saved bytes.

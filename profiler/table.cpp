@@ -1,8 +1,11 @@
 #include "profiler/table.h"
 
+#include <cxxabi.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
 
 #include "runtime/core/format.h"
 
@@ -92,6 +95,30 @@ std::string ModuleNames::of(NameId module) const {
 std::string op_name(NameId op) { return op.index ? std::string(name_of(op)) : "(no op)"; }
 
 std::string module_name(NameId module) { return module.index ? std::string(name_of(module)) : "(top)"; }
+
+std::string short_kernel_name(std::string_view mangled) {
+  const std::string text(mangled);
+  int status = 0;
+  const std::unique_ptr<char, decltype(&std::free)> plain(
+      abi::__cxa_demangle(text.c_str(), nullptr, nullptr, &status), std::free);
+  std::string name = status == 0 && plain ? plain.get() : text;
+  for (const std::string_view gone : {"(anonymous namespace)::", "reckon::ops::gpu::", "void "})
+    for (size_t at = name.find(gone); at != std::string::npos; at = name.find(gone, at))
+      name.erase(at, gone.size());
+  // The arguments of the call begin at the last parenthesis that is not inside <>.
+  int depth = 0;
+  for (size_t i = 0; i < name.size(); ++i) {
+    if (name[i] == '<') ++depth;
+    if (name[i] == '>') --depth;
+    if (name[i] == '(' && depth == 0 && i > 0) {
+      name.resize(i);
+      break;
+    }
+  }
+  constexpr size_t kMost = 72;  // characters
+  if (name.size() > kMost) name = name.substr(0, kMost - 3) + "...";
+  return name;
+}
 
 std::string percent(int64_t part, int64_t whole) {
   return whole == 0 ? "-"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "profiler/books.h"
+#include "runtime/core/intern.h"
 
 namespace reckon::profiler {
 
@@ -18,6 +18,7 @@ class Table {
   void row(std::vector<std::string> cells);  // missing cells are empty
   void rule();
   void print(std::ostream& out) const;
+  const std::vector<std::vector<std::string>>& rows() const { return rows_; }
 
  private:
   std::string alignment_;
@@ -42,6 +43,8 @@ class ModuleNames {
 
 std::string op_name(NameId op);          // "(no op)" for the empty name
 std::string module_name(NameId module);  // the whole path; "(top)" for the empty one
+// Without arguments, and cut: "layer_norm_forward", "cutlass::Kernel<...>".
+std::string short_kernel_name(std::string_view mangled);
 std::string percent(int64_t part, int64_t whole);
 std::string bytes_exact_and_short(int64_t bytes);  // "1,536 (1.50 KiB)"
 std::string signed_count(int64_t n);               // "+1,024", "-3", "0"
