@@ -72,15 +72,6 @@ double factor_of(const std::pair<std::string_view, double> (&units)[N], std::str
 }
 
 // Two decimals are enough for a person, and as many as tools print.
-std::string scaled(Exact bytes, double base, std::string_view middle) {
-  constexpr std::string_view kLetters = "KMGTPEZY";
-  double v = bytes.to_double();
-  int unit = -1;
-  while (std::fabs(v) >= base && unit + 1 < static_cast<int>(kLetters.size())) v /= base, ++unit;
-  if (unit < 0) return bytes.digits() + " B";
-  const char letter = unit == 0 && middle.empty() ? 'k' : kLetters[static_cast<size_t>(unit)];
-  return fmt::format("{:.2f} {}{}B", v, letter, middle);
-}
 
 }  // namespace
 
@@ -142,7 +133,14 @@ int64_t parse_whole(std::string_view text, std::string_view what) {
   return Exact::parse(n.digits).to_int64(what);
 }
 
-std::string decimal_bytes(Exact bytes) { return scaled(bytes, 1000, ""); }
-std::string binary_bytes(Exact bytes) { return scaled(bytes, 1024, "i"); }
+std::string decimal_bytes(Exact bytes) {
+  constexpr std::string_view kLetters = "kMGTPEZY";
+  double v = bytes.to_double();
+  size_t unit = 0;
+  while (std::fabs(v) >= 1000 && unit < kLetters.size()) v /= 1000, ++unit;
+  return unit == 0 ? bytes.digits() + " B" : fmt::format("{:.2f} {}B", v, kLetters[unit - 1]);
+}
+
+std::string binary_bytes(Exact bytes) { return format_bytes(bytes.to_double()); }
 
 }  // namespace reckon::calculators

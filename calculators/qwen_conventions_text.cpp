@@ -1,24 +1,58 @@
 // Tables and JSON of the FLOP conventions.
+#include <algorithm>
+
 #include "calculators/qwen_conventions.h"
 #include "models/qwen/flops.h"
-#include "profiler/table.h"
+#include "profiler/text_table.h"
 #include "runtime/core/error.h"
 #include "runtime/core/format.h"
 
 namespace reckon::calculators {
 namespace {
 
-std::string count_or_dash(const std::optional<Exact>& n) { return n ? format_count(*n) : "-"; }
+using profiler::Columns;
+using profiler::Origin;
+using profiler::Place;
+using profiler::value_json;
 
 std::string formula_text(const Convention& c) {
+  const auto text = [](const std::optional<Exact>& n) { return n ? format_count(*n) : "-"; };
   if (!c.has_formula()) return "-";
-  if (c.agrees()) return "equal";
-  return fmt::format("{} / {}", count_or_dash(c.formula_forward), count_or_dash(c.formula_step));
+  return c.agrees() ? "equal" : fmt::format("{} / {}", text(c.formula_forward), text(c.formula_step));
 }
 
 double use_of(Exact step, const ConventionQuestion& q) {
   return step.to_double() / *q.step_seconds / *q.peak_flops;
 }
+
+Columns<Convention> convention_columns(const ConventionQuestion& q) {
+  Columns<Convention> list{
+      {"id", &Convention::id, {.heading = "convention"}},
+      {"rule", &Convention::rule, {.place = Place::file}},
+      {"leaves_out", &Convention::leaves_out, {.place = Place::file}},
+      {"forward", &Convention::forward, {.mark = Origin::counted, .absent = "-"}},
+      {"step", &Convention::step, {.heading = "one training step", .mark = Origin::counted, .absent = "-"}},
+      {"formula_forward", &Convention::formula_forward, {.place = Place::file}},
+      {"formula_step", &Convention::formula_step, {.place = Place::file}},
+      {"agrees", &Convention::agrees, {.place = Place::file}},
+      {"closed formula", formula_text, {.mark = Origin::formula, .place = Place::text}},
+  };
+  if (q.budget)
+    list.add({fmt::format("steps for {:g}", *q.budget),
+              [budget = *q.budget](const Convention& c) {
+                return c.step ? std::optional(steps_for(budget, *c.step)) : std::nullopt;
+              },
+              {.mark = Origin::derived, .place = Place::text, .absent = "-"}});
+  if (q.step_seconds && q.peak_flops)
+    list.add(
+        {"of the peak",
+         [q](const Convention& c) { return c.step ? fmt::format("{:.2f} %", 100 * use_of(*c.step, q)) : "-"; },
+         {.mark = Origin::derived, .place = Place::text, .right = true}});
+  return list;
+}
+
+const Columns<Convention> kRuleColumns{
+    {"convention", &Convention::id}, {"rule", &Convention::rule}, {"leaves out", &Convention::leaves_out}};
 
 void write_use(std::ostream& out, const ConventionTable& t) {
   const ConventionQuestion& q = t.question;
@@ -49,31 +83,11 @@ void write_conventions(std::ostream& out, const ConventionTable& t) {
       << fmt::format("One recorded dry run: batch {}, sequence {}, {} tokens; nothing fused, checkpoint {}\n\n",
                      q.batch, q.seq, format_count(Exact(q.batch) * q.seq),
                      q.checkpoint_block ? "block" : "none");
-  std::vector<std::string> heads{"convention", "forward [c]", "one training step [c]", "closed formula [f]"};
-  std::string align = "lrrl";
-  const bool with_use = q.step_seconds && q.peak_flops;
-  if (q.budget) {
-    heads.push_back(fmt::format("steps for {:g} [d]", *q.budget));
-    align += 'r';
-  }
-  if (with_use) {
-    heads.emplace_back("of the peak [d]");
-    align += 'r';
-  }
-  profiler::Table table(align, heads);
-  bool all_agree = true;
-  for (const Convention& c : t.rows) {
-    std::vector<std::string> row{c.id, count_or_dash(c.forward), count_or_dash(c.step), formula_text(c)};
-    if (q.budget) row.push_back(c.step ? format_count(steps_for(*q.budget, *c.step)) : "-");
-    if (with_use) row.push_back(c.step ? fmt::format("{:.2f} %", 100 * use_of(*c.step, q)) : "-");
-    table.row(std::move(row));
-    all_agree = all_agree && c.agrees();
-  }
-  table.print(out);
-  out << "\nHow each counts, and what it leaves out\n";
-  profiler::Table rules("lll", {"convention", "rule", "leaves out"});
-  for (const Convention& c : t.rows) rules.row({c.id, c.rule, c.leaves_out});
-  rules.print(out);
+  profiler::TextTable counts(convention_columns(q));
+  counts.rows(t.rows);
+  profiler::TextTable rules(kRuleColumns);
+  rules.rows(t.rows);
+  out << counts << "\nHow each counts, and what it leaves out\n" << rules;
   const QwenParts& p = t.parts;
   out << fmt::format(
       "\nMatrix products of the forward pass [c]: q, k, v {}; o {}; scores and values {}; feed-forward {}; "
@@ -92,38 +106,26 @@ void write_conventions(std::ostream& out, const ConventionTable& t) {
             ? "equal"
             : "DIFFERENT");
   write_use(out, t);
-  if (!all_agree) out << "\nA formula and the dry run differ: the row shows both\n";
+  if (!std::all_of(t.rows.begin(), t.rows.end(), [](const Convention& c) { return c.agrees(); }))
+    out << "\nA formula and the dry run differ: the row shows both\n";
 }
 
 nlohmann::ordered_json conventions_json(const ConventionTable& t) {
   using Json = nlohmann::ordered_json;
-  // Beyond 2^63 a JSON number would lose digits, so it becomes a text.
-  const auto number = [](const std::optional<Exact>& n) -> Json {
-    if (!n) return nullptr;
-    return n->fits_int64() ? Json(n->to_int64("count")) : Json(n->digits());
-  };
   const ConventionQuestion& q = t.question;
-  Json rows = Json::array();
-  for (const Convention& c : t.rows) {
-    Json row{{"id", c.id},
-             {"rule", c.rule},
-             {"leaves_out", c.leaves_out},
-             {"forward", number(c.forward)},
-             {"step", number(c.step)},
-             {"formula_forward", number(c.formula_forward)},
-             {"formula_step", number(c.formula_step)},
-             {"agrees", c.agrees()}};
-    if (q.budget && c.step) row["steps_for_budget"] = number(steps_for(*q.budget, *c.step));
-    if (q.step_seconds && q.peak_flops && c.step) row["fraction_of_peak"] = use_of(*c.step, q);
-    rows.push_back(std::move(row));
+  Json rows = objects_json(convention_columns(q), t.rows);
+  for (size_t i = 0; i < t.rows.size(); ++i) {
+    const std::optional<Exact>& step = t.rows[i].step;
+    if (q.budget && step) rows[i]["steps_for_budget"] = value_json(steps_for(*q.budget, *step));
+    if (q.step_seconds && q.peak_flops && step) rows[i]["fraction_of_peak"] = use_of(*step, q);
   }
   Json j{{"model", t.description},
          {"batch", q.batch},
          {"seq", q.seq},
          {"lora_rank", q.lora_rank},
          {"parameters", t.n_parameters},
-         {"executed", number(t.executed)},
-         {"recompute", number(t.parts.recompute)}};
+         {"executed", value_json(t.executed)},
+         {"recompute", value_json(t.parts.recompute)}};
   if (q.budget) j["budget"] = *q.budget;
   if (q.step_seconds) j["step_seconds"] = *q.step_seconds;
   if (q.peak_flops) j["peak_flops"] = *q.peak_flops, j["peak_name"] = q.peak_name;

@@ -10,7 +10,8 @@
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
 #include "models/evoformer/extra_msa.h"
-#include "profiler/table.h"
+#include "profiler/book_columns.h"
+#include "profiler/text_table.h"
 #include "runtime/core/format.h"
 #include "runtime/events/scope.h"
 
@@ -168,6 +169,43 @@ std::string named_shape(const Shape& shape, const std::vector<std::pair<std::str
   return out;
 }
 
+namespace {
+
+using profiler::Origin;
+using profiler::Place;
+
+profiler::Columns<FoundTensor> found_columns(Exact wanted, bool multiples = false) {
+  return {
+      {"match",
+       [wanted, multiples](const FoundTensor& f) -> std::string {
+         if (multiples) return fmt::format("{} x", f.multiple);
+         return Exact(f.bytes) == wanted ? "exact" : "close";
+       },
+       {.heading = multiples ? "times" : " ", .place = Place::text}},
+      {"bytes", &FoundTensor::bytes, {.mark = Origin::counted}},
+      {"tensor", shape_text, {.place = Place::text}},
+      {"op", &FoundTensor::op, {.place = Place::file}},
+      {"op and label",
+       [](const FoundTensor& f) { return f.op + (f.label.empty() ? "" : " " + f.label); },
+       {.heading = "op", .place = Place::text}},
+      {"module", &FoundTensor::module},
+      {"label", &FoundTensor::label, {.place = Place::file}},
+      {"phase", &FoundTensor::phase},
+      {"category", &FoundTensor::category, {.place = Place::file}},
+      {"category later",
+       [](const FoundTensor& f) {
+         const bool later = f.saved && f.category == Category::transient;
+         return std::string(name_of(f.category)) + (later ? ", later saved" : "");
+       },
+       {.heading = "category", .place = Place::text}},
+      {"saved", &FoundTensor::saved, {.place = Place::file}},
+      {"count", &FoundTensor::count, {.heading = "how many", .mark = Origin::counted}},
+      {"multiple", &FoundTensor::multiple, {.place = Place::file}},
+  };
+}
+
+}  // namespace
+
 void write_tensor_search(std::ostream& out, const TensorSearch& s,
                          const std::vector<std::pair<std::string, int64_t>>& names, int top) {
   out << s.description << "\n"
@@ -177,21 +215,9 @@ void write_tensor_search(std::ostream& out, const TensorSearch& s,
                      s.tolerance > 0 ? fmt::format(" +- {:g} %", 100 * s.tolerance) : "",
                      format_count(s.n_allocations));
   const auto print = [&](const std::vector<FoundTensor>& list, bool multiples) {
-    profiler::Table t("lrlllllr", {multiples ? "times" : "", "bytes [c]", "tensor", "op", "module", "phase",
-                                   "category", "how many [c]"});
-    int shown = 0;
-    for (const FoundTensor& f : list) {
-      if (shown++ == top) break;
-      t.row({multiples                          ? fmt::format("{} x", f.multiple)
-             : Exact(f.bytes) == s.wanted.bytes ? "exact"
-                                                : "close",
-             format_count(f.bytes), shape_text(f), f.op + (f.label.empty() ? "" : " " + f.label), f.module,
-             std::string(name_of(f.phase)),
-             fmt::format("{}{}", name_of(f.category),
-                         f.saved && f.category == Category::transient ? ", later saved" : ""),
-             format_count(f.count)});
-    }
-    t.print(out);
+    profiler::TextTable t(found_columns(s.wanted.bytes, multiples));
+    for (size_t i = 0; i < list.size() && static_cast<int>(i) < top; ++i) t.row(list[i]);
+    out << t;
     if (static_cast<int>(list.size()) > top)
       out << fmt::format("  and {} more kinds (--top)\n", list.size() - static_cast<size_t>(top));
   };
@@ -221,15 +247,7 @@ nlohmann::ordered_json tensor_search_json(const TensorSearch& s) {
   const auto list = [](const std::vector<FoundTensor>& v) {
     Json out = Json::array();
     for (const FoundTensor& f : v) {
-      Json j{{"bytes", f.bytes},
-             {"op", f.op},
-             {"module", f.module},
-             {"label", f.label},
-             {"phase", std::string(name_of(f.phase))},
-             {"category", std::string(name_of(f.category))},
-             {"saved", f.saved},
-             {"count", f.count},
-             {"multiple", f.multiple}};
+      Json j = object_json(found_columns(0), f);
       if (f.tensor) {
         j["dtype"] = std::string(name_of(f.tensor->dtype));
         j["shape"] = std::vector<int64_t>(f.tensor->shape.begin(), f.tensor->shape.end());

@@ -4,7 +4,7 @@
 
 #include "calculators/devices.h"
 #include "calculators/quantity.h"
-#include "profiler/table.h"
+#include "profiler/text_table.h"
 #include "runtime/core/error.h"
 #include "runtime/core/format.h"
 #include "runtime/device.h"
@@ -158,6 +158,44 @@ TensorSize explain_tensor(const TensorText& tensor) {
   return t;
 }
 
+namespace {
+
+using profiler::Columns;
+using profiler::Origin;
+using profiler::Place;
+using profiler::Table;
+using profiler::TextTable;
+
+std::string power_text(const AxisGrowth& g) {
+  constexpr const char* kPower[] = {"", "linear", "square", "cube"};
+  return g.axes.size() < 4 ? kPower[g.axes.size()] : fmt::format("power {}", g.axes.size());
+}
+
+const Columns<AxisGrowth> kGrowthColumns{
+    {"axes", &AxisGrowth::axes, {.place = Place::file}},
+    {"axes_listed",
+     [](const AxisGrowth& g) { return fmt::format("{}", fmt::join(g.axes, ", ")); },
+     {.heading = "axes", .place = Place::text}},
+    {"extent", &AxisGrowth::extent},
+    {"growth", power_text, {.place = Place::text}},
+    {"bytes_if_doubled", &AxisGrowth::bytes_if_doubled, {.place = Place::file}},
+    {"bytes when doubled",
+     [](const AxisGrowth& g) { return decimal_bytes(g.bytes_if_doubled); },
+     {.mark = Origin::formula, .place = Place::text, .right = true}},
+};
+
+Columns<SmallerForm> smaller_columns(Exact bytes) {
+  return {
+      {"how", &SmallerForm::how},
+      {"bytes", &SmallerForm::bytes, {.mark = Origin::formula}},
+      {"of this",
+       [bytes](const SmallerForm& s) { return fmt::format("{:.4f}", s.bytes.to_double() / bytes.to_double()); },
+       {.mark = Origin::derived, .place = Place::text, .right = true}},
+  };
+}
+
+}  // namespace
+
 void write_tensor_size(std::ostream& out, const TensorSize& t) {
   out << fmt::format("{} {}: {} elements x {} bytes = {} bytes [f] = {} = {}\n",
                      fmt::join(t.tensor.shape, " x "), name_of(t.tensor.dtype), format_count(t.elements),
@@ -170,56 +208,40 @@ void write_tensor_size(std::ostream& out, const TensorSize& t) {
                        binary_bytes(*t.dry_run_reserved));
   else
     out << "Too large for a dry run's address space, or more than 8 axes: the formula alone\n";
-  out << "\nIn every type\n";
-  profiler::Table types("lrrr", {"type", "bytes [f]", "GB", "GiB"});
+  Table types("lrrr", {"type", "bytes [f]", "GB", "GiB"});
   for (const DType d : kTypes) {
     const Exact bytes = t.elements * static_cast<int64_t>(size_of(d));
     types.row({std::string(name_of(d)), format_count(bytes), fmt::format("{:.4f}", bytes.to_double() / 1e9),
                fmt::format("{:.4f}", bytes.to_double() / 0x1p30)});
   }
-  types.print(out);
-  out << "\nWhat makes it grow\n";
-  profiler::Table growth("lrlr", {"axes", "extent", "growth", "bytes when doubled [f]"});
-  for (const AxisGrowth& g : t.growth) {
-    constexpr const char* kPower[] = {"", "linear", "square", "cube"};
-    growth.row({fmt::format("{}", fmt::join(g.axes, ", ")), format_count(g.extent),
-                g.axes.size() < 4 ? kPower[g.axes.size()] : fmt::format("power {}", g.axes.size()),
-                decimal_bytes(g.bytes_if_doubled)});
-  }
-  growth.print(out);
-  out << "\nWhat it could be (by its shape alone)\n";
+  out << "\nIn every type\n" << types;
+  TextTable growth(kGrowthColumns);
+  growth.rows(t.growth);
+  out << "\nWhat makes it grow\n" << growth << "\nWhat it could be (by its shape alone)\n";
   for (const std::string& o : t.origins) out << "  " << o << "\n";
   if (t.origins.empty()) out << "  no shape of these models\n";
-  out << "\nAgainst memory as sold\n";
-  profiler::Table devices("lrl", {"device", "memory", "this tensor"});
+  Table devices("lrl", {"device", "memory", "this tensor"});
   for (const KnownDevice& d : known_devices()) {
     const double share = t.bytes.to_double() / static_cast<double>(d.memory_bytes);
     devices.row({std::string(d.name), decimal_bytes(d.memory_bytes),
                  share <= 1 ? fmt::format("{:.1f} % of it", 100 * share)
                             : fmt::format("{:.1f} times more than it has", share)});
   }
-  devices.print(out);
-  out << "\nSmaller forms\n";
-  profiler::Table smaller("lrr", {"how", "bytes [f]", "of this [d]"});
-  for (const SmallerForm& s : t.smaller)
-    smaller.row(
-        {s.how, format_count(s.bytes), fmt::format("{:.4f}", s.bytes.to_double() / t.bytes.to_double())});
-  smaller.print(out);
+  TextTable smaller(smaller_columns(t.bytes));
+  smaller.rows(t.smaller);
+  out << "\nAgainst memory as sold\n" << devices << "\nSmaller forms\n" << smaller;
 }
 
 nlohmann::ordered_json tensor_size_json(const TensorSize& t) {
   using Json = nlohmann::ordered_json;
-  const auto number = [](Exact n) { return n.fits_int64() ? Json(n.to_int64("count")) : Json(n.digits()); };
   Json j{{"shape", t.tensor.shape},
          {"dtype", std::string(name_of(t.tensor.dtype))},
-         {"elements", number(t.elements)},
-         {"bytes", number(t.bytes)}};
+         {"elements", profiler::value_json(t.elements)},
+         {"bytes", profiler::value_json(t.bytes)}};
   if (t.dry_run_bytes) j["dry_run_bytes"] = *t.dry_run_bytes;
   j["origins"] = t.origins;
-  for (const AxisGrowth& g : t.growth)
-    j["growth"].push_back(
-        {{"axes", g.axes}, {"extent", g.extent}, {"bytes_if_doubled", number(g.bytes_if_doubled)}});
-  for (const SmallerForm& s : t.smaller) j["smaller"].push_back({{"how", s.how}, {"bytes", number(s.bytes)}});
+  if (!t.growth.empty()) j["growth"] = objects_json(kGrowthColumns, t.growth);
+  if (!t.smaller.empty()) j["smaller"] = objects_json(smaller_columns(t.bytes), t.smaller);
   return j;
 }
 

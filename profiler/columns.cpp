@@ -24,7 +24,7 @@ std::string number_text(int64_t n, Format format) {
 }
 
 std::string value_text(Exact n, const How& how) {
-  return n.fits_int64() ? value_text(n.to_int64("number"), how) : format_count(n);
+  return how.format == Format::bytes ? format_bytes(n.to_double()) : format_count(n);
 }
 
 std::string value_text(double n, const How&) { return fmt::format("{:.6g}", n); }

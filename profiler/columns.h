@@ -1,6 +1,6 @@
 // A table is a list of columns. A column says once what a figure of a record is called, where it stands in the record, how
 // it is printed, how it adds up and where it comes from; the text table, JSON in both directions, HTML and the comparison of
-// two runs follow from the list (TextTable, table_json, to_html, compare_rows). Used by everything that shows or stores
+// two runs follow from the list (profiler/text_table.h, table_json, to_html, compare_rows). Used by everything that shows or stores
 // records; it knows no record itself. The lists of the ledger's records are in profiler/book_columns.h.
 #pragma once
 
@@ -99,6 +99,15 @@ template <class V>
 inline constexpr bool kNumber = Whole<V> || std::is_floating_point_v<V> || std::is_same_v<V, Exact>;
 template <class V>
 inline constexpr bool kNumber<std::optional<V>> = kNumber<V>;
+
+// What reading can give back; other values are written only.
+template <class V>
+inline constexpr bool kReadable =
+    Named<V> || std::is_integral_v<V> || std::is_same_v<V, std::string> || Described<V>;
+template <class V>
+inline constexpr bool kReadable<std::optional<V>> = kReadable<V>;
+template <class V>
+inline constexpr bool kReadable<std::vector<V>> = kReadable<V>;
 
 std::string value_text(Exact n, const How& how);
 std::string value_text(double n, const How& how);
@@ -241,7 +250,8 @@ Columns<T>::Columns(std::string name, Get get, How how) {
     c.text = [get, h = c.how](const T& row, const T&) { return value_text(std::invoke(get, row), h); };
     c.json = [get](const T& row) { return Json(value_json(std::invoke(get, row))); };
     if constexpr (stored) {
-      c.read = [get, h = c.how](const Field& f, T& row) { read_value(f, h, std::invoke(get, row)); };
+      if constexpr (kReadable<V>)
+        c.read = [get, h = c.how](const Field& f, T& row) { read_value(f, h, std::invoke(get, row)); };
       if constexpr (kOptional<V> && kNumber<V>)
         c.add = [get](T& to, const T& from) {
           if (const auto& n = std::invoke(get, from))
@@ -391,8 +401,6 @@ void check_sums(const Columns<T>& columns, const std::vector<T>& rows, FieldSum&
       for (const T& row : rows) sum += c.number(row);
 }
 
-// ---- text -------------------------------------------------------------------------------------------------------
-
 template <class T>
 void add_up(const Columns<T>& columns, T& to, const T& from) {
   for (const Column<T>& c : columns)
@@ -404,91 +412,6 @@ T sum_of(const Columns<T>& columns, const std::vector<T>& rows) {
   T sum{};
   for (const T& row : rows) add_up(columns, sum, row);
   return sum;
-}
-
-// Rows with the same text keys become one; in the order of the keys, or by `largest`, largest first.
-template <class T, class Number>
-std::vector<T> merged(const Columns<T>& columns, const std::vector<T>& rows, Number largest) {
-  const auto shown = columns.in(Place::text);
-  const auto less = [&](const T& a, const T& b) {
-    for (const Column<T>* c : shown) {
-      if (!c->is_key()) continue;
-      if (c->less(a, b)) return true;
-      if (c->less(b, a)) return false;
-    }
-    return false;
-  };
-  std::map<T, T, decltype(less)> by_key(less);
-  for (const T& row : rows)
-    if (const auto [at, first] = by_key.try_emplace(row, row); !first) add_up(columns, at->second, row);
-  std::vector<T> out;
-  for (auto& [key, row] : by_key) out.push_back(std::move(row));
-  std::stable_sort(out.begin(), out.end(),
-                   [&](const T& a, const T& b) { return std::invoke(largest, a) > std::invoke(largest, b); });
-  return out;
-}
-
-// Records as an aligned text.
-template <class T>
-class TextTable {
- public:
-  // `whole` is what shares are of.
-  explicit TextTable(const Columns<T>& columns, const T& whole = {})
-      : columns_(columns), whole_(whole), table_("", {}) {
-    std::string alignment;
-    std::vector<std::string> heads;
-    for (const Column<T>* c : columns_.in(Place::text)) {
-      if (c->how.if_any && c->number(whole) == 0) continue;
-      shown_.push_back(c);
-      alignment += c->right ? 'r' : 'l';
-      heads.push_back(c->heading());
-    }
-    table_ = Table(alignment, heads);
-  }
-  TextTable(const TextTable&) = delete;
-
-  void row(const T& row) {
-    std::vector<std::string> cells;
-    for (const Column<T>* c : shown_) cells.push_back(c->text(row, whole_));
-    table_.row(std::move(cells));
-  }
-  void rows(const std::vector<T>& all) {
-    for (const T& r : all) row(r);
-  }
-  // A sum of rows: keys are blank, the label stands in the first column.
-  void total(std::string label, const T& sum) {
-    std::vector<std::string> cells;
-    for (const Column<T>* c : shown_) cells.push_back(c->in_totals() ? c->text(sum, whole_) : "");
-    cells[0] = std::move(label);
-    table_.row(std::move(cells));
-  }
-  // The first `n` rows; the others in one line, "other (12 cells)", so that every column still adds up.
-  void top(const std::vector<T>& all, int n, std::string_view kind) {
-    const size_t shown = std::min(all.size(), static_cast<size_t>(std::max(n, 0)));
-    T rest{};
-    for (size_t i = 0; i < all.size(); ++i)
-      if (i < shown)
-        row(all[i]);
-      else
-        add_up(columns_, rest, all[i]);
-    if (shown < all.size())
-      total("other (" + std::to_string(all.size() - shown) + " " + std::string(kind) + ")", rest);
-  }
-  void rule() { table_.rule(); }
-  void cells(std::vector<std::string> texts) { table_.row(std::move(texts)); }  // a line of its own kind
-  const Table& table() const { return table_; }
-
- private:
-  Columns<T> columns_;
-  std::vector<const Column<T>*> shown_;
-  T whole_;
-  Table table_;
-};
-
-template <class T>
-std::ostream& operator<<(std::ostream& out, const TextTable<T>& t) {
-  t.table().print(out);
-  return out;
 }
 
 template <class T>

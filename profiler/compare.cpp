@@ -9,6 +9,7 @@
 
 #include "profiler/book_columns.h"
 #include "profiler/report.h"
+#include "profiler/text_table.h"
 #include "runtime/core/error.h"
 #include "runtime/core/format.h"
 

@@ -3,6 +3,7 @@
 #include <fmt/ostream.h>
 
 #include "profiler/book_columns.h"
+#include "profiler/text_table.h"
 #include "runtime/core/format.h"
 
 namespace reckon::profiler {

@@ -7,6 +7,7 @@
 #include "profiler/book_columns.h"
 #include "profiler/device_closure.h"
 #include "profiler/flop_gaps.h"
+#include "profiler/text_table.h"
 #include "runtime/core/format.h"
 
 namespace reckon::profiler {

@@ -6,6 +6,7 @@
 
 #include "profiler/book_columns.h"
 #include "profiler/device_report.h"
+#include "profiler/text_table.h"
 #include "runtime/core/format.h"
 
 namespace reckon::profiler {

@@ -25,6 +25,11 @@ class Table {
   std::vector<std::vector<std::string>> rows_;  // the first is the heads; an empty one is a rule
 };
 
+inline std::ostream& operator<<(std::ostream& out, const Table& t) {
+  t.print(out);
+  return out;
+}
+
 // "layers.7.attention.q" at depth 3 gives "layers.*.attention"; the empty path gives "(top)". Components of
 // digits only are siblings and become `*`.
 std::string collapse_path(std::string_view path, int depth);

@@ -13,6 +13,9 @@
 namespace reckon::cli {
 namespace {
 
+using profiler::Columns;
+using profiler::Json;
+
 // Published values: figures of AF3-style training on one H200, GB of 1e9 bytes; those of the memory and time
 // curves were read off plots by their author.
 struct PublishedBar {
@@ -63,6 +66,34 @@ const std::vector<Af3PeakPoint>& checkpointed_points() {
   return points;
 }
 
+// One published value beside ours.
+struct GbRow {
+  int64_t tokens = 0;
+  std::string part;
+  std::optional<double> published;
+  double ours = 0;
+};
+Columns<GbRow> gb_columns(std::string part) {
+  return {
+      {"tokens", &GbRow::tokens},
+      {std::move(part), &GbRow::part},
+      {"published GB", &GbRow::published},
+      {"ours GB", &GbRow::ours},
+      deviation_column("deviation %", &GbRow::ours, &GbRow::published),
+  };
+}
+
+// A published value that may be missing because the run did not fit.
+template <class T>
+Columns<T> published_column(std::string name, std::optional<double> T::*value) {
+  return {std::move(name),
+          [value](const T& row) { return row.*value ? Json(*(row.*value)) : Json("out of memory"); }};
+}
+
+std::optional<double> known(double published) {
+  return published > 0 ? std::optional(published) : std::nullopt;
+}
+
 Sheet activation_sheet() {
   Sheet s;
   s.id = "activations_by_operator";
@@ -71,22 +102,20 @@ Sheet activation_sheet() {
       "Dry runs of the af3 preset without checkpoints or fusion: 48 augmentations in chunks of 4, 3 recycles, "
       "4 templates, 800 alignment rows, 5 atoms per "
       "token, no confidence head, trunk in bf16 and the rest in f32. GB are 1e9 bytes.";
-  s.columns = {"tokens", "family", "published GB", "ours GB", "deviation %"};
+  std::vector<GbRow> rows;
   StackedBars chart{s.title, "GB kept for backward", {"transition", "attention", "other"}, {}};
   const std::vector<Af3ActivationBar>& bars = activation_bars();
   for (size_t i = 0; i < bars.size(); ++i) {
     const PublishedBar& p = kBars[i];
     const Af3ActivationBar& o = bars[i];
-    const auto row = [&](const char* family, double published, int64_t ours) {
-      s.rows.push_back({o.tokens, std::string(family), published, gb(ours), deviation(gb(ours), published)});
-    };
-    row("transition", p.transition, o.transition);
-    row("attention", p.attention, o.attention);
-    row("other", p.other, o.other);
-    row("total", p.total, o.total());
+    rows.push_back({o.tokens, "transition", p.transition, gb(o.transition)});
+    rows.push_back({o.tokens, "attention", p.attention, gb(o.attention)});
+    rows.push_back({o.tokens, "other", p.other, gb(o.other)});
+    rows.push_back({o.tokens, "total", p.total, gb(o.total())});
     chart.bars.push_back({std::to_string(o.tokens), "pub.", {p.transition, p.attention, p.other}});
     chart.bars.push_back({std::to_string(o.tokens), "ours", {gb(o.transition), gb(o.attention), gb(o.other)}});
   }
+  s.fill(gb_columns("family"), rows);
   s.svg = to_svg(chart);
   s.notes = {
       "Alignment rows and atoms per token are not in the published setting and were chosen; docs/af3.md says "
@@ -101,7 +130,7 @@ Sheet category_sheet() {
   s.how =
       "The dry runs of the activation bars; weights, gradients and Adam's moments with those of the confidence "
       "head (508.9 M parameters), all in f32. GB are 1e9 bytes.";
-  s.columns = {"tokens", "category", "published GB", "ours GB", "deviation %"};
+  std::vector<GbRow> rows;
   StackedBars chart{s.title, "GB", {"activations", "weights", "gradients", "optimizer"}, {}};
   models::RunOptions whole = models::af3::activation_step(kBars[0].tokens);
   whole.af3.confidence = true;  // its weights are trained too
@@ -114,20 +143,20 @@ Sheet category_sheet() {
   for (size_t i = 0; i < bars.size(); ++i) {
     const PublishedBar& p = kBars[i];
     const int64_t kept = bars[i].total();
-    const std::tuple<const char*, double, int64_t> rows[] = {
-        {"activations", p.total, kept},
-        {"weights", kPublishedWeights, most(Category::parameter)},
-        {"gradients", kPublishedGradients, most(Category::gradient)},
-        {"optimizer", kPublishedOptimizer, most(Category::optimizer)}};
+    const std::vector<GbRow> parts{{p.tokens, "activations", p.total, gb(kept)},
+                                   {p.tokens, "weights", kPublishedWeights, gb(most(Category::parameter))},
+                                   {p.tokens, "gradients", kPublishedGradients, gb(most(Category::gradient))},
+                                   {p.tokens, "optimizer", kPublishedOptimizer, gb(most(Category::optimizer))}};
+    rows.insert(rows.end(), parts.begin(), parts.end());
     Bar published{std::to_string(p.tokens), "pub.", {}}, ours{std::to_string(p.tokens), "ours", {}};
-    for (const auto& [name, value, bytes] : rows) {
-      s.rows.push_back({p.tokens, std::string(name), value, gb(bytes), deviation(gb(bytes), value)});
-      published.pieces.push_back(value);
-      ours.pieces.push_back(gb(bytes));
+    for (const GbRow& part : parts) {
+      published.pieces.push_back(*part.published);
+      ours.pieces.push_back(part.ours);
     }
     chart.bars.push_back(published);
     chart.bars.push_back(ours);
   }
+  s.fill(gb_columns("category"), rows);
   s.svg = to_svg(chart);
   s.notes = {
       "The published 3.1 GB of weights and of gradients are marked as estimates by their author: 508.9 M "
@@ -144,20 +173,30 @@ Sheet event_sheet() {
       "Op calls of one dry run under a framework's view: 3 recycles, all checkpoints, 49 augmentations in 13 "
       "chunks, 4 templates, a rollout of 39 network calls; "
       "linear layers under autocast are listed twice.";
-  s.columns = {"event", "published", "ours", "difference", "deviation %"};
   const profiler::FrameworkEvents e = af3_operator_events();
-  const std::tuple<const char*, int64_t, int64_t> rows[] = {
-      {"aten::linear", 37538, e.linear},
-      {"aten::layer_norm", 13225, e.native_layer_norm},
-      {"aten::native_layer_norm", 12686, e.native_layer_norm},
-      {"aten::sigmoid", 10903, e.sigmoid},
-      {"aten::silu", 2601, e.silu}};
+  struct EventRow {
+    std::string event;
+    int64_t published = 0, ours = 0;
+  };
+  const std::vector<EventRow> rows{{"aten::linear", 37538, e.linear},
+                                   {"aten::layer_norm", 13225, e.native_layer_norm},
+                                   {"aten::native_layer_norm", 12686, e.native_layer_norm},
+                                   {"aten::sigmoid", 10903, e.sigmoid},
+                                   {"aten::silu", 2601, e.silu}};
+  s.fill({{"event", &EventRow::event},
+          {"published", &EventRow::published},
+          {"ours", &EventRow::ours},
+          {"difference", [](const EventRow& r) { return r.ours - r.published; }},
+          {"deviation %",
+           [](const EventRow& r) {
+             return deviation(static_cast<double>(r.ours), static_cast<double>(r.published));
+           }}},
+         rows);
   StackedBars chart{s.title, "events", {"events"}, {}};
-  for (const auto& [name, published, ours] : rows) {
-    s.rows.push_back({std::string(name), published, ours, ours - published,
-                      deviation(static_cast<double>(ours), static_cast<double>(published))});
-    chart.bars.push_back({std::string(name).substr(6), "pub.", {static_cast<double>(published)}});
-    chart.bars.push_back({std::string(name).substr(6), "ours", {static_cast<double>(ours)}});
+  for (const EventRow& r : rows) {
+    const std::string name = r.event.substr(std::string_view("aten::").size());
+    chart.bars.push_back({name, "pub.", {static_cast<double>(r.published)}});
+    chart.bars.push_back({name, "ours", {static_cast<double>(r.ours)}});
   }
   s.svg = to_svg(chart);
   s.notes = {fmt::format("{} calls of linear layers were made; wrapper and inner event of those under autocast "
@@ -178,18 +217,12 @@ Sheet peak_sheet() {
       "16-bit products in every part, hoisted conditioner, backward per chunk, 1,000 alignment rows. Requested "
       "bytes; GB are 1e9 bytes; the card has {} GB.",
       kFusedOps, kCard);
-  s.columns = {"tokens",
-               "published eager GB",
-               "ours eager GB",
-               "eager deviation %",
-               "published fused GB",
-               "ours fused GB",
-               "fused deviation %",
-               "ours eager, hoisted GB",
-               "ours fused, hoisted GB",
-               "ours everything on GB",
-               "eager fits the card",
-               "published eager fits"};
+  struct PeakRow {
+    int64_t tokens = 0;
+    std::optional<double> published_eager, published_fused;
+    double eager = 0, fused = 0, eager_hoisted = 0, fused_hoisted = 0, smallest = 0;
+  };
+  std::vector<PeakRow> rows;
   LineChart chart{s.title, "tokens", "peak GB", {}, {}, kCard, fmt::format("{} GB card", kCard)};
   chart.lines = {{"eager, published", {}, true},
                  {"MegaFold, published", {}, true},
@@ -201,20 +234,29 @@ Sheet peak_sheet() {
   for (size_t i = 0; i < points.size(); ++i) {
     const PublishedPeak& p = kPeaks[i];
     const Af3PeakPoint& o = points[i];
-    const bool fits = p.eager > 0;
-    s.rows.push_back({o.tokens, fits ? Cell(p.eager) : Cell(std::string("out of memory")), gb(o.eager),
-                      fits ? Cell(deviation(gb(o.eager), p.eager)) : Cell{}, p.megafold, gb(o.fused),
-                      deviation(gb(o.fused), p.megafold), gb(o.eager_hoisted), gb(o.fused_hoisted),
-                      gb(o.smallest), std::string(gb(o.eager) <= kCard ? "yes" : "no"),
-                      std::string(fits ? "yes" : "no")});
+    rows.push_back({o.tokens, known(p.eager), p.megafold, gb(o.eager), gb(o.fused), gb(o.eager_hoisted),
+                    gb(o.fused_hoisted), gb(o.smallest)});
     chart.x.push_back(static_cast<double>(o.tokens));
-    chart.lines[0].values.push_back(fits ? std::optional(p.eager) : std::nullopt);
+    chart.lines[0].values.push_back(known(p.eager));
     chart.lines[1].values.push_back(p.megafold);
     chart.lines[2].values.push_back(gb(o.eager));
     chart.lines[3].values.push_back(gb(o.fused));
     chart.lines[4].values.push_back(gb(o.fused_hoisted));
     chart.lines[5].values.push_back(gb(o.smallest));
   }
+  s.fill({{"tokens", &PeakRow::tokens},
+          published_column("published eager GB", &PeakRow::published_eager),
+          {"ours eager GB", &PeakRow::eager},
+          deviation_column("eager deviation %", &PeakRow::eager, &PeakRow::published_eager),
+          {"published fused GB", &PeakRow::published_fused},
+          {"ours fused GB", &PeakRow::fused},
+          deviation_column("fused deviation %", &PeakRow::fused, &PeakRow::published_fused),
+          {"ours eager, hoisted GB", &PeakRow::eager_hoisted},
+          {"ours fused, hoisted GB", &PeakRow::fused_hoisted},
+          {"ours everything on GB", &PeakRow::smallest},
+          {"eager fits the card", [](const PeakRow& r) { return r.eager <= kCard ? "yes" : "no"; }},
+          {"published eager fits", [](const PeakRow& r) { return r.published_eager ? "yes" : "no"; }}},
+         rows);
   s.svg = to_svg(chart);
   s.notes = {
       "Published values include the allocator's slack, moving averages of the weights and unknown alignment "
@@ -230,10 +272,14 @@ Sheet repeat_sheet() {
       "Found in the event log of one dry run at 384 tokens (13 chunks, no rollout) by equal signatures of op, "
       "attributes and inputs. The pair conditioner is what "
       "grows with the number of chunks; --hoist-conditioner runs it once.";
-  s.columns = {"module", "executions", "GB kept that one run would spare", "GFLOP that one run would spare"};
-  for (const profiler::RepeatedSubgraph& r : af3_repeated_work(384))
-    s.rows.push_back(
-        {r.module, r.executions, gb(r.spare_kept_bytes()), static_cast<double>(r.spare_flops()) / 1e9});
+  using profiler::RepeatedSubgraph;
+  s.fill(
+      {{"module", &RepeatedSubgraph::module},
+       {"executions", &RepeatedSubgraph::executions},
+       {"GB kept that one run would spare", [](const RepeatedSubgraph& r) { return gb(r.spare_kept_bytes()); }},
+       {"GFLOP that one run would spare",
+        [](const RepeatedSubgraph& r) { return static_cast<double>(r.spare_flops()) / 1e9; }}},
+      af3_repeated_work(384));
   return s;
 }
 
@@ -277,10 +323,13 @@ Sheet step_time_sheet() {
   s.id = "step_time";
   s.title = "Step time";
   s.estimate = true;
-  s.columns = {
-      "tokens",           "published eager s", "estimate eager s", "eager deviation %", "published fused s",
-      "estimate fused s", "fused deviation %", "eager roofline s", "eager launches",    "fused roofline s",
-      "fused launches"};
+  struct TimeRow {
+    int64_t tokens = 0;
+    std::optional<double> published_eager, published_fused;
+    double eager = 0, fused = 0;
+    Work eager_work, fused_work;
+  };
+  std::vector<TimeRow> rows;
   std::vector<Work> eager, fused;
   std::vector<double> eager_seconds, fused_seconds;
   static_assert(std::size(kTimes) == std::size(kPeaks));  // the same sizes
@@ -307,18 +356,25 @@ Sheet step_time_sheet() {
     const PublishedTime& t = kTimes[i];
     const double ours_eager = e.stretch * eager[i].roofline + e.per_launch * eager[i].launches,
                  ours_fused = f.stretch * fused[i].roofline + f.per_launch * fused[i].launches;
-    const bool known = t.eager > 0;
-    s.rows.push_back({t.tokens, known ? Cell(t.eager) : Cell(std::string("out of memory")), ours_eager,
-                      known ? Cell(deviation(ours_eager, t.eager)) : Cell{}, t.megafold, ours_fused,
-                      deviation(ours_fused, t.megafold), eager[i].roofline,
-                      static_cast<int64_t>(eager[i].launches), fused[i].roofline,
-                      static_cast<int64_t>(fused[i].launches)});
+    rows.push_back({t.tokens, known(t.eager), t.megafold, ours_eager, ours_fused, eager[i], fused[i]});
     chart.x.push_back(static_cast<double>(t.tokens));
-    chart.lines[0].values.push_back(known ? std::optional(t.eager) : std::nullopt);
+    chart.lines[0].values.push_back(known(t.eager));
     chart.lines[1].values.push_back(t.megafold);
     chart.lines[2].values.push_back(ours_eager);
     chart.lines[3].values.push_back(ours_fused);
   }
+  s.fill({{"tokens", &TimeRow::tokens},
+          published_column("published eager s", &TimeRow::published_eager),
+          {"estimate eager s", &TimeRow::eager},
+          deviation_column("eager deviation %", &TimeRow::eager, &TimeRow::published_eager),
+          {"published fused s", &TimeRow::published_fused},
+          {"estimate fused s", &TimeRow::fused},
+          deviation_column("fused deviation %", &TimeRow::fused, &TimeRow::published_fused),
+          {"eager roofline s", [](const TimeRow& r) { return r.eager_work.roofline; }},
+          {"eager launches", [](const TimeRow& r) { return static_cast<int64_t>(r.eager_work.launches); }},
+          {"fused roofline s", [](const TimeRow& r) { return r.fused_work.roofline; }},
+          {"fused launches", [](const TimeRow& r) { return static_cast<int64_t>(r.fused_work.launches); }}},
+         rows);
   s.svg = to_svg(chart);
   s.notes = {
       "Two constants per curve, fitted to that curve: the deviations say how well work and launches explain "
@@ -337,15 +393,27 @@ Sheet training_time_sheet() {
       "Published stages (steps x tokens) on {} devices, each at the published step time of its size (log-log "
       "between points); no time for communication.",
       e.question.devices);
-  s.columns = {"curve", "steps", "tokens", "seconds per step", "days", "complete"};
+  struct CurveRow {
+    std::string curve;
+    std::optional<int64_t> steps;
+    Json tokens, seconds;
+    double days = 0;
+    std::string complete;
+  };
+  std::vector<CurveRow> rows;
   for (const auto& r : e.results) {
     for (const auto& st : r.stages)
-      s.rows.push_back({r.name, st.stage.steps, st.stage.size,
-                        st.step_seconds ? Cell(*st.step_seconds) : Cell(st.why_none), st.seconds / 86400,
-                        std::string()});
-    s.rows.push_back(
-        {r.name, Cell{}, std::string("all"), Cell{}, r.days(), std::string(r.complete ? "yes" : "no")});
+      rows.push_back({r.name, st.stage.steps, st.stage.size,
+                      st.step_seconds ? Json(*st.step_seconds) : Json(st.why_none), st.seconds / 86400, ""});
+    rows.push_back({r.name, std::nullopt, "all", nullptr, r.days(), r.complete ? "yes" : "no"});
   }
+  s.fill({{"curve", &CurveRow::curve},
+          {"steps", &CurveRow::steps},
+          {"tokens", &CurveRow::tokens},
+          {"seconds per step", &CurveRow::seconds},
+          {"days", &CurveRow::days},
+          {"complete", &CurveRow::complete}},
+         rows);
   StackedBars chart{s.title + " (estimate)", "days", {"stage 1", "stage 2", "stage 3", "stage 4"}, {}};
   for (const auto& r : e.results) {
     Bar bar{r.name, r.complete ? "" : "part", {}};
@@ -367,14 +435,17 @@ Sheet inference_cost_sheet() {
       "{} sequences by length bin, published seconds per protein on an {} (log-log between lengths), scaled by "
       "peak bf16 rates; shortest, middle and longest length of each bin.",
       c.sequences, c.question.anchors.device);
-  s.columns = {"device", "peak TFLOP/s", "device-years, shortest", "device-years, middle",
-               "device-years, longest"};
+  using calculators::device_years;
+  using calculators::DeviceCost;
+  s.fill({{"device", [](const DeviceCost& d) { return d.device.name; }},
+          {"peak TFLOP/s", [](const DeviceCost& d) { return d.device.peak_flops / 1e12; }},
+          {"device-years, shortest", [](const DeviceCost& d) { return device_years(d.seconds_low); }},
+          {"device-years, middle", [](const DeviceCost& d) { return device_years(d.seconds_middle); }},
+          {"device-years, longest", [](const DeviceCost& d) { return device_years(d.seconds_high); }}},
+         c.devices);
   StackedBars chart{s.title + " (estimate)", "device-years (middle of each bin)", {"device-years"}, {}};
-  for (const auto& d : c.devices) {
-    s.rows.push_back({d.device.name, d.device.peak_flops / 1e12, calculators::device_years(d.seconds_low),
-                      calculators::device_years(d.seconds_middle), calculators::device_years(d.seconds_high)});
-    chart.bars.push_back({d.device.name, "", {calculators::device_years(d.seconds_middle)}});
-  }
+  for (const DeviceCost& d : c.devices)
+    chart.bars.push_back({d.device.name, "", {device_years(d.seconds_middle)}});
   s.svg = to_svg(chart);
   s.notes = {
       "1979 TFLOP/s is the sparse peak of the card, 989 the dense one: a model without structured sparsity has "

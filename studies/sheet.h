@@ -4,22 +4,27 @@
 
 #include <filesystem>
 #include <string>
-#include <variant>
 #include <vector>
 
-namespace reckon::cli {
+#include "profiler/columns.h"
 
-using Cell = std::variant<std::monostate, int64_t, double, std::string>;  // monostate: no value
+namespace reckon::cli {
 
 struct Sheet {
   std::string id;  // file name without suffix
   std::string title;
   std::string how;  // the configuration or the constants behind our values, one paragraph
   bool estimate = false;
-  std::vector<std::string> columns;  // with units
-  std::vector<std::vector<Cell>> rows;
-  std::string svg;                 // may be empty
+  profiler::Json columns = profiler::Json::array(), rows = profiler::Json::array();  // units are in the names
+  std::string svg;                                                                   // may be empty
   std::vector<std::string> notes;  // what stays unexplained, and findings
+
+  template <class T>
+  void fill(const profiler::Columns<T>& list, const std::vector<T>& records) {
+    const profiler::Json j = profiler::table_json(list, records);
+    columns = j["columns"];
+    rows = j["rows"];
+  }
 
   // Largest absolute deviation in percent of the columns that end in "deviation %", or -1 when there is none.
   double worst_deviation() const;
@@ -27,6 +32,13 @@ struct Sheet {
 
 // 100 (ours - published) / published
 double deviation(double ours, double published);
+// The column of such deviations; none where nothing was published.
+template <class T>
+profiler::Columns<T> deviation_column(std::string name, double T::*ours, std::optional<double> T::*published) {
+  return {std::move(name), [ours, published](const T& row) {
+            return row.*published ? std::optional(deviation(row.*ours, *(row.*published))) : std::nullopt;
+          }};
+}
 
 std::string to_csv(const Sheet& sheet);
 std::string to_json(const Sheet& sheet);

@@ -9,7 +9,7 @@
 namespace reckon {
 
 std::string format_bytes(double bytes) {
-  constexpr std::array<std::string_view, 7> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  constexpr std::array<std::string_view, 9> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"};
   size_t unit = 0;
   double v = bytes;
   while (std::fabs(v) >= 1024.0 && unit + 1 < units.size()) v /= 1024.0, ++unit;

@@ -9,6 +9,7 @@
 #include "profiler/book_columns.h"
 #include "profiler/compare.h"
 #include "profiler/html.h"
+#include "profiler/text_table.h"
 #include "runtime/core/error.h"
 
 namespace reckon::testing {
