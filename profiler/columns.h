@@ -1,7 +1,8 @@
-// A table is a list of columns. A column says once what a figure of a record is called, where it stands in the record, how
-// it is printed, how it adds up and where it comes from; the text table, JSON in both directions, HTML and the comparison of
-// two runs follow from the list (profiler/text_table.h, table_json, to_html, compare_rows). Used by everything that shows or stores
-// records; it knows no record itself. The lists of the ledger's records are in profiler/book_columns.h.
+// A table is a list of columns. A column says once what a figure of a record is called, where it stands in the
+// record, how it is printed, how it adds up and where it comes from; the text table, JSON in both directions,
+// HTML and the comparison of two runs follow from the list (profiler/text_table.h, table_json, to_html,
+// compare_rows). Used by everything that shows or stores records; it knows no record itself. The lists of the
+// ledger's records are in profiler/book_columns.h.
 #pragma once
 
 #include <algorithm>
@@ -66,7 +67,7 @@ struct How {
 
 std::string number_text(int64_t n, Format format);
 
-// ---- values: what a column can hold -----------------------------------------------------------------------------
+// ---- values: what a column can hold -------------------------------------------------------------------------
 
 // The list of columns of a record, for columns that hold such records. Specialised beside each list:
 //   template <> struct TableOf<Cell> { static const Columns<Cell> columns; };
@@ -171,7 +172,7 @@ void read_value(const Field& f, const How& how, V& v) {
   if constexpr (requires { TableOf<V>::check(f, v); }) TableOf<V>::check(f, v);
 }
 
-// ---- columns ----------------------------------------------------------------------------------------------------
+// ---- columns ------------------------------------------------------------------------------------------------
 
 template <class T>
 struct Column {
@@ -197,8 +198,9 @@ template <class T>
 class Columns {
  public:
   Columns() = default;
-  // A list of one column. `get` is a member, or a function of a record; a function that gives a reference is as good as a
-  // member, one that gives a value is derived from the record, one of two records (row and sum) is for texts alone.
+  // A list of one column. `get` is a member, or a function of a record; a function that gives a reference is as
+  // good as a member, one that gives a value is derived from the record, one of two records (row and sum) is
+  // for texts alone.
   template <class Get>
   Columns(std::string name, Get get, How how = {});
   // Lists one after the other.
@@ -340,7 +342,7 @@ Columns<T> share(int64_t T::*part, Sum sum = Sum::derived, std::string name = "s
           {.mark = Origin::derived, .sum = sum, .right = true}};
 }
 
-// ---- JSON -------------------------------------------------------------------------------------------------------
+// ---- JSON ---------------------------------------------------------------------------------------------------
 
 template <class T>
 Json object_json(const Columns<T>& columns, const T& row) {

@@ -21,8 +21,8 @@ struct Delta {
   int64_t difference() const { return b - a; }
 };
 
-// One summed figure of both runs by one key, as a column asks for it (ComparedBy). `rows` are ordered by the size of the
-// change; their sums are `total`.
+// One summed figure of both runs by one key, as a column asks for it (ComparedBy). `rows` are ordered by the
+// size of the change; their sums are `total`.
 struct Breakdown {
   ComparedBy by;
   Format format{};
@@ -79,7 +79,8 @@ struct LossPair {
 struct Comparison {
   std::string name_a = "a", name_b = "b";
   std::vector<ConfigDifference> config;
-  // Bytes of the step with the highest peak; launches, FLOPs (matmul + vector) and bytes moved of the last step.
+  // Bytes of the step with the highest peak; launches, FLOPs (matmul + vector) and bytes moved of the last
+  // step.
   std::vector<Breakdown> breakdowns;
   Delta rounded, reserved, recompute_flops;
   TimeSpread time_a, time_b;

@@ -1,5 +1,5 @@
-// Records as an aligned text, from their list of columns: rows that share their keys merged, the largest first, the rest in
-// one line so that every column still adds up. Called by the reports and the calculators.
+// Records as an aligned text, from their list of columns: rows that share their keys merged, the largest first,
+// the rest in one line so that every column still adds up. Called by the reports and the calculators.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// A table is a list of columns: one line adds a figure to the text, to JSON in both directions, to HTML and to the
-// comparison of two runs.
+// A table is a list of columns: one line adds a figure to the text, to JSON in both directions, to HTML and to
+// the comparison of two runs.
 #include "profiler/columns.h"
 
 #include <gtest/gtest.h>
