@@ -86,6 +86,10 @@ struct TimelinePoint {
   int64_t total() const;
   friend bool operator==(const TimelinePoint&, const TimelinePoint&) = default;
 };
+// The order in which pictures stack the categories: the pyramid of a step stands on what lives long.
+inline constexpr std::array<Category, kCategories> kLongLivedFirst{
+    Category::parameter, Category::optimizer, Category::gradient,  Category::kv_cache, Category::input,
+    Category::cast,      Category::saved,     Category::workspace, Category::transient};
 inline constexpr int kTimelinePoints = 240;
 inline constexpr int kLargestBlocks = 40;
 

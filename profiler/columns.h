@@ -179,14 +179,13 @@ struct Column {
   std::string name;
   How how = {};
   bool right = false;
+  bool few = false;                                                    // an enum: as many keys as it has names
   std::function<std::string(const T& row, const T& whole)> text = {};  // `whole` holds the sums, for shares
   std::function<Json(const T&)> json = {};                             // empty: for texts alone
   std::function<void(const Field&, T&)> read = {};     // empty: derived, so written and not read
   std::function<void(T& to, const T& from)> add = {};  // empty: not summed
   std::function<bool(const T&, const T&)> less = {};   // of keys
   std::function<int64_t(const T&)> number = {};        // of whole numbers; a missing one is 0
-
-  bool few = false;  // an enum: as many rows as it has names
 
   bool is_key() const { return how.sum == Sum::key; }
   bool in_totals() const { return how.sum == Sum::add || how.sum == Sum::derived; }
@@ -323,15 +322,13 @@ template <class E, class V>
 Columns<std::array<V, kNames<E>>> named_by(const How& how = {}) {
   Columns<std::array<V, kNames<E>>> out;
   for (size_t i = 0; i < kNames<E>; ++i) {
-    How one = how;
+    const auto element = [i](auto& values) -> decltype(auto) { return (values[i]); };
     const std::string name(name_of(static_cast<E>(i)));
+    How one = how;
     if (!how.heading.empty()) one.heading = name + " " + how.heading;
-    out.add({name, [i](auto& a) -> auto& { return a[i];
+    out.add({name, element, one});
   }
-  , one
-});
-}  // namespace reckon::profiler
-return out;
+  return out;
 }
 
 // What part of the sum a row has; `part` is a member that is added up.

@@ -226,14 +226,13 @@ const Columns<DeviceBooks> TableOf<DeviceBooks>::columns{
     {"step", &DeviceBooks::step, {.may_lack = true}},
     {"closure", &DeviceBooks::closure, {.may_lack = true}},
     {"counters", &DeviceBooks::counters, {.may_lack = true}},
-    object<DeviceBooks>(
-        "observer", [](auto& d) -> auto& { return d; },
-        Columns<DeviceBooks>{
-            {"host_bytes", &DeviceBooks::observer_host_bytes},
-            {"host_ns", &DeviceBooks::observer_host_ns},
-            {"tracer_overhead_ns", &DeviceBooks::tracer_overhead_ns},
-            {"module_loading_ns", &DeviceBooks::module_loading_ns},
-        }),
+    object<DeviceBooks>("observer", std::identity{},
+                        Columns<DeviceBooks>{
+                            {"host_bytes", &DeviceBooks::observer_host_bytes},
+                            {"host_ns", &DeviceBooks::observer_host_ns},
+                            {"tracer_overhead_ns", &DeviceBooks::tracer_overhead_ns},
+                            {"module_loading_ns", &DeviceBooks::module_loading_ns},
+                        }),
     {"notes", &DeviceBooks::notes},
 };
 

@@ -19,25 +19,15 @@ namespace reckon::profiler {
 
 std::string escaped(std::string_view text) {
   std::string out;
-  for (char c : text) switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
+  for (const char c : text) {
+    const std::string_view name = c == '&'    ? "amp"
+                                  : c == '<'  ? "lt"
+                                  : c == '>'  ? "gt"
+                                  : c == '"'  ? "quot"
+                                  : c == '\'' ? "#39"
+                                              : "";
+    out += name.empty() ? std::string(1, c) : fmt::format("&{};", name);
+  }
   return out;
 }
 
@@ -61,10 +51,6 @@ constexpr std::array<std::string_view, kCategories> kCategoryColour{
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#9c755f", "#bab0ac", "#edc948"};
 constexpr std::array<std::string_view, kPhases> kPhaseColour{"#bab0ac", "#9c755f", "#4e79a7", "#edc948",
                                                              "#f28e2b", "#e15759", "#59a14f", "#b07aa1"};
-// Long-lived bytes at the bottom.
-constexpr std::array<Category, kCategories> kStack{
-    Category::parameter, Category::optimizer, Category::gradient,  Category::kv_cache, Category::input,
-    Category::cast,      Category::saved,     Category::workspace, Category::transient};
 constexpr double kWidth = 1100;
 constexpr int64_t kCurvePoints = 1000;
 
@@ -163,7 +149,7 @@ std::string timeline_svg(const StepBooks& books, const std::vector<TimelinePoint
         left, left + width, y(bytes), y(bytes), left - 6, y(bytes) + 4, bytes_text(bytes));
   }
   std::vector<int64_t> base(points.size(), 0);
-  for (Category c : kStack) {
+  for (Category c : kLongLivedFirst) {
     int64_t most = 0;
     std::string upper, lower;
     for (size_t i = 0; i < points.size(); ++i) {
@@ -197,7 +183,7 @@ std::string timeline_svg(const StepBooks& books, const std::vector<TimelinePoint
     if (points[i].total() > points[peak].total()) peak = i;
     std::string tip = fmt::format("event {}, {}: {}", format_count(points[i].event), name_of(points[i].phase),
                                   bytes_text(points[i].total()));
-    for (Category c : kStack)
+    for (Category c : kLongLivedFirst)
       if (const int64_t b = points[i].bytes[static_cast<size_t>(c)])
         tip += fmt::format("\n{} {}", name_of(c), bytes_text(b));
     svg += fmt::format(
@@ -213,7 +199,7 @@ std::string timeline_svg(const StepBooks& books, const std::vector<TimelinePoint
 
 std::string colour_key(const StepBooks& books) {
   std::string out = "<p class='key'>";
-  for (Category c : kStack)
+  for (Category c : kLongLivedFirst)
     if (books.max_by_category[static_cast<size_t>(c)] > 0)
       out += fmt::format("<span><i style='background:{}'></i>{}</span> ",
                          kCategoryColour[static_cast<size_t>(c)], name_of(c));

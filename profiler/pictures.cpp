@@ -12,11 +12,6 @@
 namespace reckon::profiler {
 namespace {
 
-// Long-lived bytes at the bottom, so that the pyramid of a step stands on them.
-constexpr std::array<Category, kCategories> kStack{
-    Category::parameter, Category::optimizer, Category::gradient,  Category::kv_cache, Category::input,
-    Category::cast,      Category::saved,     Category::workspace, Category::transient};
-
 constexpr char letter(Category c) {
   constexpr std::array<char, kCategories> letters{'P', 'G', 'O', '#', 'c', '.', 'w', 'i', 'K'};
   return letters[static_cast<size_t>(c)];
@@ -29,7 +24,7 @@ constexpr char letter(Phase p) {
 
 char character_at(const TimelinePoint& p, double height) {
   double top = 0;
-  for (Category c : kStack) {
+  for (Category c : kLongLivedFirst) {
     top += static_cast<double>(p.bytes[static_cast<size_t>(c)]);
     if (height < top) return letter(c);
   }
@@ -77,7 +72,7 @@ void write_timeline(std::ostream& out, const StepBooks& books, const ReportOptio
   fmt::print(out, "{:>12}  {}\n{:>12}  {} peak {}\n", "phase", phases, "", mark,
              format_bytes(static_cast<double>(books.peak_bytes)));
   out << "  bytes:";
-  for (Category c : kStack)
+  for (Category c : kLongLivedFirst)
     if (books.max_by_category[static_cast<size_t>(c)] > 0) fmt::print(out, "  {} {}", letter(c), name_of(c));
   out << "\n  phases:";
   for (size_t p = 0; p < kPhases; ++p)
