@@ -223,10 +223,10 @@ const Columns<StepBooks> TableOf<StepBooks>::columns{
 
 // The books must still close: a file that was edited or cut is not worth reading on.
 void TableOf<StepBooks>::check(const Field& f, StepBooks& b) {
-  FieldSum cells(f), saved(f), work(f);
-  check_sums(TableOf<Cell>::columns, b.cells, cells);
-  check_sums(TableOf<SavedCell>::columns, b.saved, saved);
-  check_sums(TableOf<WorkCell>::columns, b.work, work);
+  int64_t cells = 0, saved = 0, work = 0;
+  check_sums(TableOf<Cell>::columns, f.at("cells"), b.cells, cells);
+  check_sums(TableOf<SavedCell>::columns, f.at("saved"), b.saved, saved);
+  check_sums(TableOf<WorkCell>::columns, f.at("work"), b.work, work);
   const auto closes = [&](std::string_view key, int64_t claimed, int64_t sum) {
     if (claimed != sum) f.at(key).fail(fmt::format("the sum of its cells, {}", sum));
   };

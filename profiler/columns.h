@@ -392,12 +392,15 @@ Json objects_json(const Columns<T>& columns, const std::vector<T>& rows) {
   return out;
 }
 
-// Adds all summed columns of all rows to what a file claims so far; fails when that leaves 64 bits.
+// Adds what the summed columns of a table that was read claim; a sum that leaves 64 bits is damage.
 template <class T>
-void check_sums(const Columns<T>& columns, const std::vector<T>& rows, FieldSum& sum) {
-  for (const Column<T>& c : columns)
-    if (c.add && c.number)
-      for (const T& row : rows) sum += c.number(row);
+void check_sums(const Columns<T>& columns, const Field& table, const std::vector<T>& rows, int64_t& sum) {
+  const auto in_file = columns.in(Place::file);
+  for (size_t i = 0; i < rows.size(); ++i)
+    for (size_t c = 0; c < in_file.size(); ++c)
+      if (in_file[c]->add && in_file[c]->number &&
+          __builtin_add_overflow(sum, in_file[c]->number(rows[i]), &sum))
+        table.at("rows").item(i).item(c).fail("numbers whose sum is below 2^63");
 }
 
 template <class T>

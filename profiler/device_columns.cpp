@@ -150,10 +150,10 @@ const Columns<DeviceStep> TableOf<DeviceStep>::columns{
 };
 
 void TableOf<DeviceStep>::check(const Field& f, DeviceStep& s) {
-  FieldSum sum(f);
-  check_sums(TableOf<DeviceCell>::columns, s.cells, sum);
-  check_sums(TableOf<KernelLine>::columns, s.kernels, sum);
-  check_sums(TableOf<UnfiledLine>::columns, s.unfiled, sum);
+  int64_t sum = 0;
+  check_sums(TableOf<DeviceCell>::columns, f.at("cells"), s.cells, sum);
+  check_sums(TableOf<KernelLine>::columns, f.at("kernels"), s.kernels, sum);
+  check_sums(TableOf<UnfiledLine>::columns, f.at("outside_of_ops"), s.unfiled, sum);
 }
 
 const Columns<ClosureLine> TableOf<ClosureLine>::columns{
@@ -176,14 +176,12 @@ const Columns<DeviceClosure> TableOf<DeviceClosure>::columns{
 };
 
 void TableOf<DeviceClosure>::check(const Field& f, DeviceClosure& c) {
-  const Field lines = f.at("lines");
-  FieldSum sum(lines);
-  check_sums(TableOf<ClosureLine>::columns, c.lines, sum);
+  int64_t sum = 0, all = 0;
+  check_sums(TableOf<ClosureLine>::columns, f.at("lines"), c.lines, sum);
   for (const ClosureLine& l : c.lines) c.has_unknown_lines |= !l.bytes;
   if (c.used.has_value() != c.unexplained.has_value())
     f.at("unexplained").fail("a number when 'used' is one, else null");
-  int64_t all = 0;
-  if (c.used && (__builtin_add_overflow(sum.value(), *c.unexplained, &all) || all != *c.used))
+  if (c.used && (__builtin_add_overflow(sum, *c.unexplained, &all) || all != *c.used))
     f.at("used").fail(fmt::format("the sum of its lines, {}", all));
 }
 
@@ -214,8 +212,8 @@ const Columns<CounterBooks> TableOf<CounterBooks>::columns{
 };
 
 void TableOf<CounterBooks>::check(const Field& f, CounterBooks& b) {
-  FieldSum sum(f);
-  check_sums(TableOf<CountedWork>::columns, b.work, sum);
+  int64_t sum = 0;
+  check_sums(TableOf<CountedWork>::columns, f.at("work"), b.work, sum);
 }
 
 const Columns<DeviceBooks> TableOf<DeviceBooks>::columns{

@@ -45,21 +45,6 @@ class Field {
   std::string_view origin_;
 };
 
-// A sum of what a file claims: one that leaves 64 bits is as damaged as one that does not close.
-class FieldSum {
- public:
-  explicit FieldSum(const Field& where) : where_(where) {}
-  FieldSum& operator+=(int64_t n) {
-    if (__builtin_add_overflow(sum_, n, &sum_)) where_.fail("numbers whose sum is below 2^63");
-    return *this;
-  }
-  int64_t value() const { return sum_; }
-
- private:
-  const Field& where_;
-  int64_t sum_ = 0;
-};
-
 Json table_json(const std::vector<std::string>& columns, std::vector<Json> rows);
 Json parse_json(std::string_view text, std::string_view origin);
 // Objects over several lines, arrays of scalars on one.
