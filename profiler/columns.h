@@ -303,8 +303,10 @@ Columns<T> inside(Get get, const Columns<V>& inner, const std::string& prefix = 
 template <class T>
 Columns<T> by_hand(std::string name, std::function<Json(const T&)> json,
                    std::function<void(const Field&, T&)> read) {
-  return Columns<T>(
-      {.name = std::move(name), .how = {.sum = Sum::none, .place = Place::file}, .json = json, .read = read});
+  return Columns<T>({.name = std::move(name),
+                     .how = {.sum = Sum::none, .place = Place::file},
+                     .json = std::move(json),
+                     .read = std::move(read)});
 }
 
 // One column that holds an object of these columns.
