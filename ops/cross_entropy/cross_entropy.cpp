@@ -138,7 +138,7 @@ const OpDef cross_entropy_op{
       const auto& a = c.as<CrossEntropyAttrs>();
       SavedReader saved(c);
       const Tensor logits = saved.take(), targets = saved.take(), logsumexp = saved.take();
-      return {call(cross_entropy_backward_op, {take_gradient(c), logits, targets, logsumexp},
+      return {call(cross_entropy_backward_op, {contiguous(c.grads[0]), logits, targets, logsumexp},
                    std::make_shared<CrossEntropyAttrs>(a.reduction, a.ignore_index))[0],
               Tensor{}};
     },

@@ -195,7 +195,7 @@ TensorList linear_cross_entropy_backward(BackwardContext& c) {
   SavedReader saved(c);
   const Tensor x = saved.take(), weight = saved.take(), targets = saved.take(), logsumexp = saved.take();
   return by_input(
-      call(linear_cross_entropy_backward_op, {take_gradient(c), x, weight, targets, logsumexp}, attrs),
+      call(linear_cross_entropy_backward_op, {contiguous(c.grads[0]), x, weight, targets, logsumexp}, attrs),
       c.needs_grad & input_bits(In::x, In::weight), In::n_inputs);
 }
 
