@@ -7,6 +7,31 @@
 
 namespace reckon::ops::gpu {
 
+namespace {
+
+// The last launch: what the others left of the parameters' gradients, added up piece by piece.
+void sum_parameters(KernelArgs& a, int launch_index, const TriangleSizes& s, const TriangleSums& where,
+                    uint32_t needs, const float* in_sums, const float* out_sums, const float* weight_sums) {
+  using namespace triangle;
+  GradientSums sums;
+  int next = needs >> z & 1u;
+  const RowPieces tall(s.positions());
+  const WeightPieces pieces = where.pieces(s.positions());
+  for (int k = ln_in_w; k < n_inputs; ++k) {
+    if (!(needs >> k & 1u)) continue;
+    const TensorArg& to = a.out[next++];
+    if (k <= ln_in_b)
+      sums.add(to, in_sums + (k - ln_in_w) * s.cz, tall.pieces, 2 * s.cz);
+    else if (k == ln_out_w || k == ln_out_b)
+      sums.add(to, out_sums + (k - ln_out_w) * s.c, tall.pieces, 2 * s.c);
+    else
+      sums.add(to, weight_sums + where.at[k], pieces.pieces, where.floats);
+  }
+  launch_sum_gradients(a, launch_index, sums);
+}
+
+}  // namespace
+
 // in dy, then the forward inputs (biases absent), then what was kept; out the wanted gradients.
 // Workspaces: with sides the library's, dt, da, a and b; the sums of the norms of t and of z and
 // those of the weights, where wanted.
@@ -20,7 +45,6 @@ void triangle_multiply_backward_gpu(KernelArgs& a) {
                         in(w_a).shape[0], in(w_z).shape[0], in(w_a).dtype};
   const TriangleWork work(attrs.needs);
   const TriangleSums where(attrs.needs, s);
-  const RowPieces tall(s.positions());
 
   int next_workspace = 0;
   const auto workspace = [&](bool wanted) { return wanted ? a.workspace[next_workspace++] : nullptr; };
@@ -72,21 +96,7 @@ void triangle_multiply_backward_gpu(KernelArgs& a) {
   if (work.input_rows)
     launch_triangle_input_rows(a, launches++, s.low, norm_in, p, wants_z ? &a.out[0] : nullptr, in_sums);
   if (work.weights) launch_triangle_weights(a, launches++, s.low, norm_in, norm_out, p, where, weight_sums);
-  if (!work.sums) return;
-  GradientSums sums;
-  int next = wants_z;
-  const WeightPieces pieces = where.pieces(s.positions());
-  for (int k = ln_in_w; k < n_inputs; ++k) {
-    if (!(attrs.needs >> k & 1u)) continue;
-    const TensorArg& to = a.out[next++];
-    if (k <= ln_in_b)
-      sums.add(to, in_sums + (k - ln_in_w) * s.cz, tall.pieces, 2 * s.cz);
-    else if (k == ln_out_w || k == ln_out_b)
-      sums.add(to, out_sums + (k - ln_out_w) * s.c, tall.pieces, 2 * s.c);
-    else
-      sums.add(to, weight_sums + where.at[k], pieces.pieces, where.floats);
-  }
-  launch_sum_gradients(a, launches++, sums);
+  if (work.sums) sum_parameters(a, launches++, s, where, attrs.needs, in_sums, out_sums, weight_sums);
 }
 
 }  // namespace reckon::ops::gpu
