@@ -69,36 +69,27 @@ TEST(FlopsModule, NonsenseIsAnErrorNeverANumber) {
 }
 
 TEST(FlopsModule, RecordsThatAreWrongOrUnreadableFail) {
-  const auto run = [](const char* text) {
+  const auto run = [](const std::string& text) {
     parity::Report r;
     parity::run_flops_records(nlohmann::json::parse(text), r);
     return r;
   };
-  EXPECT_TRUE(
-      run(R"([{"function":"flops_norm","args":{"batch_size":1,"seq_len":1,"hidden_dim":64},"value":267}])")
-          .passed());
-  EXPECT_FALSE(
-      run(R"([{"function":"flops_norm","args":{"batch_size":1,"seq_len":1,"hidden_dim":64},"value":268}])")
-          .passed());
-  EXPECT_FALSE(
-      run(R"([{"function":"flops_nothing","args":{"batch_size":1,"seq_len":1,"hidden_dim":64,"num_heads":1},"value":268}])")
-          .passed());
-  EXPECT_FALSE(run(R"([{"function":"flops_norm","args":{"batch_size":1,"seq_len":1},"value":267}])").passed())
-      << "an argument is missing";
-  EXPECT_FALSE(
-      run(R"([{"function":"flops_norm","args":{"batch_size":1,"seq_len":1,"hidden_dim":64,"bias":1},"value":267}])")
-          .passed());
-  EXPECT_FALSE(
-      run(R"([{"function":"flops_norm","args":{"batch_size":1.5,"seq_len":1,"hidden_dim":64},"value":267}])")
-          .passed());
-  EXPECT_TRUE(
-      run(R"([{"function":"flops_attention","args":{"batch_size":1,"seq_len":1,"hidden_dim":64,"num_heads":4},"value":32748}])")
-          .passed())
+  const auto passes = [&](const char* function, const char* args, const char* value) {
+    return run(fmt::format(R"([{{"function":"{}","args":{{{}}},"value":{}}}])", function, args, value))
+        .passed();
+  };
+  EXPECT_TRUE(passes("flops_norm", R"("batch_size":1,"seq_len":1,"hidden_dim":64)", "267"));
+  EXPECT_FALSE(passes("flops_norm", R"("batch_size":1,"seq_len":1,"hidden_dim":64)", "268"));
+  EXPECT_FALSE(passes("flops_nothing", R"("batch_size":1,"seq_len":1,"hidden_dim":64,"num_heads":1)", "268"));
+  EXPECT_FALSE(passes("flops_norm", R"("batch_size":1,"seq_len":1)", "267")) << "an argument is missing";
+  EXPECT_FALSE(passes("flops_norm", R"("batch_size":1,"seq_len":1,"hidden_dim":64,"bias":1)", "267"));
+  EXPECT_FALSE(passes("flops_norm", R"("batch_size":1.5,"seq_len":1,"hidden_dim":64)", "267"));
+  EXPECT_TRUE(passes("flops_attention", R"("batch_size":1,"seq_len":1,"hidden_dim":64,"num_heads":4)", "32748"))
       << "r has a default";
-  EXPECT_TRUE(
-      run(R"([{"function":"flops_for_experiment","args":{"num_steps":1000000,"batch_size":2048,"seq_len":4096,"hidden_dim":8192,"num_layers":80,
-                       "num_heads":64,"ffn_ratio":3.609375,"r":0},"value":3371030997016510464000000}])")
-          .passed())
+  EXPECT_TRUE(passes("flops_for_experiment",
+                     R"("num_steps":1000000,"batch_size":2048,"seq_len":4096,"hidden_dim":8192,"num_layers":80,
+                        "num_heads":64,"ffn_ratio":3.609375,"r":0)",
+                     "3371030997016510464000000"))
       << "beyond 64 bits the file's reader gives a double";
   EXPECT_THROW(run("[]"), Error);
 }
