@@ -10,8 +10,8 @@
 
 namespace reckon::models {
 
-// Which axis of [B, X, Y, c] attends to itself: `rows` runs along Y with X as batch, `columns` along X with Y
-// as batch.
+// Which axis of [B, X, Y, c] attends to itself: `rows` runs along Y with X as batch,
+// `columns` along X with Y as batch.
 enum class AttentionAxis : uint8_t { rows, columns };
 
 // Logits that are masked by sum (AlphaFold 2) or by replacement (AlphaFold 3).

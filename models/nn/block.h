@@ -1,6 +1,6 @@
-// What every block of every family is built on: its module scope, the casts of its weights, its residual
-// branches and stacks of blocks. Model code opens these scopes and never asks which policy or precision is in
-// force.
+// What every block of every family is built on: its module scope, the casts of its weights, its
+// residual branches and stacks of blocks. Model code opens these scopes and never asks which
+// policy or precision is in force.
 #pragma once
 
 #include "autograd/autocast.h"

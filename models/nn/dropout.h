@@ -8,8 +8,8 @@
 
 namespace reckon::models {
 
-// Where a dropped-out update comes from: random masks by default, recorded ones when a test replays
-// somebody's run.
+// Where a dropped-out update comes from: random masks by default, recorded ones when
+// a test replays somebody's run.
 struct DropoutSource {
   bool training = false;
   // (site, update) -> dropped update; replaces the random masks when set.

@@ -1,5 +1,4 @@
-// Feed-forward layers. The choice between the fused ops and their compositions is made here, for every
-// family.
+// Feed-forward layers. The choice between the fused ops and their compositions is made here, for every family.
 #pragma once
 
 #include "models/nn/layers.h"

@@ -1,5 +1,5 @@
-// The joint 2-norm of a list of tensors and the coefficient that clips it, as torch.nn.utils.clip_grad_norm_ has
-// them, and the product of a list with a number.
+// The joint 2-norm of a list of tensors and the coefficient that clips it, as torch.nn.utils.clip_grad_norm_
+// has them, and the product of a list with a number.
 #include <cmath>
 
 #include "ops/grad_norm/grad_norm_attrs.h"

@@ -148,8 +148,8 @@ TEST(FusionScope, ASegmentIsRecomputedUnderTheSetItRanUnder) {
   EXPECT_EQ(seen, (std::vector<std::string>{"attention", "attention"}));
 }
 
-// Under `selective` an output of a cheap op is rebuilt from its inputs; these are gone with the last who
-// saved it.
+// Under `selective` an output of a cheap op is rebuilt from its inputs; these are
+// gone with the last who saved it.
 TEST(Selective, AnOutputSavedAgainAfterItsOnlySaverWentIsKeptItself) {
   auto d = make_device(DeviceKind::cpu);
   const auto gradient = [&](autograd::CheckpointPolicy policy) {

@@ -1,5 +1,5 @@
-// The golden files that references name (ops/reference.h) as their values from outside: each passes, and calls
-// the op.
+// The golden files that references name (ops/reference.h) as their values from outside:
+// each passes, and calls the op.
 #include <gtest/gtest.h>
 
 #include <filesystem>

@@ -25,7 +25,7 @@ double relative_error(const std::vector<double>& a, const std::vector<double>& b
 // The one table of tolerances for outputs against float64, as a fraction of the largest element.
 //   f64   1e-12  rounding of a few hundred additions
 //   f32   2e-6   24-bit mantissa, sums of up to a few hundred terms, polynomial exp (2e-7)
-//   bf16  1e-2   8-bit mantissa: half an ulp is 2e-3 per rounding; inputs are rounded already, then the result once
+//   bf16  1e-2   8-bit mantissa: half an ulp is 2e-3 per rounding; inputs rounded already, the result once more
 //   f16   2e-3   11-bit mantissa, the same
 double tolerance(DType t);
 

@@ -118,7 +118,7 @@ RECKON_INLINE double k_sin(double x) { return __builtin_sin(x); }
 RECKON_INLINE double k_cos(double x) { return __builtin_cos(x); }
 RECKON_INLINE double k_max(double a, double b) { return a > b ? a : b; }
 
-// ---- Counted: the same, and what each operation costs ---------------------------------------------------------
+// ---- Counted: the same, and what each operation costs -------------------------------------------------------
 
 RECKON_INLINE Counted k_exp(Counted x) { return Counted::special(__builtin_exp(x.v)); }
 // A sigmoid is one exp, one addition, one division.
