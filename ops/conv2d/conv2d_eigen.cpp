@@ -1,6 +1,7 @@
 // Two-dimensional convolution as deep learning means it (no filter is turned around):
-//   y[n, o, i, j] = bias[o] + sum over c, r, s of x[n, c', i stride - padding + r dilation, j ..] weight[o, c, r, s],
-// c' the c-th channel of o's group, x zero outside the image. The gradients are sums over the same products.
+//   y[n, o, i, j] = bias[o] + sum over c, r, s of weight[o, c, r, s] x[n, c', h, w],
+// h = i stride - padding + r dilation, w likewise, c' the c-th channel of o's group, x zero outside the image.
+// The gradients are sums over the same products.
 #include "ops/conv2d/conv2d_attrs.h"
 #include "ops/reference.h"
 

@@ -41,8 +41,8 @@ void check_norm(const PlanContext& c, int64_t width, const char* op) {
   if (c.in[In::ln_bias].defined()) check_shape(c.in[In::ln_bias], {width}, op);
 }
 
-// What both plans begin with: the output, `kept` rows of the hidden layer and the norm's statistics, the products'
-// scratch, and of what backward reads x and the norm.
+// What both plans begin with: the output, the rows of the hidden layer that are kept, the norm's
+// statistics, the products' scratch; and of what backward reads x and the norm.
 Plan begin_forward(const PlanContext& c, const Sizes& s, std::span<const char* const> kept) {
   using In = TransitionInput;
   const Shape x = c.in[In::x].shape(), per_row = x.slice(0, x.rank() - 1);

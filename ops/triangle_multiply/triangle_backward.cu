@@ -40,7 +40,7 @@ void triangle_multiply_backward_gpu(KernelArgs& a) {
   const auto& attrs = a.as<TriangleMultiplyAttrs>();
   const auto in = [&](int k) -> const TensorArg& { return a.in[triangle_input(k)]; };
   const auto kept = [&](int k) -> const TensorArg& { return a.in[triangle_kept(k)]; };
-  const TensorArg &zt = in(z), &dy = a.in[0];
+  const TensorArg &zt = in(z), &dy = a.in[kTriangleDout];
   const TriangleSizes s{zt.shape[0],      zt.shape[1],      zt.shape[3],
                         in(w_a).shape[0], in(w_z).shape[0], in(w_a).dtype};
   const TriangleWork work(attrs.needs);

@@ -135,7 +135,7 @@ Plan plan_backward(const PlanContext& ctx) {
   const auto wants = [&](int k) { return (needs >> k & 1u) != 0; };
   const bool masked = in(mask).defined();
   const int64_t n = s.r * s.r;
-  check_shape(ctx.in[0], with_last(in(z).shape(), s.c_out), "triangle_multiply's output gradient");
+  check_shape(ctx.in[kTriangleDout], with_last(in(z).shape(), s.c_out), "triangle_multiply's output gradient");
   Plan p;
   const GradientPlan grads{p, needs};
   for (int k = 0; k < n_inputs; ++k) {
@@ -220,9 +220,9 @@ void plan_backward_gpu(const PlanContext& ctx, Plan& p) {
   const auto in = [&](int k) -> const Tensor& { return ctx.in[static_cast<size_t>(triangle_input(k))]; };
   const TriangleSizes s = gpu_sizes(check_sizes(in));
   RECKON_CHECK(
-      ctx.in[0].dtype() == s.low,
+      ctx.in[kTriangleDout].dtype() == s.low,
       "triangle_multiply_backward on a GPU needs an output gradient of the weights' type, got {} and {}",
-      describe(ctx.in[0]), describe(in(w_a)));
+      describe(ctx.in[kTriangleDout]), describe(in(w_a)));
   const TriangleWork work(needs);
   const TriangleSums sums(needs, s);
   const int64_t tall = RowPieces(s.positions()).pieces;

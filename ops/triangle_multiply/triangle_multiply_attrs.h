@@ -48,8 +48,9 @@ enum Kept : int { pa, pag, pb, pbg, t, o, g, mean_in, rstd_in, mean_out, rstd_ou
 }  // namespace triangle
 
 // Input positions of the backward op: the output's gradient, the forward inputs (biases absent), what was kept.
-RECKON_INLINE constexpr int triangle_input(int forward_input) { return 1 + forward_input; }
-RECKON_INLINE constexpr int triangle_kept(int kept) { return 1 + triangle::n_inputs + kept; }
+inline constexpr int kTriangleDout = 0;
+RECKON_INLINE constexpr int triangle_input(int forward_input) { return kTriangleDout + 1 + forward_input; }
+RECKON_INLINE constexpr int triangle_kept(int kept) { return triangle_input(triangle::n_inputs) + kept; }
 
 // Channels whose R x R matrices are multiplied at a time: a cache line of a position.
 inline constexpr int64_t kMostTriangleChannels = 32;

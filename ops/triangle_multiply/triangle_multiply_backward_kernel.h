@@ -82,7 +82,7 @@ struct TriangleBackward {
   int64_t batch;
   const TriangleMultiplyAttrs& attrs = args.as<TriangleMultiplyAttrs>();
   int64_t row0 = batch * s.n;
-  Matrix dy = rows_of(args.in[0]).from_row(row0), dt_rows{args.workspace[dt], s.low, s.c},
+  Matrix dy = rows_of(args.in[kTriangleDout]).from_row(row0), dt_rows{args.workspace[dt], s.low, s.c},
          db_rows{args.workspace[db], s.low, s.c};
   C* dn = reinterpret_cast<C*>(args.workspace[dn_tile]);
 

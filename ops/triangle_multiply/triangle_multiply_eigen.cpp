@@ -97,7 +97,7 @@ HostTensors triangle_multiply_backward(const ReferenceCall& c) {
 
   const ReferenceNorm norm_in = norm_of(in(z).rows(), ln_in_w, ln_in_b, mean_in, rstd_in),
                       norm_out = norm_of(kept(t), ln_out_w, ln_out_b, mean_out, rstd_out);
-  const RowMajor dout = c.in[0].rows(), out_gate = sigmoid(kept(g));
+  const RowMajor dout = c.in[kTriangleDout].rows(), out_gate = sigmoid(kept(g));
   const RowMajor dt =
       back_through_norm(norm_out, ln_out_w, ln_out_b, back(w_z, dout.cwiseProduct(out_gate), norm_out.rows));
   RowMajor dx = back(w_g, through_sigmoid(dout.cwiseProduct(kept(o)), out_gate), norm_in.rows);
