@@ -28,27 +28,44 @@ void Recorder::made(const Tensor& t) {
   if (!open_.empty()) open_.back().outputs.push_back({t.shape(), t.dtype()});
 }
 
-Recording record_training(models::RunOptions options, const DeviceSpec& spec) {
-  options.device = DeviceKind::meta;
-  options.steps = 2;
-  Device device(DeviceKind::meta, spec);
-  Recording r;
+TrainedSteps train_steps(models::RunOptions options, Device& device, bool with_data, bool keep_events) {
+  options.device = device.kind();
+  TrainedSteps r;
   r.options = options;
-  Recorder recorder(device);
+  r.ledger.keep_events(keep_events);
+  device.add_sink(&r.ledger);
   {
-    models::Trainer trainer(options, device, /*with_data=*/false);
-    r.description = trainer.task().describe();
-    for (const models::NamedParameter& p : trainer.task().parameters().all()) {
+    models::Trainer trainer(options, device, with_data);
+    const models::TrainTask& task = trainer.task();
+    r.description = task.describe();
+    r.loaded = task.loaded;
+    for (const models::NamedParameter& p : task.parameters().all()) {
       ++r.n_parameter_tensors;
       r.n_parameters += p.tensor.numel();
       if (p.tensor.requires_grad()) r.n_trained += p.tensor.numel();
     }
     while (!trainer.done()) trainer.step();
   }
-  r.events = recorder.events();
-  r.calls = recorder.calls();
-  r.tensors = recorder.tensors();
-  r.books = profiler::books_of(r.events);
+  device.remove_sink(&r.ledger);
+  r.ledger.close();
+  return r;
+}
+
+TrainedSteps dry_run(const models::RunOptions& options, const DeviceSpec& spec, const DeviceOptions& limits) {
+  Device device(DeviceKind::meta, spec, limits);
+  return train_steps(options, device, /*with_data=*/false);
+}
+
+Recording record_training(models::RunOptions options, const DeviceSpec& spec) {
+  options.steps = 2;
+  Device device(DeviceKind::meta, spec);
+  Recorder recorder(device);
+  Recording r{train_steps(options, device, /*with_data=*/false),
+              recorder.events(),
+              recorder.calls(),
+              recorder.tensors(),
+              {}};
+  r.books = r.ledger.books();
   return r;
 }
 

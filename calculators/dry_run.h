@@ -1,5 +1,6 @@
-// One recorded run on the meta device: every event, every op call with its cost and the shapes it made. What
-// the calculators read; nothing here computes.
+// Training steps whose books are kept: on meta a dry run (dry_run, and record_training with every op call and
+// the shapes it made), on another device what an audit compares it with. Called by calculators, studies and
+// commands.
 #pragma once
 
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "models/train/options.h"
 #include "profiler/ledger.h"
+#include "runtime/device.h"
 #include "runtime/tensor.h"
 
 namespace reckon::calculators {
@@ -49,18 +51,29 @@ class Recorder : public EventSink, public TensorSink {
   std::unordered_map<int64_t, MadeTensor> tensors_;
 };
 
-struct Recording {
+struct TrainedSteps {
   models::RunOptions options;
-  std::string description;
+  std::string description, loaded;  // see TrainTask
   int64_t n_parameters = 0, n_trained = 0;
   int64_t n_parameter_tensors = 0;
+  profiler::Ledger ledger;  // closed
+};
+
+// Every step of the options on the device, whose kind takes the place of options.device. `keep_events`: all of
+// them stay in the ledger, not only the last step's.
+TrainedSteps train_steps(models::RunOptions options, Device& device, bool with_data, bool keep_events = false);
+// The same on meta, without data.
+TrainedSteps dry_run(const models::RunOptions& options, const DeviceSpec& spec = DeviceSpec::this_machine(),
+                     const DeviceOptions& limits = {});
+
+struct Recording : TrainedSteps {
   std::vector<Event> events;
   std::vector<OpCall> calls;  // of the last step
   std::unordered_map<int64_t, MadeTensor> tensors;
   profiler::RunBooks books;
 };
 
-// Two training steps (the first one makes optimizer state) on meta.
+// Two steps (the first one makes optimizer state) on meta.
 Recording record_training(models::RunOptions options, const DeviceSpec& spec);
 
 }  // namespace reckon::calculators

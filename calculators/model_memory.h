@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "calculators/dry_run.h"
-#include "models/qwen/config.h"
 #include "runtime/core/exact.h"
 
 namespace reckon::calculators {
@@ -61,18 +60,10 @@ struct ModelMemory {
 
 ModelMemory explain_model(const ModelMemoryQuestion& question, const DeviceSpec& spec);
 
-// 2 L S K D bytes per sequence.
-Exact kv_cache_bytes(const models::QwenConfig& config, int64_t batch, int64_t seq, DType dtype);
-// The same from a dry run of decoding until the cache holds `seq` tokens: the ledger's
-// category kv_cache at its fullest.
-Exact recorded_kv_bytes(const models::QwenConfig& config, int64_t batch, int64_t seq, DType dtype,
+// Bytes of the K/V cache of a decoder (Error for other families), from a dry run of decoding until it holds
+// `seq` tokens: the ledger's category kv_cache at its fullest.
+Exact recorded_kv_bytes(const models::RunOptions& options, int64_t batch, int64_t seq, DType dtype,
                         const DeviceSpec& spec);
-
-// Bytes a plain f32 step keeps for backward at its fullest; none for settings without a closed form.
-std::optional<Exact> qwen_saved_bytes(const models::QwenConfig& config, const models::RunOptions& options);
-
-// The sizes one device of a tensor-parallel group holds; Error names what does not divide.
-models::QwenConfig tensor_parallel_rank(const models::QwenConfig& config, int64_t devices);
 
 void write_model_memory(std::ostream& out, const ModelMemory& m);
 nlohmann::ordered_json model_memory_json(const ModelMemory& m);

@@ -129,7 +129,7 @@ nlohmann::ordered_json model_memory_json(const ModelMemory& m) {
          {"recipe", m.question.recipe},
          {"peak_bytes", m.peak_bytes},
          {"kv_bytes_per_token", m.kv_bytes_per_token}};
-  for (const auto& [key, value] : m.question.options.describe()) j["settings"][key] = value;
+  for (const models::SettingLine& line : m.question.options.describe()) j["settings"][line.name] = line.value;
   j["one_device"] = objects_json(kRowColumns, m.rows);
   j["groups"] = objects_json(kGroupColumns, m.groups);
   j["notes"] = m.notes;

@@ -83,7 +83,7 @@ WrittenBytes parse_written_bytes(std::string_view text, std::string_view what) {
                "{} '{}' is not a size: expected a number of at least one byte with B, kB, MB, GB, TB, PB "
                "(powers of 1000) "
                "or KiB, MiB, GiB, TiB, PiB "
-               "(powers of 1024), such as '4.50 GiB'",
+               "(powers of 1024), such as 512MiB or '4.50 GiB'",
                what, text);
   const double step = std::pow(10.0, n.exponent - n.decimals) * factor;
   if (n.whole) {

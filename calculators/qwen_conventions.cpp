@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "models/qwen/flops.h"
+#include "models/qwen/options.h"
 #include "runtime/core/error.h"
 
 namespace reckon::calculators {
@@ -243,8 +244,8 @@ ConventionTable count_conventions(const ConventionQuestion& q, const DeviceSpec&
                q.lora_rank);
   q.config.validate();
   models::RunOptions o;
-  o.family = models::Family::qwen;
-  o.qwen_sizes = q.config;
+  o.family = "qwen";
+  o.own<models::QwenOptions>().sizes = q.config;
   o.batch = q.batch;
   o.seq = q.seq;
   if (q.checkpoint_block) o.checkpoint = autograd::CheckpointPolicy::block;
@@ -265,7 +266,7 @@ ConventionTable count_conventions(const ConventionQuestion& q, const DeviceSpec&
   t.rows = conventions_from(t.parts, q.config, q.batch, q.seq, run.n_parameters, q.lora_rank, vector_forward,
                             vector_step);
   if (q.lora_rank == 0) return t;
-  o.lora = models::LoraOptions{.rank = q.lora_rank};
+  o.own<models::QwenOptions>().lora = models::LoraOptions{.rank = q.lora_rank};
   o.checkpoint = autograd::CheckpointPolicy::none;
   for (const OpCall& c : record_training(o, spec).calls) {
     if (c.phase == Phase::forward || c.phase == Phase::loss) t.lora_recorded_forward += c.cost.matmul_flops;

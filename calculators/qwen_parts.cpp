@@ -3,6 +3,7 @@
 #include <map>
 #include <string_view>
 
+#include "models/qwen/options.h"
 #include "runtime/core/error.h"
 
 namespace reckon::calculators {
@@ -42,9 +43,9 @@ void add_linear(QwenParts& p, const OpCall& c, std::string_view module) {
 }  // namespace
 
 QwenParts recorded_parts(const Recording& run) {
-  RECKON_CHECK(run.options.family == models::Family::qwen, "these parts are a Qwen decoder's, the run is of {}",
-               models::name_of(run.options.family));
-  RECKON_CHECK(run.options.fuse == autograd::FusionSet::none() && !run.options.lora,
+  RECKON_CHECK(run.options.family == "qwen", "these parts are a Qwen decoder's, the run is of {}",
+               run.options.family);
+  RECKON_CHECK(run.options.fuse == autograd::FusionSet::none() && !run.options.own<models::QwenOptions>().lora,
                "the parts are read from a plain run: leave out --fuse and --lora");
   QwenParts p;
   bool scores_next = true;

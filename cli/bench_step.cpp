@@ -16,6 +16,7 @@
 #include "autograd/node.h"
 #include "cli/bench.h"
 #include "cli/devices.h"
+#include "cli/typed_flags.h"
 #include "models/data/safetensors.h"
 #include "models/train/optimizer.h"
 #include "parity/step.h"
@@ -35,8 +36,9 @@ using Json = nlohmann::ordered_json;
 using parity::StepModel;
 
 struct StepFlags {
-  std::string file, dtype = "f32", residual = "f32", device = "cpu", checkpoint = "none", fuse = "none",
-                    optimizer = "none", ledger = "on", grads, json;
+  std::string file, optimizer = "none", ledger = "on", grads, json;
+  parity::Settings settings{.dtype = DType::f32};
+  bool low_residual = false;
   int64_t rounds = 5, warmup = 1;
   double lr = 1e-4;
   int threads = 0;
@@ -75,15 +77,11 @@ bool reset_peak_rss() {
 class StepBench {
  public:
   explicit StepBench(const StepFlags& f)
-      : flags_(f),
-        owned_(open_device(device_kind_from_name(f.device), DeviceSpec::this_machine())),
-        device_(*owned_) {
+      : flags_(f), owned_(open_device(f.settings.device, DeviceSpec::this_machine())), device_(*owned_) {
     autograd::install_hook();
     if (f.ledger == "on") device_.add_sink(&ledger_);
-    settings_ = {dtype_from_name(f.dtype), device_kind_from_name(f.device),
-                 autograd::checkpoint_policy_from_name(f.checkpoint), autograd::FusionSet::parse(f.fuse)};
     PhaseScope phase(Phase::init);
-    case_ = std::make_unique<parity::Case>(f.file, settings_, device_, report_);
+    case_ = std::make_unique<parity::Case>(f.file, f.settings, device_, report_);
     model_ = parity::open_step(*case_);
     if (f.optimizer == "adamw") {
       models::OptimizerOptions o;
@@ -129,10 +127,10 @@ class StepBench {
     const profiler::ProcessBooks now = profiler::measure_process(device_.arena());
     Json j{{"case", std::filesystem::path(flags_.file).filename().string()},
            {"kind", model_.kind},
-           {"dtype", flags_.dtype},
-           {"residual", flags_.residual},
-           {"checkpoint", flags_.checkpoint},
-           {"fuse", flags_.fuse},
+           {"dtype", name_of(flags_.settings.dtype)},
+           {"residual", flags_.low_residual ? "low" : "f32"},
+           {"checkpoint", autograd::name_of(flags_.settings.checkpoint)},
+           {"fuse", flags_.settings.fuse.to_string()},
            {"optimizer", flags_.optimizer},
            {"ledger", flags_.ledger},
            {"threads", device_.spec().threads},
@@ -152,11 +150,11 @@ class StepBench {
  private:
   template <class Between>
   void step(const Between& between) {
-    const autograd::FusionScope fusions(settings_.fuse);
+    const autograd::FusionScope fusions(flags_.settings.fuse);
     device_.begin_step(n_steps_);
     {
-      autograd::CheckpointScope policy(settings_.checkpoint);
-      autograd::AutocastScope precision(settings_.dtype, flags_.residual == "low");
+      autograd::CheckpointScope policy(flags_.settings.checkpoint);
+      autograd::AutocastScope precision(flags_.settings.dtype, flags_.low_residual);
       TensorList outputs = model_.forward();
       between(outputs);
       model_.backward(outputs);
@@ -245,7 +243,6 @@ class StepBench {
   std::unique_ptr<Device> owned_;
   Device& device_;
   profiler::Ledger ledger_;
-  parity::Settings settings_;
   parity::Report report_;
   std::unique_ptr<parity::Case> case_;
   StepModel model_;
@@ -292,21 +289,18 @@ void write_json(const std::string& path, const Json& j) {
 }
 
 void run(const StepFlags& f) {
-  RECKON_CHECK(f.dtype == "f32" || f.dtype == "bf16" || f.dtype == "f64",
-               "--dtype must be f32, bf16 or f64, got '{}'", f.dtype);
-  RECKON_CHECK(f.residual == "f32" || (f.residual == "low" && f.dtype == "bf16"),
-               "--residual must be f32, or low with --dtype bf16, got '{}' with {}", f.residual, f.dtype);
-  RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
-  RECKON_CHECK(f.optimizer == "none" || f.optimizer == "adamw", "--optimizer must be none or adamw, got '{}'",
-               f.optimizer);
+  const parity::Settings& s = f.settings;
+  RECKON_CHECK(!f.low_residual || s.dtype == DType::bf16,
+               "--residual must be f32, or low with --dtype bf16, got 'low' with {}", name_of(s.dtype));
   RECKON_CHECK(f.rounds >= 0 && f.warmup >= 1,
                "--rounds must not be negative and --warmup at least 1, got {} and {}", f.rounds, f.warmup);
   if (f.threads != 0) set_cpu_threads(f.threads);
   StepBench bench(f);
   if (!f.on_request)
     fmt::print("{}: {} parameters, {}, {} threads, dtype {}, checkpoint {}, fuse {}, optimizer {}, ledger {}\n",
-               bench.model().kind, format_count(bench.model().parameters->n_elements()), f.device,
-               bench.device().spec().threads, f.dtype, f.checkpoint, f.fuse, f.optimizer, f.ledger);
+               bench.model().kind, format_count(bench.model().parameters->n_elements()), name_of(s.device),
+               bench.device().spec().threads, name_of(s.dtype), autograd::name_of(s.checkpoint),
+               s.fuse.to_string(), f.optimizer, f.ledger);
   std::fflush(stdout);
   bench.first();
   for (int64_t i = 1; i < f.warmup; ++i) bench.untimed();
@@ -341,23 +335,21 @@ void add_bench_step(CLI::App& bench) {
                 "Safetensors file in the format of tests/reference: a Qwen decoder, or a module with inputs "
                 "in.*, weights param.* and cotangents cot.*")
       ->required();
-  c->add_option("--dtype", f->dtype, "f32, bf16 (matrix products in bf16, weights and norms in f32) or f64")
-      ->capture_default_str();
-  c->add_option("--residual", f->residual, "With --dtype bf16: residual streams in f32, or low: in bf16 too")
-      ->capture_default_str();
-  c->add_option("--device", f->device, "cpu, cuda, or meta for the books alone")->capture_default_str();
-  c->add_option("--checkpoint", f->checkpoint, "none, selective, sublayer or block")->capture_default_str();
-  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + autograd::FusionSet::names())
-      ->capture_default_str();
-  c->add_option("--optimizer", f->optimizer,
-                "none: forward and backward; adamw: the update belongs to the step")
-      ->capture_default_str();
+  parity::Settings& s = f->settings;
+  add_dtype(*c, "--dtype", s.dtype, "f32, bf16 (matrix products in bf16, weights and norms in f32) or f64",
+            {"f32", "bf16", "f64"});
+  add_residual(*c, f->low_residual, "With --dtype bf16: residual streams in f32, or low: in bf16 too");
+  add_device(*c, s.device, "cpu, cuda, or meta for the books alone");
+  add_checkpoint(*c, s.checkpoint, "none, selective, sublayer or block");
+  add_fuse(*c, s.fuse);
+  add_choice(*c, "--optimizer", f->optimizer, {"none", "adamw"},
+             "none: forward and backward; adamw: the update belongs to the step");
   c->add_option("--rounds", f->rounds, "Timed steps")->capture_default_str();
   c->add_option("--warmup", f->warmup,
                 "Steps before the timed ones; the first is the one whose loss and gradients are written")
       ->capture_default_str();
   c->add_option("--threads", f->threads, "CPU threads; 0: all this process may use")->capture_default_str();
-  c->add_option("--ledger", f->ledger, "on: books by op; off: no event is recorded")->capture_default_str();
+  add_choice(*c, "--ledger", f->ledger, {"on", "off"}, "on: books by op; off: no event is recorded");
   c->add_flag("--on-request", f->on_request,
               "Print 'ready', then run one step for each line 'step' on standard input and print its seconds; "
               "end with the input");

@@ -4,12 +4,10 @@
 
 namespace reckon::cli {
 
-void DeviceWatch::check(const std::string& mode, const std::string& device) {
-  RECKON_CHECK(mode == "on" || mode == "off" || mode == "counters",
-               "--trace-device must be on, off or counters, got '{}'", mode);
-  RECKON_CHECK(mode != "counters" || device == "cuda",
+void DeviceWatch::check(const std::string& mode, DeviceKind device) {
+  RECKON_CHECK(mode != "counters" || device == DeviceKind::cuda,
                "--trace-device counters reads a GPU's counters and needs --device cuda, got --device {}",
-               device);
+               name_of(device));
 }
 
 DeviceWatch::DeviceWatch(Device& device, const std::string& mode, DType dtype, int64_t first_step,

@@ -6,13 +6,14 @@
 
 #include "profiler/device_trace.h"
 #include "runtime/core/dtype.h"
+#include "runtime/device_spec.h"
 
 namespace reckon::cli {
 
 class DeviceWatch {
  public:
-  // Error unless `mode` is on, off or counters, and when counters are asked of a device that has none.
-  static void check(const std::string& mode, const std::string& device);
+  // Error when counters are asked of a device that has none.
+  static void check(const std::string& mode, DeviceKind device);
 
   // Begins where the device's backend has a tracer; says in one line why not. Nothing on cpu and meta. `steps`
   // from `first_step` on will be made.

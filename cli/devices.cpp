@@ -57,19 +57,20 @@ std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOpti
   return std::make_unique<Device>(kind, std::move(live), options, std::move(cuda.backend));
 }
 
-std::unique_ptr<Backend> fall_back_to_cpu(std::string& device, bool trace) {
-  if (device != "cuda") return nullptr;
+std::unique_ptr<Backend> fall_back_to_cpu(DeviceKind& device, bool trace) {
+  if (device != DeviceKind::cuda) return nullptr;
   CudaResult cuda = open_cuda(0, trace);
   if (cuda.backend) return std::move(cuda.backend);
   fmt::print(stderr, "device cuda is not available: {}; going on with the cpu\n", cuda.why);
-  device = "cpu";
+  device = DeviceKind::cpu;
   return nullptr;
 }
 
-DeviceSpec spec_from_flags(const std::string& spec, const std::string& device) {
+DeviceSpec spec_from_flags(const std::string& spec, DeviceKind device) {
   if (spec.empty()) return DeviceSpec::this_machine();
-  RECKON_CHECK(device == "meta",
-               "--spec describes hardware to imitate and needs --device meta, got --device {}", device);
+  RECKON_CHECK(device == DeviceKind::meta,
+               "--spec describes hardware to imitate and needs --device meta, got --device {}",
+               name_of(device));
   return DeviceSpec::named_or_file(spec);
 }
 

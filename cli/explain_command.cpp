@@ -7,8 +7,8 @@
 #include "calculators/tensor_search.h"
 #include "calculators/tensor_size.h"
 #include "cli/commands.h"
-#include "models/evoformer/config.h"
-#include "models/pairformer/config.h"
+#include "cli/typed_flags.h"
+#include "models/train/family.h"
 #include "profiler/file.h"
 #include "runtime/core/error.h"
 #include "studies/journal.h"
@@ -20,68 +20,66 @@ using namespace calculators;
 using models::Family;
 using models::RunOptions;
 
-constexpr const char* kModels =
-    "qwen2.5-0.5b ... qwen2.5-72b, qwen3-0.6b ... qwen3-32b, alphafold2 (or evoformer), alphafold3 (or "
-    "pairformer), af3";
-
+// What `model` and `oom` are asked; the family is found from the name of a model.
 struct ModelFlags {
-  std::string model, preset, dtype = "f32", checkpoint = "none", fuse = "none", json;
-  int64_t batch = 0, seq = 0, rows = 0;
+  RunOptions options;
+  std::string model, json;
+  ModelFlags() { options.preset.clear(); }
 };
 
+// "qwen: demo, ...; af3: ..."
+std::string known_models() {
+  std::string text = "A family, or a preset of one. ";
+  for (const Family* f : models::all_families())
+    text += fmt::format("{}{}: {}", f == models::all_families()[0] ? "" : "; ", f->name, f->presets_help);
+  return text;
+}
+
 void add_model_flags(CLI::App& c, ModelFlags& f) {
-  c.add_option("--preset", f.preset, "Sizes, when the model is named by its family: see reckon plan --help");
-  c.add_option("--dtype", f.dtype,
-               "f32; bf16 or f16: matrix products in that type, parameters and norms in f32")
+  RunOptions& o = f.options;
+  c.add_option("--preset", o.preset, "Sizes, when the model is named by its family: see reckon plan --help");
+  add_dtype(c, "--dtype", o.dtype,
+            "f32; bf16 or f16: matrix products in that type, parameters and norms in f32",
+            {"f32", "bf16", "f16"});
+  c.add_option("--batch", o.batch, "Sequences per step; 0: the preset's")->capture_default_str();
+  c.add_option("--seq", o.seq, "Tokens, or residues; 0: the preset's")->capture_default_str();
+  c.add_option("--rows", o.rows,
+               models::families_that([](const Family& of) { return !of.rows_help.empty(); }, ", ") +
+                   ", extra-msa: alignment rows; 0: the preset's")
       ->capture_default_str();
-  c.add_option("--batch", f.batch, "Sequences per step; 0: the preset's")->capture_default_str();
-  c.add_option("--seq", f.seq, "Tokens, or residues; 0: the preset's")->capture_default_str();
-  c.add_option("--rows", f.rows, "evoformer, af3, extra-msa: alignment rows; 0: the preset's")
-      ->capture_default_str();
-  c.add_option("--checkpoint", f.checkpoint, "none, selective, sublayer or block")->capture_default_str();
-  c.add_option("--fuse", f.fuse, "none, all, or a list of: " + autograd::FusionSet::names())
-      ->capture_default_str();
+  add_checkpoint(c, o.checkpoint, "none, selective, sublayer or block");
+  add_fuse(c, o.fuse);
   c.add_option("--json", f.json, "Also write everything to this file");
 }
 
 // "qwen2.5-7b", "alphafold2", or a family with a preset.
 RunOptions resolve(const ModelFlags& f) {
-  RunOptions o;
-  const auto names = models::QwenConfig::preset_names();
-  const auto is_family = [&](std::string_view name) {
-    return name == "qwen" || name == "evoformer" || name == "pairformer" || name == "af3";
-  };
-  if (is_family(f.model)) {
-    o.family = models::family_from_name(f.model);
-    o.preset = !f.preset.empty()               ? f.preset
-               : o.family == Family::qwen      ? "qwen2.5-0.5b"
-               : o.family == Family::evoformer ? "alphafold2"
-               : o.family == Family::af3       ? "af3"
-                                               : "alphafold3";
+  RunOptions o = f.options;
+  std::vector<std::string> presets;
+  const Family* family = nullptr;
+  for (const Family* of : models::all_families()) {
+    if (of->name == f.model) family = of;
+    for (std::string& p : of->preset_names())
+      if (std::find(presets.begin(), presets.end(), p) == presets.end()) presets.push_back(std::move(p));
+  }
+  if (family) {
+    if (o.preset.empty()) o.preset = family->published;
   } else {
-    RECKON_CHECK(f.preset.empty(),
-                 "--preset belongs to a family (qwen, evoformer, pairformer, af3), not to the model '{}'",
+    const std::string families = models::families_that([](const Family&) { return true; }, ", ");
+    RECKON_CHECK(o.preset.empty(), "--preset belongs to a family ({}), not to the model '{}'", families,
                  f.model);
-    if (f.model == "alphafold2")
-      o.family = Family::evoformer;
-    else if (f.model == "alphafold3")
-      o.family = Family::pairformer;
-    else
-      RECKON_CHECK(std::find(names.begin(), names.end(), f.model) != names.end(),
-                   "unknown model '{}': expected one of {}, alphafold2, alphafold3, or qwen, evoformer, "
-                   "pairformer, af3 with --preset",
-                   f.model, fmt::join(names, ", "));
+    for (const Family* of : models::all_families()) {
+      const auto names = of->preset_names();
+      if (!family && std::find(names.begin(), names.end(), f.model) != names.end()) family = of;
+    }
+    RECKON_CHECK(family, "unknown model '{}': expected one of {}, or {} with --preset", f.model,
+                 fmt::join(presets, ", "), families);
     o.preset = f.model;
   }
-  RECKON_CHECK(f.batch >= 0 && f.seq >= 0 && f.rows >= 0,
-               "--batch, --seq and --rows must be positive, got {}, {} and {}", f.batch, f.seq, f.rows);
+  o.family = family->name;
   o.device = DeviceKind::meta;
-  o.dtype = dtype_from_name(f.dtype);
-  o.checkpoint = autograd::checkpoint_policy_from_name(f.checkpoint);
-  o.fuse = autograd::FusionSet::parse(f.fuse);
-  o.batch = f.batch;
-  o.seq = f.seq;
-  o.rows = f.rows;
+  RECKON_CHECK(o.batch >= 0 && o.seq >= 0 && o.rows >= 0,
+               "--batch, --seq and --rows must be positive, got {}, {} and {}", o.batch, o.seq, o.rows);
   o.resolve();
   return o;
 }
@@ -92,7 +90,8 @@ void write_json(const std::string& path, const nlohmann::ordered_json& j) {
 
 void add_tensor(CLI::App& explain) {
   struct Flags {
-    std::string text, dtype = "f32", json;
+    std::string text, json;
+    DType dtype = DType::f32;
   };
   auto f = std::make_shared<Flags>();
   CLI::App* c = explain.add_subcommand(
@@ -100,12 +99,11 @@ void add_tensor(CLI::App& explain) {
       "Bytes of a tensor, what makes it grow, what it could be, which devices hold it, what would be smaller");
   c->add_option("TENSOR", f->text, "Extents and a type, such as \"32x501x501x128x128 f32\" or \"[4, 8] bf16\"")
       ->required();
-  c->add_option("--dtype", f->dtype,
-                "Type when the text names none: f32, bf16, f16, f64, i64, u8, f8e4m3, f8e5m2")
-      ->capture_default_str();
+  add_dtype(*c, "--dtype", f->dtype,
+            "Type when the text names none: f32, bf16, f16, f64, i64, u8, f8e4m3, f8e5m2");
   c->add_option("--json", f->json, "Also write everything to this file");
   c->callback([f] {
-    const TensorSize t = explain_tensor(parse_tensor(f->text, dtype_from_name(f->dtype)));
+    const TensorSize t = explain_tensor(parse_tensor(f->text, f->dtype));
     write_json(f->json, tensor_size_json(t));
     write_tensor_size(std::cout, t);
   });
@@ -120,7 +118,7 @@ void add_model(CLI::App& explain) {
   CLI::App* c = explain.add_subcommand("model",
                                        "Weights, gradients, optimizer, activations, K/V cache: on one device "
                                        "and per device of a group, formula beside dry run");
-  c->add_option("MODEL", f->model, kModels)->required();
+  c->add_option("MODEL", f->model, known_models())->required();
   add_model_flags(*c, *f);
   c->add_option("--recipe", f->recipe,
                 "Bytes per parameter of the groups: f32 (4+4+0+8), mixed (2+2+4+8), pure-bf16 (2+2+0+4); "
@@ -139,6 +137,38 @@ void add_model(CLI::App& explain) {
   });
 }
 
+// A recorded run, and what its extents are called.
+struct NamedRun {
+  Recording run;
+  std::vector<std::pair<std::string, int64_t>> names;
+};
+
+NamedRun training_step(const ModelFlags& f) {
+  const RunOptions o = resolve(f);
+  return {record_training(o, DeviceSpec::this_machine()),
+          {{models::family_named(o.family).item, o.seq}, {"rows", o.rows}, {"batch", o.batch}}};
+}
+
+NamedRun extra_msa(const RunOptions& o) {
+  RECKON_CHECK(o.preset.empty(), "extra-msa has one size: leave out --preset");
+  RECKON_CHECK(o.batch >= 0 && o.seq >= 0 && o.rows >= 0,
+               "--batch, --seq and --rows must be positive, got {}, {} and {}", o.batch, o.seq, o.rows);
+  ExtraMsaQuestion q;
+  if (o.batch) q.batch = o.batch;
+  if (o.rows) q.rows = o.rows;
+  if (o.seq) q.residues = o.seq;
+  q.dtype = o.dtype;
+  q.checkpoint = o.checkpoint;
+  q.fuse = o.fuse;
+  return {record_extra_msa(q, DeviceSpec::this_machine()),
+          {{"rows", q.rows},
+           {"residues", q.residues},
+           {"heads", 8},
+           {"batch", q.batch},
+           {"c_m", 64},
+           {"c_z", 128}}};
+}
+
 void add_oom(CLI::App& explain) {
   struct Flags : ModelFlags {
     std::string size;
@@ -151,7 +181,7 @@ void add_oom(CLI::App& explain) {
                                        "every allocation of a dry run is looked at");
   c->add_option("SIZE", f->size, "As the message prints it, such as \"4.50 GiB\": matches what rounds to it")
       ->required();
-  c->add_option("--model", f->model, std::string(kModels) + ", or extra-msa (AlphaFold 2's extra-MSA stack)")
+  c->add_option("--model", f->model, known_models() + "; or extra-msa (AlphaFold 2's extra-MSA stack)")
       ->required();
   add_model_flags(*c, *f);
   c->add_option("--tolerance", f->tolerance, "Also sizes that differ by this many percent")
@@ -162,29 +192,7 @@ void add_oom(CLI::App& explain) {
     RECKON_CHECK(f->tolerance >= 0 && f->tolerance < 100,
                  "--tolerance must be at least 0 and below 100 percent, got {}", f->tolerance);
     RECKON_CHECK(f->top >= 1, "--top must be at least 1, got {}", f->top);
-    Recording run;
-    std::vector<std::pair<std::string, int64_t>> names;
-    if (f->model == "extra-msa") {
-      RECKON_CHECK(f->preset.empty(), "extra-msa has one size: leave out --preset");
-      RECKON_CHECK(f->batch >= 0 && f->seq >= 0 && f->rows >= 0,
-                   "--batch, --seq and --rows must be positive, got {}, {} and {}", f->batch, f->seq, f->rows);
-      ExtraMsaQuestion q;
-      if (f->batch) q.batch = f->batch;
-      if (f->rows) q.rows = f->rows;
-      if (f->seq) q.residues = f->seq;
-      q.dtype = dtype_from_name(f->dtype);
-      RECKON_CHECK(q.dtype == DType::f32 || q.dtype == DType::bf16 || q.dtype == DType::f16,
-                   "--dtype must be f32, bf16 or f16, got {}", f->dtype);
-      q.checkpoint = autograd::checkpoint_policy_from_name(f->checkpoint);
-      q.fuse = autograd::FusionSet::parse(f->fuse);
-      run = record_extra_msa(q, DeviceSpec::this_machine());
-      names = {{"rows", q.rows}, {"residues", q.residues}, {"heads", 8}, {"batch", q.batch}, {"c_m", 64},
-               {"c_z", 128}};
-    } else {
-      const RunOptions o = resolve(*f);
-      run = record_training(o, DeviceSpec::this_machine());
-      names = {{o.family == Family::qwen ? "tokens" : "residues", o.seq}, {"rows", o.rows}, {"batch", o.batch}};
-    }
+    const auto [run, names] = f->model == "extra-msa" ? extra_msa(f->options) : training_step(*f);
     const TensorSearch s = search_tensors(run, wanted, f->tolerance / 100);
     write_json(f->json, tensor_search_json(s));
     write_tensor_search(std::cout, s, names, f->top);

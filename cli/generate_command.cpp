@@ -10,9 +10,12 @@
 #include "cli/commands.h"
 #include "cli/devices.h"
 #include "cli/run_flags.h"
+#include "cli/typed_flags.h"
 #include "models/data/files.h"
 #include "models/qwen/decoder.h"
 #include "models/qwen/folder.h"
+#include "models/qwen/options.h"
+#include "models/train/family.h"
 #include "profiler/json.h"
 #include "profiler/ledger.h"
 #include "profiler/report.h"
@@ -23,11 +26,16 @@ namespace {
 
 constexpr double kQuietSeconds = 2;
 
-struct GenerateFlags : RunFlags {
+struct GenerateFlags {
+  models::RunOptions options;  // model, device, dtype, fusion and seed
+  MachineFlags machine;
   std::string prompt, prompt_file, prompt_ids, json, report = "summary";
   int64_t max_new_tokens = 64, samples = 1, top_k = 0, prompt_tokens = 0;
   double temperature = 0, top_p = 1;
   bool chat = false, ignore_stop = false;
+
+  const std::string& folder() const { return options.own<models::QwenOptions>().model_dir; }
+  bool on_meta() const { return options.device == DeviceKind::meta; }
 };
 
 std::string read_prompt_file(const std::string& path) {
@@ -112,18 +120,18 @@ Prompt make_prompt(const GenerateFlags& f) {
   RECKON_CHECK(
       given == 1,
       "generation needs one prompt: give one of --prompt TEXT, --prompt-file FILE, --prompt-ids LIST{}",
-      f.device == "meta" ? ", --prompt-tokens N" : "");
+      f.on_meta() ? ", --prompt-tokens N" : "");
   RECKON_CHECK(!f.chat || !f.prompt.empty() || !f.prompt_file.empty(),
                "--chat wraps a text: give --prompt or --prompt-file");
   Prompt p;
   if (f.prompt_tokens > 0) {
-    RECKON_CHECK(f.device == "meta",
-                 "--prompt-tokens stands for a prompt without text and needs --device meta");
+    RECKON_CHECK(f.on_meta(), "--prompt-tokens stands for a prompt without text and needs --device meta");
     p.ids.assign(static_cast<size_t>(f.prompt_tokens), 0);
     return p;
   }
-  const bool folder_has = !f.model.empty() && models::folder_has_tokenizer(f.model);
-  const std::string where = !f.tokenizer.empty() ? f.tokenizer : folder_has ? f.model : "bytes";
+  const std::string& given_tokenizer = f.options.own<models::QwenOptions>().tokenizer;
+  const bool folder_has = !f.folder().empty() && models::folder_has_tokenizer(f.folder());
+  const std::string where = !given_tokenizer.empty() ? given_tokenizer : folder_has ? f.folder() : "bytes";
   p.tokenizer = models::open_tokenizer(where);
   if (!f.prompt_ids.empty()) {
     p.ids = parse_ids(f.prompt_ids);
@@ -137,14 +145,14 @@ Prompt make_prompt(const GenerateFlags& f) {
   return p;
 }
 
-models::DecodeOptions decode_options(const GenerateFlags& f, const Prompt& prompt, DType dtype) {
+models::DecodeOptions decode_options(const GenerateFlags& f, const Prompt& prompt) {
   models::DecodeOptions o;
   o.max_new_tokens = f.max_new_tokens;
-  o.sampling = {f.temperature, f.top_k, f.top_p, f.seed};
-  o.cache_dtype = dtype;
+  o.sampling = {f.temperature, f.top_k, f.top_p, f.options.seed};
+  o.cache_dtype = f.options.dtype;
   if (prompt.tokenizer) o.n_ids = prompt.tokenizer->vocab_size();
   if (f.ignore_stop) return o;
-  if (!f.model.empty()) o.stop_ids = models::folder_stop_ids(f.model);
+  if (!f.folder().empty()) o.stop_ids = models::folder_stop_ids(f.folder());
   if (o.stop_ids.empty() && prompt.tokenizer && prompt.tokenizer->has_end_of_text())
     o.stop_ids = {prompt.tokenizer->end_of_text()};
   return o;
@@ -189,12 +197,8 @@ void write_json(const GenerateFlags& f, const profiler::RunRecord& record, const
 }
 
 void check_flags(const GenerateFlags& f) {
-  RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none",
-               "--report must be full, summary or none, got '{}'", f.report);
-  RECKON_CHECK(f.dtype == "f32" || f.dtype == "bf16", "--dtype must be f32 or bf16 for generation, got '{}'",
-               f.dtype);
   RECKON_CHECK(
-      !f.model.empty() || f.device == "meta",
+      !f.folder().empty() || f.on_meta(),
       "generation needs trained weights: give --model FOLDER (or --device meta to count without them)");
   if (f.json.empty()) return;
   std::ofstream probe(f.json, std::ios::app);
@@ -202,29 +206,26 @@ void check_flags(const GenerateFlags& f) {
 }
 
 void run(GenerateFlags f) {
-  fall_back_to_cpu(f.device);
+  fall_back_to_cpu(f.options.device);
   check_flags(f);
-  const DeviceKind kind = device_kind_from_name(f.device);
-  const DType dtype = dtype_from_name(f.dtype);
+  const models::RunOptions& o = f.options;
+  const DType dtype = o.dtype;
   const Prompt prompt = make_prompt(f);
-  const models::DecodeOptions options = decode_options(f, prompt, dtype);
+  const models::DecodeOptions options = decode_options(f, prompt);
   options.sampling.validate();
-  const models::QwenConfig config = !f.model.empty() ? models::read_folder_config(f.model)
-                                    : f.config.ends_with(".json")
-                                        ? models::QwenConfig::from_json_file(f.config)
-                                        : models::QwenConfig::preset(f.config.empty() ? f.preset : f.config);
+  const models::QwenConfig config = models::qwen_config(o);
 
-  const auto device = f.make_device(kind);
+  const auto device = f.machine.make_device(o.device);
   profiler::Ledger ledger;
   device->add_sink(&ledger);
   profiler::RunRecord record;
   models::DecodeResult result;
   {
-    const autograd::FusionScope fusions(autograd::FusionSet::parse(f.fuse));
-    const models::Qwen model(*device, config, f.seed, dtype);
-    if (!f.model.empty()) models::load_folder_weights(f.model, model);
+    const autograd::FusionScope fusions(o.fuse);
+    const models::Qwen model(*device, config, o.seed, dtype);
+    if (!f.folder().empty()) models::load_folder_weights(f.folder(), model);
     fmt::print("{}: {} parameters in {}; prompt of {} tokens, up to {} new ones\n\n", config.name,
-               format_count(model.parameters().n_elements()), f.dtype,
+               format_count(model.parameters().n_elements()), name_of(dtype),
                format_count(static_cast<int64_t>(prompt.ids.size())), format_count(f.max_new_tokens));
     std::fflush(stdout);
     LiveText text(prompt.tokenizer ? &*prompt.tokenizer : nullptr);
@@ -253,9 +254,9 @@ void run(GenerateFlags f) {
   profiler::RunConfig& c = record.config;
   for (const auto& [key, value] : {std::pair<const char*, std::string>{"command", "generate qwen"},
                                    {"model", config.name},
-                                   {"device", f.device},
-                                   {"dtype", f.dtype},
-                                   {"fuse", f.fuse},
+                                   {"device", std::string(name_of(o.device))},
+                                   {"dtype", std::string(name_of(dtype))},
+                                   {"fuse", o.fuse.to_string()},
                                    {"prompt tokens", std::to_string(prompt.ids.size())},
                                    {"new tokens", std::to_string(f.max_new_tokens)},
                                    {"sequences", std::to_string(f.samples)},
@@ -275,24 +276,29 @@ void run(GenerateFlags f) {
 
 void add_generate(CLI::App& app) {
   auto f = std::make_shared<GenerateFlags>();
-  f->fuse = "all";
+  f->options.family = "qwen";
+  f->options.fuse = autograd::FusionSet::all();
+  auto& own = f->options.own<models::QwenOptions>();
   CLI::App* c = app.add_subcommand(
-      "generate", "Continue a prompt with a Qwen model from a key/value cache, with the books of every token");
+      "generate",
+      fmt::format(
+          "Continue a prompt with a model ({}) from a key/value cache, with the books of every token",
+          models::families_that([](const models::Family& of) { return models::has_command(of, "generate"); })));
   auto* model = "Model";
   auto* folder =
       c->add_option(
-           "--model", f->model,
+           "--model", own.model_dir,
            "Hugging Face folder (config.json, *.safetensors, tokenizer), such as train --export writes")
           ->group(model);
-  c->add_option("--config", f->config,
-                "meta only: a config.json or a preset's name (qwen2.5-7b) in place of a folder")
+  c->add_option_function<std::string>(
+       "--config", [f](const std::string& text) { models::read_config_flag(f->options, text); },
+       "meta only: a config.json or a preset's name (qwen2.5-7b) in place of a folder")
       ->excludes(folder)
       ->group(model);
-  c->add_option("--tokenizer", f->tokenizer,
+  c->add_option("--tokenizer", own.tokenizer,
                 "bytes, a tokenizer.json, or a folder with one; default: the --model folder's, else bytes")
       ->group(model);
-  c->add_option("--dtype", f->dtype, "f32 or bf16: weights, activations and cache")
-      ->capture_default_str()
+  add_dtype(*c, "--dtype", f->options.dtype, "f32 or bf16: weights, activations and cache", {"f32", "bf16"})
       ->group(model);
   auto* text = "Text";
   c->add_option("--prompt", f->prompt, "Text to continue")->group(text);
@@ -319,22 +325,14 @@ void add_generate(CLI::App& app) {
   c->add_option("--top-p", f->top_p, "Only the likeliest tokens that together reach this probability; 1: all")
       ->capture_default_str()
       ->group(sampling);
-  c->add_option("--seed", f->seed, "Seed of the random draws")->capture_default_str()->group(sampling);
+  c->add_option("--seed", f->options.seed, "Seed of the random draws")->capture_default_str()->group(sampling);
   auto* machine = "Machine and output";
-  c->add_option("--device", f->device, "cpu: run; meta: the same code without data, event for event")
-      ->capture_default_str()
+  add_device(*c, f->options.device, "cpu: run; meta: the same code without data, event for event")
       ->group(machine);
-  c->add_option("--fuse", f->fuse, "none, all, or a list of: " + autograd::FusionSet::names())
-      ->capture_default_str()
-      ->group(machine);
-  c->add_option("--spec", f->spec, "meta only: JSON file with the hardware to imitate")->group(machine);
-  c->add_option("--memory-limit", f->memory_limit, "Bytes the arena may reserve, such as 512MiB; 0: no limit")
-      ->capture_default_str()
-      ->group(machine);
-  c->add_option("--threads", f->threads, "CPU threads; 0: all this process may use")
-      ->capture_default_str()
-      ->group(machine);
-  c->add_option("--report", f->report, "full, summary or none")->capture_default_str()->group(machine);
+  add_fuse(*c, f->options.fuse)->group(machine);
+  add_memory_limit(*c, f->machine.limits.memory_limit_bytes)->group(machine);
+  add_spec_and_threads(*c, f->machine, machine);
+  add_choice(*c, "--report", f->report, {"full", "summary", "none"}, "full, summary or none")->group(machine);
   c->add_option("--json", f->json, "File for ids, text and the whole ledger")->group(machine);
   c->callback([f] { run(*f); });
 }

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/devices.h"
+#include "cli/typed_flags.h"
 #include "parity/cases.h"
 
 namespace reckon::cli {
@@ -77,29 +78,24 @@ parity::Json to_json(const Report& r) {
 void add_parity(CLI::App& app) {
   struct Flags {
     std::vector<std::string> paths;
-    std::string dtype = "f64", device = "cpu", checkpoint = "none", fuse = "none", json;
+    parity::Settings settings;
+    std::string json;
     bool verbose = false;
   };
   auto f = std::make_shared<Flags>();
   CLI::App* c = app.add_subcommand(
       "parity", "Golden numbers of public code: run the same here, compare every output and gradient");
   c->add_option("PATH", f->paths, "Case files, or folders searched for .safetensors and .json")->required();
-  c->add_option("--dtype", f->dtype, "f64, f32 or bf16 (matrix products in bf16, the rest in f32)")
-      ->capture_default_str()
+  add_dtype(*c, "--dtype", f->settings.dtype, "f64, f32 or bf16 (matrix products in bf16, the rest in f32)")
       ->check(CLI::IsMember({"f64", "f32", "bf16"}));
-  c->add_option("--device", f->device, "Where to run: cpu, cuda or meta")->capture_default_str();
-  c->add_option("--checkpoint", f->checkpoint, "none, selective, sublayer or block")->capture_default_str();
-  c->add_option("--fuse", f->fuse, "none, all, or names: " + autograd::FusionSet::names())
-      ->capture_default_str();
+  add_device(*c, f->settings.device, "Where to run: cpu, cuda or meta");
+  add_checkpoint(*c, f->settings.checkpoint, "none, selective, sublayer or block");
+  add_fuse(*c, f->settings.fuse);
   c->add_option("--json", f->json, "Also write every comparison to this file");
   c->add_flag("--verbose", f->verbose, "Every tensor, not only the worst of each file");
   c->callback([f] {
-    parity::Settings settings;
-    settings.dtype = dtype_from_name(f->dtype);
-    settings.device = device_kind_from_name(f->device);
+    parity::Settings& settings = f->settings;
     settings.open_device = [kind = settings.device] { return open_device(kind, DeviceSpec::this_machine()); };
-    settings.checkpoint = autograd::checkpoint_policy_from_name(f->checkpoint);
-    settings.fuse = autograd::FusionSet::parse(f->fuse);
     const std::vector<fs::path> files = collect(f->paths);
     size_t width = 0;
     for (const fs::path& p : files) width = std::max(width, p.stem().string().size());
@@ -119,10 +115,14 @@ void add_parity(CLI::App& app) {
     const size_t failed = files.size() - passed - not_cases;
     fmt::print(
         "{} files: {} pass, {} fail, {} not cases; {} comparisons  (--dtype {} --checkpoint {} --fuse {})\n",
-        files.size(), passed, failed, not_cases, checks, f->dtype, f->checkpoint, f->fuse);
+        files.size(), passed, failed, not_cases, checks, name_of(settings.dtype),
+        autograd::name_of(settings.checkpoint), settings.fuse.to_string());
     if (!f->json.empty()) {
       std::ofstream out(f->json);
-      out << parity::Json{{"dtype", f->dtype}, {"checkpoint", f->checkpoint}, {"fuse", f->fuse}, {"files", all}}
+      out << parity::Json{{"dtype", name_of(settings.dtype)},
+                          {"checkpoint", autograd::name_of(settings.checkpoint)},
+                          {"fuse", settings.fuse.to_string()},
+                          {"files", all}}
                  .dump(1)
           << "\n";
       RECKON_CHECK(out.good(), "cannot write {}", f->json);

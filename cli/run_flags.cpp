@@ -1,251 +1,193 @@
 #include "cli/run_flags.h"
 
-#include <cmath>
-#include <filesystem>
+#include <algorithm>
 
 #include "cli/devices.h"
+#include "cli/typed_flags.h"
+#include "models/train/family.h"
+#include "runtime/core/error.h"
 #include "runtime/cpu/isa.h"
 #include "runtime/cpu/threads.h"
 
 namespace reckon::cli {
+namespace {
 
-size_t parse_bytes(const std::string& text, const char* flag) {
-  size_t used = 0;
-  double value = -1;
-  try {
-    value = std::stod(text, &used);
-  } catch (const std::exception&) {
+using models::Family;
+using models::FamilySetting;
+using models::RunOptions;
+
+// "qwen: tokens per sequence; evoformer, pairformer: residues of the crop": what each family says, those that
+// say the same together.
+std::string by_family(const std::string Family::*text) {
+  std::vector<std::pair<std::string, std::string>> said;  // text, families
+  for (const Family* f : models::all_families()) {
+    if ((f->*text).empty()) continue;
+    const auto same =
+        std::find_if(said.begin(), said.end(), [&](const auto& s) { return s.first == f->*text; });
+    if (same == said.end())
+      said.emplace_back(f->*text, f->name);
+    else
+      same->second += ", " + f->name;
   }
-  std::string unit = text.substr(used);
-  while (!unit.empty() && unit.front() == ' ') unit.erase(0, 1);
-  double factor = 0;
-  for (const auto& [name, f] : {std::pair{"", 1.0},
-                                {"B", 1.0},
-                                {"K", 1024.0},
-                                {"KiB", 1024.0},
-                                {"kB", 1e3},
-                                {"M", 1048576.0},
-                                {"MiB", 1048576.0},
-                                {"MB", 1e6},
-                                {"G", 1073741824.0},
-                                {"GiB", 1073741824.0},
-                                {"GB", 1e9}})
-    if (unit == name) factor = f;
-  RECKON_CHECK(std::isfinite(value) && value >= 0 && used > 0 && factor > 0 && value * factor < 9e18,
-               "{} '{}' is not a size: expected a number with B, KiB, MiB, GiB, kB, MB or GB, such as 512MiB",
-               flag, text);
-  return static_cast<size_t>(value * factor);
+  std::string out;
+  for (const auto& [what, families] : said)
+    out += fmt::format("{}{}: {}", out.empty() ? "" : "; ", families, what);
+  return out;
 }
 
-models::RunOptions RunFlags::resolve(int64_t default_steps) const {
-  models::RunOptions o;
-  o.family = models::family_from_name(family);
-  o.preset = preset;
-  if (!config.empty()) {
-    const bool file = config.ends_with(".json") || std::filesystem::exists(config);
-    (file ? o.config : o.preset) = config;
-    if (file) o.preset = "";
-  }
-  o.model_dir = model;
-  if (!model.empty()) o.preset = "";
-  if (!lora.empty()) o.lora = models::LoraOptions::parse(lora);
-  o.weights = weights;
-  o.weights_prefix = weights_prefix;
-  o.data = data;
-  o.tokenizer = tokenizer;
-  o.cache_dir = cache;
-  o.device = device_kind_from_name(device);
-  o.dtype = dtype_from_name(dtype);
-  RECKON_CHECK(residual == "f32" || residual == "low",
-               "--residual must be f32 or low (the type of --dtype), got '{}'", residual);
-  o.low_residual = residual == "low";
-  o.checkpoint = autograd::checkpoint_policy_from_name(checkpoint);
-  o.fuse = autograd::FusionSet::parse(fuse);
-  o.batch = batch;
-  o.seq = seq;
-  o.rows = rows;
-  o.steps = steps > 0 || default_steps == 0 ? steps : default_steps;
-  RECKON_CHECK(steps >= 0 && batch >= 0 && seq >= 0 && rows >= 0,
+// "evoformer, pairformer: "
+std::string whose(const std::function<bool(const Family&)>& has) {
+  return models::families_that(has, ", ") + ": ";
+}
+
+const FamilySetting* find_setting(const Family& f, const std::string& flag) {
+  for (const FamilySetting& s : f.settings)
+    if (s.flag == flag) return &s;
+  return nullptr;
+}
+
+void apply(RunOptions& o, const Family& f, const std::string& flag, const std::string& text) {
+  const FamilySetting* s = find_setting(f, flag);
+  RECKON_CHECK(s, "{} is for {}, not for {}", flag,
+               models::families_that([&](const Family& of) { return find_setting(of, flag); }), f.name);
+  s->set(o, text);
+}
+
+void add_family_settings(CLI::App& app, RunFlags& r, bool with_data) {
+  const RunOptions untouched;
+  for (const Family* f : models::all_families())
+    for (const FamilySetting& s : f->settings) {
+      if (app.get_option_no_throw(s.flag) || (s.group == models::kDataGroup && !with_data)) continue;
+      const std::string help =
+          s.group.starts_with(f->name)
+              ? s.help
+              : whose([&](const Family& of) { return find_setting(of, s.flag) != nullptr; }) + s.help;
+      CLI::Option* option;
+      if (s.is_switch) {
+        option = app.add_flag_function(
+            s.flag, [&r, flag = s.flag](int64_t) { r.family_settings.emplace_back(flag, ""); }, help);
+      } else {
+        option = app.add_option_function<std::string>(
+            s.flag,
+            [&r, flag = s.flag](const std::string& text) { r.family_settings.emplace_back(flag, text); }, help);
+        const std::string initial = s.show(untouched);
+        if (initial != "0") option->default_str(initial);  // 0: the preset's
+      }
+      option->group(s.group);
+      for (const std::string& other : s.excludes) option->excludes(app.get_option(other));
+    }
+}
+
+void add_sizes(CLI::App& app, RunOptions& o) {
+  const auto add = [&app](const char* flag, auto& value, const std::string& help) {
+    app.add_option(flag, value, help)->group(models::kSizesGroup);
+  };
+  app.add_option("--preset", o.preset, "Model sizes. " + by_family(&Family::presets_help))
+      ->capture_default_str()
+      ->group(models::kSizesGroup);
+  const std::string blocks = whose([](const Family& f) { return f.block_weights; });
+  add("--weights", o.weights,
+      blocks + "safetensors file with the blocks under the names of OpenFold, Protenix or Boltz");
+  add("--weights-prefix", o.weights_prefix,
+      "Path to the stack inside --weights, such as evoformer.blocks; needed when several fit");
+  add("--batch", o.batch, "Sequences per micro-batch (evoformer: crops); 0: the preset's");
+  add("--seq,--tokens", o.seq, by_family(&Family::seq_help) + "; 0: the preset's");
+  add("--rows,--msa-rows", o.rows, by_family(&Family::rows_help) + "; 0: the preset's");
+}
+
+void add_toggles(CLI::App& app, RunFlags& r) {
+  auto* group = "Toggles (what changes memory)";
+  RunOptions& o = r.options;
+  add_device(app, o.device,
+             "cpu: run; cuda: run on an NVIDIA GPU; meta: the same code without data, event for event")
+      ->group(group);
+  add_dtype(
+      app, "--dtype", o.dtype,
+      "f32; bf16 or f16: matrix products in that type, parameters and norms in f32 (f16 with loss scaling)")
+      ->group(group);
+  add_residual(
+      app, o.low_residual,
+      "With --dtype bf16 or f16: residual streams in f32, or low: in that type (half the bytes between "
+      "blocks, one rounding per branch)")
+      ->group(group);
+  add_checkpoint(app, o.checkpoint,
+                 "What backward recomputes. none: nothing; selective: outputs of cheap ops (norms, gates, "
+                 "activations, casts); sublayer: each residual branch; block: each block")
+      ->group(group);
+  add_fuse(app, o.fuse)->group(group);
+  add_memory_limit(app, r.machine.limits.memory_limit_bytes)->group(group);
+  app.add_flag("--check-nan", r.machine.limits.check_finite,
+               "Stop at the first op that makes NaN or infinity and name it (reads every output)")
+      ->group(group);
+  add_spec_and_threads(app, r.machine, group);
+}
+
+void add_training(CLI::App& app, RunOptions& o) {
+  const auto add = [&app](const char* flag, auto& value, const std::string& help) {
+    return app.add_option(flag, value, help)->group(models::kTrainingGroup);
+  };
+  add("--steps", o.steps, "Optimizer steps; 0: the preset's");
+  add("--accumulate", o.accumulate, "Micro-batches per optimizer step")->capture_default_str();
+  add_parsed(app, "--optimizer", o.optimizer.kind, models::optimizer_from_name, name_of(o.optimizer.kind),
+             "adamw or sgd (momentum 0.9)")
+      ->group(models::kTrainingGroup);
+  add("--lr", o.lr, "Peak learning rate; 0: the preset's, with --model 1e-5 (adapters 2e-4)");
+  add_parsed(app, "--schedule", o.schedule, models::Schedule::kind_from_name,
+             models::Schedule::name_of(o.schedule),
+             "After warm-up: constant, linear or cosine (to 0 at the last step)")
+      ->group(models::kTrainingGroup);
+  add("--warmup", o.warmup, "Warm-up steps; -1: a tenth of the steps")->capture_default_str();
+  add("--weight-decay", o.optimizer.weight_decay, "Decoupled weight decay")->capture_default_str();
+  add("--clip", o.optimizer.clip, "Largest gradient norm; 0: no clipping")->capture_default_str();
+  add("--seed", o.seed, "Seed of initial weights, data order and dropout")->capture_default_str();
+  app.add_flag_callback(
+         "--no-dropout", [&o] { o.dropout = false; },
+         whose([](const Family& f) { return f.dropout; }) + "train without dropout")
+      ->group(models::kTrainingGroup);
+}
+
+}  // namespace
+
+DeviceSpec MachineFlags::device_spec(DeviceKind kind) const {
+  if (threads != 0) set_cpu_threads(threads);
+  return spec_from_flags(spec, kind);
+}
+
+std::unique_ptr<Device> MachineFlags::make_device(DeviceKind kind, std::unique_ptr<Backend> opened) const {
+  return open_device(kind, device_spec(kind), limits, std::move(opened));
+}
+
+models::RunOptions RunFlags::resolved(int64_t default_steps) const {
+  RunOptions o = options;
+  const Family& family = models::family_named(o.family);
+  for (const auto& [flag, text] : family_settings) apply(o, family, flag, text);
+  RECKON_CHECK(o.steps >= 0 && o.batch >= 0 && o.seq >= 0 && o.rows >= 0,
                "--steps, --batch, --seq and --rows must be positive");
-  o.accumulate = accumulate;
-  o.warmup = warmup;
-  o.schedule = models::Schedule::kind_from_name(schedule);
-  o.lr = lr;
-  o.optimizer.kind = models::optimizer_from_name(optimizer);
-  o.optimizer.weight_decay = weight_decay;
-  o.optimizer.clip = clip;
-  o.seed = seed;
-  o.dropout = !no_dropout;
-  o.af3 = af3;
-  o.af3.confidence = !no_confidence;
-  o.af3.diffusion_dtype = dtype_from_name(diffusion_dtype);
-  o.af3.head_dtype = dtype_from_name(head_dtype);
+  if (o.steps == 0) o.steps = default_steps;
   o.resolve();
   return o;
 }
 
-DeviceSpec RunFlags::device_spec() const {
-  if (threads != 0) set_cpu_threads(threads);
-  return spec_from_flags(spec, device);
+void add_spec_and_threads(CLI::App& app, MachineFlags& machine, const char* group) {
+  app.add_option("--spec", machine.spec, spec_help())->group(group);
+  app.add_option("--threads", machine.threads, "CPU threads; 0: all this process may use")
+      ->capture_default_str()
+      ->group(group);
 }
 
-std::unique_ptr<Device> RunFlags::make_device(DeviceKind kind, std::unique_ptr<Backend> opened) const {
-  return open_device(kind, device_spec(), {parse_bytes(memory_limit, "--memory-limit"), check_nan},
-                     std::move(opened));
-}
-
-void add_run_flags(CLI::App& app, RunFlags& f, bool with_data) {
-  app.add_option(
-         "MODEL", f.family,
-         "qwen: Qwen2/2.5/3 decoder, next-token loss; evoformer: AlphaFold 2 Evoformer, masked-MSA loss; "
-         "pairformer: AlphaFold 3 Pairformer, masked residues of one row from the profile of the others; "
-         "af3: a whole AlphaFold-3-shaped training step on made-up chains")
-      ->required();
-  auto* sizes = "Model and sizes";
-  auto* preset = app.add_option("--preset", f.preset,
-                                "Model sizes. qwen: demo, tiny, tiny3, qwen2.5-0.5b ... qwen2.5-72b, "
-                                "qwen3-0.6b ... qwen3-32b. evoformer: demo, tiny, alphafold2. "
-                                "pairformer: demo, tiny, alphafold3. af3: demo, tiny, af3")
-                     ->capture_default_str()
-                     ->group(sizes);
-  auto* config = app.add_option("--config", f.config,
-                                "qwen: a Hugging Face config.json, or a preset's name; wins over --preset")
-                     ->group(sizes);
-  app.add_option(
-         "--model", f.model,
-         "qwen: a Hugging Face folder (config.json, *.safetensors, tokenizer): sizes and initial weights")
-      ->excludes(preset)
-      ->excludes(config)
-      ->group(sizes);
-  app.add_option("--weights", f.weights,
-                 "evoformer, pairformer: safetensors file with the blocks under the names of OpenFold, "
-                 "Protenix or Boltz")
-      ->group(sizes);
-  app.add_option("--weights-prefix", f.weights_prefix,
-                 "Path to the stack inside --weights, such as evoformer.blocks; needed when several fit")
-      ->group(sizes);
-  app.add_option("--batch", f.batch, "Sequences per micro-batch (evoformer: crops); 0: the preset's")
-      ->group(sizes);
-  app.add_option(
-         "--seq,--tokens", f.seq,
-         "qwen: tokens per sequence; evoformer, pairformer: residues of the crop; af3: tokens; 0: the preset's")
-      ->group(sizes);
-  app.add_option("--rows,--msa-rows", f.rows, "evoformer, af3: alignment rows of the crop; 0: the preset's")
-      ->group(sizes);
-
-  auto* step = "af3: what a training step does (0: the preset's)";
-  app.add_option("--atoms-per-token", f.af3.atoms_per_token, "Atoms of every token")->group(step);
-  app.add_option("--templates", f.af3.templates, "Templates; 0: none, -1: the preset's")
-      ->capture_default_str()
-      ->group(step);
-  app.add_option("--recycles", f.af3.recycles, "Passes through the trunk; all but the last are detached")
-      ->group(step);
-  app.add_option("--augmentations", f.af3.augmentations, "Noised copies of the structure")->group(step);
-  app.add_option("--chunk", f.af3.chunk, "Copies per call of the diffusion network")->group(step);
-  app.add_flag("--rollout", f.af3.rollout,
-               "The confidence head judges a structure sampled without gradients (20 Heun steps: 39 calls)")
-      ->group(step);
-  app.add_flag("--no-confidence", f.no_confidence, "Leave out the confidence head")->group(step);
-  app.add_flag("--hoist-conditioner", f.af3.hoist_conditioner,
-               "Pair conditioning once a step, not once per call of the diffusion network")
-      ->group(step);
-  app.add_flag("--backward-per-chunk", f.af3.backward_per_chunk,
-               "Gradients of each chunk and of the confidence head right after its forward pass: one chunk's "
-               "memory instead of all")
-      ->group(step);
-  app.add_option("--diffusion-dtype", f.diffusion_dtype,
-                 "f32, bf16 or f16: products of the diffusion network (--dtype is the trunk's)")
-      ->capture_default_str()
-      ->group(step);
-  app.add_option("--head-dtype", f.head_dtype,
-                 "f32, bf16 or f16: products of the distogram and confidence heads")
-      ->capture_default_str()
-      ->group(step);
-
-  auto* toggles = "Toggles (what changes memory)";
-  app.add_option("--device", f.device,
-                 "cpu: run; cuda: run on an NVIDIA GPU; meta: the same code without data, event for event")
-      ->capture_default_str()
-      ->group(toggles);
-  app.add_option(
-         "--dtype", f.dtype,
-         "f32; bf16 or f16: matrix products in that type, parameters and norms in f32 (f16 with loss scaling)")
-      ->capture_default_str()
-      ->group(toggles);
-  app.add_option("--residual", f.residual,
-                 "With --dtype bf16 or f16: residual streams in f32, or low: in that type (half the bytes "
-                 "between blocks, one rounding per branch)")
-      ->capture_default_str()
-      ->group(toggles);
-  app.add_option("--checkpoint", f.checkpoint,
-                 "What backward recomputes. none: nothing; selective: outputs of cheap ops (norms, gates, "
-                 "activations, casts); "
-                 "sublayer: each residual branch; block: each block")
-      ->capture_default_str()
-      ->group(toggles);
-  app.add_option("--fuse", f.fuse, "none, all, or a list of: " + autograd::FusionSet::names())
-      ->capture_default_str()
-      ->group(toggles);
-  app.add_option("--spec", f.spec, spec_help())->group(toggles);
-  app.add_option("--memory-limit", f.memory_limit, "Bytes the arena may reserve, such as 512MiB; 0: no limit")
-      ->capture_default_str()
-      ->group(toggles);
-  app.add_flag("--check-nan", f.check_nan,
-               "Stop at the first op that makes NaN or infinity and name it (reads every output)")
-      ->group(toggles);
-  app.add_option("--threads", f.threads, "CPU threads; 0: all this process may use")
-      ->capture_default_str()
-      ->group(toggles);
-
-  auto* training = "Training";
-  app.add_option("--steps", f.steps, "Optimizer steps; 0: the preset's")->group(training);
-  app.add_option("--accumulate", f.accumulate, "Micro-batches per optimizer step")
-      ->capture_default_str()
-      ->group(training);
-  app.add_option("--optimizer", f.optimizer, "adamw or sgd (momentum 0.9)")
-      ->capture_default_str()
-      ->group(training);
-  app.add_option("--lr", f.lr, "Peak learning rate; 0: the preset's, with --model 1e-5 (adapters 2e-4)")
-      ->group(training);
-  app.add_option("--lora", f.lora,
-                 "qwen: train low-rank adapters only, such as r=8,alpha=16,targets=q_proj,v_proj (also k_proj, "
-                 "o_proj, gate_proj, up_proj, down_proj)")
-      ->group(training);
-  app.add_option("--schedule", f.schedule, "After warm-up: constant, linear or cosine (to 0 at the last step)")
-      ->capture_default_str()
-      ->group(training);
-  app.add_option("--warmup", f.warmup, "Warm-up steps; -1: a tenth of the steps")
-      ->capture_default_str()
-      ->group(training);
-  app.add_option("--weight-decay", f.weight_decay, "Decoupled weight decay")
-      ->capture_default_str()
-      ->group(training);
-  app.add_option("--clip", f.clip, "Largest gradient norm; 0: no clipping")
-      ->capture_default_str()
-      ->group(training);
-  app.add_option("--seed", f.seed, "Seed of initial weights, data order and dropout")
-      ->capture_default_str()
-      ->group(training);
-  app.add_flag("--no-dropout", f.no_dropout, "evoformer, pairformer, af3: train without dropout")
-      ->group(training);
-  if (!with_data) return;
-  auto* data = "Data";
-  app.add_option("--data", f.data,
-                 "qwen: a text file or a folder of them; evoformer, pairformer: an alignment (a3m, Stockholm, "
-                 "aligned FASTA, one row per line; plain or .gz)")
-      ->group(data);
-  app.add_option(
-         "--tokenizer", f.tokenizer,
-         "qwen: bytes, a tokenizer.json, or a folder with one; default: the --model folder's, else bytes")
-      ->group(data);
-  app.add_option("--cache", f.cache, "qwen: folder for the memory-mapped token file")
-      ->capture_default_str()
-      ->group(data);
+void add_run_flags(CLI::App& app, RunFlags& r, bool with_data) {
+  app.add_option("MODEL", r.options.family, by_family(&Family::help))->required();
+  add_sizes(app, r.options);
+  add_toggles(app, r);
+  add_training(app, r.options);
+  if (with_data)
+    app.add_option("--data", r.options.data, by_family(&Family::data_help))->group(models::kDataGroup);
+  add_family_settings(app, r, with_data);
 }
 
 profiler::RunConfig run_config(const models::RunOptions& options, const DeviceSpec& spec) {
   profiler::RunConfig c;
-  for (const auto& [key, value] : options.describe()) c.set(key, value);
+  for (const models::SettingLine& line : options.describe()) c.set(line.name, line.value);
   if (spec.kind == DeviceKind::cuda) {
     c.set("compute capability",
           fmt::format("{}.{}", spec.compute_capability / 10, spec.compute_capability % 10));

@@ -12,6 +12,7 @@
 #include "cli/devices.h"
 #include "cli/machine.h"
 #include "cli/run_flags.h"
+#include "cli/typed_flags.h"
 #include "models/train/checkpoint_file.h"
 #include "models/train/trainer.h"
 #include "profiler/device_report.h"
@@ -27,8 +28,8 @@ namespace reckon::cli {
 namespace {
 
 struct TrainFlags : RunFlags {
-  std::string json, out, resume, trace, html, export_to, export_dtype = "f32", ledger = "on",
-                                                         report = "summary", trace_device = "on";
+  std::string json, out, resume, trace, html, export_to, ledger = "on", report = "summary", trace_device = "on";
+  DType export_dtype = DType::f32;
   int64_t save_every = 0;
 };
 
@@ -89,12 +90,9 @@ void check_writable(const std::string& path) {
 }
 
 void run(TrainFlags f) {
-  DeviceWatch::check(f.trace_device, f.device);
+  DeviceWatch::check(f.trace_device, f.options.device);
   const std::string trace_device = f.ledger == "off" ? "off" : f.trace_device;
-  std::unique_ptr<Backend> backend = fall_back_to_cpu(f.device, trace_device != "off");
-  RECKON_CHECK(f.ledger == "on" || f.ledger == "off", "--ledger must be on or off, got '{}'", f.ledger);
-  RECKON_CHECK(f.report == "full" || f.report == "summary" || f.report == "none",
-               "--report must be full, summary or none, got '{}'", f.report);
+  std::unique_ptr<Backend> backend = fall_back_to_cpu(f.options.device, trace_device != "off");
   RECKON_CHECK(f.save_every >= 0, "--save-every must not be negative, got {}", f.save_every);
   RECKON_CHECK(f.save_every == 0 || !f.out.empty(), "--save-every needs --out FOLDER for the checkpoints");
   for (const std::string& path : {f.json, f.trace, f.html}) check_writable(path);
@@ -103,15 +101,11 @@ void run(TrainFlags f) {
                "--ledger off leaves no books to file --trace-device counters in");
   RECKON_CHECK(books || (f.json.empty() && f.trace.empty() && f.html.empty()),
                "--ledger off leaves nothing to write with --json, --trace or --html");
-  const models::RunOptions options = f.resolve(0);
-  const DType export_type = dtype_from_name(f.export_dtype);
-  RECKON_CHECK(export_type == DType::f32 || export_type == DType::bf16 || export_type == DType::f16,
-               "--export-dtype must be f32, bf16 or f16, got {}", f.export_dtype);
+  const models::RunOptions options = f.resolved(0);
   if (!f.export_to.empty()) {
-    RECKON_CHECK(options.family == models::Family::qwen,
-                 "--export writes a Hugging Face folder, which {} has no form for: use --out", f.family);
-    RECKON_CHECK(options.device != DeviceKind::meta, "--export needs values, and --device {} has none",
-                 f.device);
+    RECKON_CHECK(models::family_named(options.family).exports_folder,
+                 "--export writes a Hugging Face folder, which {} has no form for: use --out", options.family);
+    RECKON_CHECK(options.device != DeviceKind::meta, "--export needs values, and --device meta has none");
     std::error_code ec;
     std::filesystem::create_directories(f.export_to, ec);
     RECKON_CHECK(!ec && access(f.export_to.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.export_to);
@@ -122,7 +116,7 @@ void run(TrainFlags f) {
     RECKON_CHECK(!ec && access(f.out.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.out);
   }
 
-  const auto device = f.make_device(options.device, std::move(backend));
+  const auto device = f.machine.make_device(options.device, std::move(backend));
   profiler::Ledger ledger;
   if (books) device->add_sink(&ledger);
   const int64_t first_step = f.resume.empty() ? 0 : models::steps_in_checkpoint(f.resume);
@@ -150,7 +144,7 @@ void run(TrainFlags f) {
     if (trainer.done())
       fmt::print("nothing to do: {} of {} steps are in the checkpoint\n", first_step, options.steps);
 
-    Progress progress(options, trainer.task().item_name(), rate);
+    Progress progress(options, models::family_named(options.family).item, rate);
     while (!trainer.done()) {
       const models::StepReport r = trainer.step();
       progress.step(r, *device, books ? &ledger : nullptr);
@@ -164,8 +158,8 @@ void run(TrainFlags f) {
         trainer.save(checkpoint_path(f));
     }
     if (!f.export_to.empty()) {
-      trainer.task().export_folder(f.export_to, export_type);
-      fmt::print("model written to {} ({})\n", f.export_to, f.export_dtype);
+      trainer.task().export_folder(f.export_to, f.export_dtype);
+      fmt::print("model written to {} ({})\n", f.export_to, name_of(f.export_dtype));
     }
     if (record.losses.size() > 1)
       fmt::print("loss: first {:.4f}, last {:.4f}\n", record.losses.front(), record.losses.back());
@@ -209,23 +203,23 @@ void add_train(CLI::App& app) {
       ->group(output);
   c->add_option("--resume", f->resume, "Checkpoint to continue from, bit for bit as if never stopped")
       ->group(output);
-  c->add_option("--export", f->export_to, "qwen: Hugging Face folder for the trained model (adapters merged)")
+  const auto exports = [](const models::Family& of) { return of.exports_folder; };
+  c->add_option(
+       "--export", f->export_to,
+       models::families_that(exports, ", ") + ": Hugging Face folder for the trained model (adapters merged)")
       ->group(output);
-  c->add_option("--export-dtype", f->export_dtype, "f32, bf16 or f16: type of the exported weights")
-      ->capture_default_str()
+  add_dtype(*c, "--export-dtype", f->export_dtype, "f32, bf16 or f16: type of the exported weights",
+            {"f32", "bf16", "f16"})
       ->group(output);
-  c->add_option("--report", f->report, "full, summary or none")->capture_default_str()->group(output);
+  add_choice(*c, "--report", f->report, {"full", "summary", "none"}, "full, summary or none")->group(output);
   c->add_option("--trace", f->trace, "File for a Chrome/Perfetto trace of the last step")->group(output);
   c->add_option("--html", f->html, "File for an offline HTML report of the last step")->group(output);
-  c->add_option("--trace-device", f->trace_device,
-                "cuda: on: launches, times and memory as the GPU has them; counters: FLOPs and bytes of its "
-                "counters too, "
-                "over three steps that are not traced; off")
-      ->capture_default_str()
+  add_choice(*c, "--trace-device", f->trace_device, {"on", "off", "counters"},
+             "cuda: on: launches, times and memory as the GPU has them; counters: FLOPs and bytes of its "
+             "counters too, "
+             "over three steps that are not traced; off")
       ->group(output);
-  c->add_option("--ledger", f->ledger, "on or off (no books, no reports)")
-      ->capture_default_str()
-      ->group(output);
+  add_choice(*c, "--ledger", f->ledger, {"on", "off"}, "on or off (no books, no reports)")->group(output);
   c->callback([f] { run(*f); });
 }
 

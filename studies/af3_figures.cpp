@@ -1,6 +1,7 @@
 #include "studies/af3_figures.h"
 
-#include "models/train/trainer.h"
+#include "calculators/dry_run.h"
+#include "models/af3/config.h"
 #include "profiler/saved_groups.h"
 #include "studies/af3_figures_data.h"
 
@@ -8,28 +9,16 @@ namespace reckon::cli {
 
 using namespace models;
 
-profiler::Ledger dry_run(const RunOptions& options, const DeviceSpec& spec) {
-  Device device(DeviceKind::meta, spec);
-  profiler::Ledger ledger;
-  device.add_sink(&ledger);
-  {
-    Trainer trainer(options, device, /*with_data=*/false);
-    while (!trainer.done()) trainer.step();
-  }
-  ledger.close();
-  return ledger;
-}
-
 profiler::FrameworkEvents af3_operator_events(int64_t tokens) {
-  return profiler::framework_events(dry_run(af3::profiled_step(tokens)).last_step_events(),
+  return profiler::framework_events(calculators::dry_run(af3::profiled_step(tokens)).ledger.last_step_events(),
                                     {af3::autocast_modules()});
 }
 
 std::vector<Af3ActivationBar> af3_activation_bars(std::span<const int64_t> tokens) {
   std::vector<Af3ActivationBar> bars;
   for (int64_t n : tokens) {
-    auto groups =
-        profiler::saved_by_group(dry_run(af3::activation_step(n)).last_step_events(), af3::operator_family);
+    auto groups = profiler::saved_by_group(
+        calculators::dry_run(af3::activation_step(n)).ledger.last_step_events(), af3::operator_family);
     bars.push_back({n, groups["transition"], groups["attention"], groups["other"]});
   }
   return bars;
@@ -37,8 +26,8 @@ std::vector<Af3ActivationBar> af3_activation_bars(std::span<const int64_t> token
 
 std::vector<Af3PeakPoint> af3_checkpointed_peaks(std::span<const int64_t> tokens) {
   const auto peak = [](RunOptions o, bool hoisted, std::vector<profiler::WorkCell>* work = nullptr) {
-    o.af3.hoist_conditioner = hoisted;
-    const profiler::Ledger ledger = dry_run(o);
+    o.own<af3::StepOptions>().hoist_conditioner = hoisted;
+    const profiler::Ledger ledger = calculators::dry_run(o).ledger;
     if (work) *work = ledger.books().last->work;
     return ledger.books().for_memory().peak_bytes;
   };
@@ -61,8 +50,8 @@ std::vector<Af3PeakPoint> af3_checkpointed_peaks(std::span<const int64_t> tokens
 
 std::vector<profiler::RepeatedSubgraph> af3_repeated_work(int64_t tokens) {
   RunOptions o = af3::profiled_step(tokens);
-  o.af3.rollout = false;
-  return profiler::find_repeated_subgraphs(dry_run(o).last_step_events());
+  o.own<af3::StepOptions>().rollout = false;
+  return profiler::find_repeated_subgraphs(calculators::dry_run(o).ledger.last_step_events());
 }
 
 }  // namespace reckon::cli

@@ -7,16 +7,11 @@
 #include <span>
 #include <vector>
 
-#include "models/train/options.h"
 #include "profiler/ledger.h"
 #include "profiler/repeats.h"
 #include "studies/framework_events.h"
 
 namespace reckon::cli {
-
-// All steps of the options on meta; `spec` is the hardware to imitate.
-profiler::Ledger dry_run(const models::RunOptions& options,
-                         const DeviceSpec& spec = DeviceSpec::this_machine());
 
 profiler::FrameworkEvents af3_operator_events(int64_t tokens = 32);
 

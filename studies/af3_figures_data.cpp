@@ -1,20 +1,22 @@
 #include "studies/af3_figures_data.h"
 
+#include "models/af3/config.h"
+
 namespace reckon::models::af3 {
 namespace {
 
 RunOptions baseline(int64_t tokens) {
   RunOptions o;
-  o.family = Family::af3;
+  o.family = "af3";
   o.preset = "af3";
   o.dtype = DType::bf16;  // of the trunk; diffusion and heads stay f32
   o.steps = 1;
   o.seq = tokens;
-  o.af3.recycles = 3;
-  o.af3.augmentations = 48;
-  o.af3.chunk = 4;
-  o.af3.templates = 4;
-  o.af3.atoms_per_token = 7;
+  o.own<StepOptions>().recycles = 3;
+  o.own<StepOptions>().augmentations = 48;
+  o.own<StepOptions>().chunk = 4;
+  o.own<StepOptions>().templates = 4;
+  o.own<StepOptions>().atoms_per_token = 7;
   o.rows = 500;
   return o;
 }
@@ -24,8 +26,8 @@ RunOptions baseline(int64_t tokens) {
 RunOptions profiled_step(int64_t tokens) {
   RunOptions o = baseline(tokens);
   o.checkpoint = autograd::CheckpointPolicy::block;
-  o.af3.augmentations = 49;
-  o.af3.rollout = true;
+  o.own<StepOptions>().augmentations = 49;
+  o.own<StepOptions>().rollout = true;
   o.resolve();
   return o;
 }
@@ -37,9 +39,9 @@ std::vector<std::string> autocast_modules() {
 RunOptions activation_step(int64_t tokens) {
   RunOptions o = baseline(tokens);
   // The published bars leave these two open; of many pairs these come closest in every family (docs/af3.md).
-  o.af3.atoms_per_token = 5;
+  o.own<StepOptions>().atoms_per_token = 5;
   o.rows = 800;
-  o.af3.confidence = false;
+  o.own<StepOptions>().confidence = false;
   o.resolve();
   return o;
 }
@@ -59,8 +61,8 @@ RunOptions smallest_step(int64_t tokens) {
   o.checkpoint = autograd::CheckpointPolicy::block;
   o.fuse = autograd::FusionSet::all();
   o.rows = 1000;
-  o.af3.hoist_conditioner = o.af3.backward_per_chunk = true;
-  o.af3.diffusion_dtype = o.af3.head_dtype = DType::bf16;
+  o.own<StepOptions>().hoist_conditioner = o.own<StepOptions>().backward_per_chunk = true;
+  o.own<StepOptions>().diffusion_dtype = o.own<StepOptions>().head_dtype = DType::bf16;
   o.resolve();
   return o;
 }

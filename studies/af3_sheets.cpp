@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "calculators/dry_run.h"
+#include "models/af3/config.h"
 #include "studies/af3_figures.h"
 #include "studies/af3_figures_data.h"
 #include "studies/chart.h"
@@ -133,9 +135,9 @@ Sheet category_sheet() {
   std::vector<GbRow> rows;
   StackedBars chart{s.title, "GB", {"activations", "weights", "gradients", "optimizer"}, {}};
   models::RunOptions whole = models::af3::activation_step(kBars[0].tokens);
-  whole.af3.confidence = true;  // its weights are trained too
-  whole.steps = 2;              // the optimizer's state is there from the second on
-  const profiler::Ledger ledger = dry_run(whole);
+  whole.own<models::af3::StepOptions>().confidence = true;  // its weights are trained too
+  whole.steps = 2;                                          // the optimizer's state is there from the second on
+  const profiler::Ledger ledger = calculators::dry_run(whole).ledger;
   const auto most = [&](Category c) {
     return ledger.books().for_memory().max_by_category[static_cast<size_t>(c)];
   };

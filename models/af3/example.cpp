@@ -6,7 +6,6 @@
 
 #include "models/af3/preconditioning.h"
 #include "runtime/core/rng.h"
-#include "runtime/events/scope.h"
 
 namespace reckon::models::af3 {
 namespace {
@@ -364,8 +363,6 @@ void upload_structure(Example& e, const Config& c, const StepOptions& o, const C
 
 Example make_example(Device& device, const Config& c, const StepOptions& o, uint64_t seed, uint64_t number,
                      bool with_values) {
-  PhaseScope phase(Phase::data);
-  ModuleScope scope("data");
   Random random(seed, number);
   Chain chain;
   if (with_values) chain = make_chain(o.tokens, o.atoms_per_token, random);

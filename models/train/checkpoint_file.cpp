@@ -3,25 +3,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <set>
+#include <map>
 
 #include "models/data/safetensors.h"
 
 namespace reckon::models {
 namespace {
 
-// Settings that a continued run must share, or it would not be the run it continues. The others (device,
-// checkpoint policy, fusion) may change.
-const std::set<std::string> kMustAgree{
-    "model",     "preset",   "dtype",           "batch",      "seq",
-    "rows",      "dropout",  "accumulate",      "optimizer",  "lora",
-    "lr",        "schedule", "warmup",          "steps",      "weight_decay",
-    "clip",      "seed",     "diffusion_dtype", "head_dtype", "atoms_per_token",
-    "templates", "recycles", "augmentations",   "chunk",      "confidence",
-    "rollout"};
-
-// Identifies the frozen weights under adapters without storing them: names, shapes
-// and up to 64 elements of each.
+// Identifies the frozen weights under adapters without storing them: names, shapes and up to 64 elements of
+// each.
 std::string base_fingerprint(const ParameterSet& parameters) {
   uint64_t hash = data::kFnvStart;
   for (const NamedParameter& p : parameters.all()) {
@@ -74,8 +64,8 @@ void save_checkpoint(const std::filesystem::path& path, const RunOptions& option
   data::SafetensorsWriter writer;
   writer.set_metadata("format", "reckon training state 1");
   writer.set_metadata("steps_done", std::to_string(steps_done));
-  for (const auto& [key, value] : options.describe())
-    if (kMustAgree.count(key)) writer.set_metadata("run." + key, value);
+  for (const SettingLine& line : options.describe())
+    if (line.binding) writer.set_metadata("run." + line.name, line.value);
   const auto add = [&](const std::string& name, const Tensor& t) {
     writer.add(name, data::stored_type(t.dtype()), shape_of(t),
                [t, copy = std::vector<std::byte>()](uint64_t offset, std::span<std::byte> out) mutable {
@@ -100,16 +90,24 @@ int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& opt
                         const ParameterSet& parameters, Optimizer& optimizer) {
   const data::SafetensorsFile file = data::SafetensorsFile::open(path);
   const int64_t steps = parse_steps(file);
-  for (const auto& [key, value] : options.describe()) {
-    if (!kMustAgree.count(key)) continue;
-    const auto it = file.metadata().find("run." + key);
-    RECKON_CHECK(it != file.metadata().end() && it->second == value,
+  std::map<std::string, std::string> asked;
+  for (const SettingLine& line : options.describe())
+    if (line.binding) asked["run." + line.name] = line.value;
+  std::map<std::string, std::string> saved;
+  for (const auto& [key, value] : file.metadata())
+    if (key.starts_with("run.")) saved[key] = value;
+  // Either may have a setting that the other has not: only runs with adapters say so.
+  std::map<std::string, std::string> all = asked;
+  all.insert(saved.begin(), saved.end());
+  for (const auto& [key, value] : all) {
+    const auto in = [&key](const std::map<std::string, std::string>& m) {
+      const auto it = m.find(key);
+      return it == m.end() ? std::string("(nothing)") : it->second;
+    };
+    RECKON_CHECK(in(saved) == in(asked),
                  "{} was saved with {} = {}, this run has {}: resuming would not continue it", path.string(),
-                 key, it == file.metadata().end() ? "(nothing)" : it->second, value);
+                 key.substr(std::strlen("run.")), in(saved), in(asked));
   }
-  RECKON_CHECK(file.metadata().count("run.lora") == (options.lora ? 1u : 0u),
-               "{} was saved {} --lora, this run is {} it: resuming would not continue it", path.string(),
-               file.metadata().count("run.lora") ? "with" : "without", options.lora ? "with" : "without");
   if (has_frozen(parameters)) {
     const auto base = file.metadata().find("base");
     RECKON_CHECK(base != file.metadata().end() && base->second == base_fingerprint(parameters),

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "autograd/autocast.h"
-#include "autograd/engine.h"
 #include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
 #include "models/train/checkpoint_file.h"
@@ -29,8 +28,6 @@ std::optional<double> read_scalar(const Tensor& t) {
   return t.dtype() == DType::f64 ? *reinterpret_cast<const double*>(host.data())
                                  : static_cast<double>(*reinterpret_cast<const float*>(host.data()));
 }
-
-void TrainTask::backward(const Tensor& loss) { autograd::backward(loss); }
 
 Trainer::Trainer(const RunOptions& options, Device& device, bool with_data, int64_t first_step)
     : options_(options), device_(device), next_step_(first_step) {

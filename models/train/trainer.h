@@ -6,7 +6,7 @@
 #include <memory>
 #include <optional>
 
-#include "models/train/task.h"
+#include "models/train/family.h"
 #include "runtime/device.h"
 
 namespace reckon::models {

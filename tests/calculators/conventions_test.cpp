@@ -105,6 +105,7 @@ TEST(Conventions, AWidthWhoseQuotientRoundsDownLosesNoColumn) {
 
 TEST(Conventions, OnlyAPlainRunShowsItsParts) {
   models::RunOptions o;
+  o.family = "qwen";
   o.preset = "tiny";
   o.fuse = autograd::FusionSet::all();
   o.resolve();

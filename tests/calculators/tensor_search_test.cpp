@@ -69,6 +69,7 @@ TEST(TensorSearch, WithFewerRowsTheSizeIsAMultipleOfTheSameTensor) {
 
 TEST(TensorSearch, EveryAllocationOfATrainingStepIsFoundUnderItsOwnSize) {
   models::RunOptions o;
+  o.family = "qwen";
   o.preset = "tiny";
   o.resolve();
   const Recording run = record_training(o, DeviceSpec::this_machine());

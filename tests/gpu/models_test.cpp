@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "models/qwen/options.h"
 #include "models/train/trainer.h"
 #include "profiler/audit.h"
 #include "profiler/ledger.h"
@@ -40,7 +41,7 @@ class Data {
 };
 
 struct Setting {
-  Family family;
+  std::string family;
   DType dtype;
   std::string_view fuse;
   bool wide = false;  // qwen: rows that the fused norms and transitions leave to the library
@@ -51,15 +52,16 @@ struct Setting {
     o.family = family;
     o.preset = "tiny";
     if (wide) {
-      o.qwen_sizes = QwenConfig::preset("tiny");
-      o.qwen_sizes->hidden = 136;
+      auto& sizes = o.own<QwenOptions>().sizes;
+      sizes = QwenConfig::preset("tiny");
+      sizes->hidden = 136;
     }
-    o.data = (data.dir() / (family == Family::qwen ? "text.txt" : "rows.aln")).string();
-    o.cache_dir = (data.dir() / "cache").string();
+    o.data = (data.dir() / (family == "qwen" ? "text.txt" : "rows.aln")).string();
+    if (family == "qwen") o.own<QwenOptions>().cache_dir = (data.dir() / "cache").string();
     o.checkpoint = policy;
     o.dtype = dtype;
     o.fuse = autograd::FusionSet::parse(std::string(fuse));
-    o.seq = family == Family::qwen ? 24 : 9;
+    o.seq = family == "qwen" ? 24 : 9;
     o.batch = 1;
     o.steps = 2;
     o.resolve();
@@ -129,20 +131,16 @@ TEST_P(GpuTraining, CheckpointPoliciesChangeNoBit) {
 
 constexpr std::string_view kFused = "all";
 
-INSTANTIATE_TEST_SUITE_P(All, GpuTraining,
-                         ::testing::Values(Setting{Family::qwen, DType::f32, "none"},
-                                           Setting{Family::qwen, DType::f32, kFused},
-                                           Setting{Family::qwen, DType::bf16, kFused},
-                                           Setting{Family::qwen, DType::f32, kFused, true},
-                                           Setting{Family::evoformer, DType::f32, "none"},
-                                           Setting{Family::evoformer, DType::bf16, kFused},
-                                           Setting{Family::pairformer, DType::f32, kFused},
-                                           Setting{Family::pairformer, DType::bf16, "none"}),
-                         [](const auto& p) {
-                           return fmt::format(
-                               "{}_{}_{}{}", name_of(p.param.family), reckon::name_of(p.param.dtype),
-                               p.param.fuse == "none" ? "plain" : "fused", p.param.wide ? "_wide" : "");
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, GpuTraining,
+    ::testing::Values(Setting{"qwen", DType::f32, "none"}, Setting{"qwen", DType::f32, kFused},
+                      Setting{"qwen", DType::bf16, kFused}, Setting{"qwen", DType::f32, kFused, true},
+                      Setting{"evoformer", DType::f32, "none"}, Setting{"evoformer", DType::bf16, kFused},
+                      Setting{"pairformer", DType::f32, kFused}, Setting{"pairformer", DType::bf16, "none"}),
+    [](const auto& p) {
+      return fmt::format("{}_{}_{}{}", p.param.family, reckon::name_of(p.param.dtype),
+                         p.param.fuse == "none" ? "plain" : "fused", p.param.wide ? "_wide" : "");
+    });
 
 }  // namespace
 }  // namespace reckon::models

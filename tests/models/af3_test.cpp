@@ -38,7 +38,7 @@ std::string_view part_of_parameter(std::string_view name) {
 
 RunOptions tiny(void (*change)(RunOptions&) = [](RunOptions&) {}) {
   RunOptions o;
-  o.family = Family::af3;
+  o.family = "af3";
   o.preset = "tiny";
   o.steps = 2;
   change(o);
@@ -105,9 +105,9 @@ TEST(Af3, BackwardPerChunkNeedsAnUnscaledLoss) {
   for (void (*change)(RunOptions&) :
        {+[](RunOptions& o) { o.accumulate = 2; }, +[](RunOptions& o) { o.dtype = DType::f16; }}) {
     RunOptions o;
-    o.family = Family::af3;
+    o.family = "af3";
     o.preset = "tiny";
-    o.af3.backward_per_chunk = true;
+    o.own<StepOptions>().backward_per_chunk = true;
     change(o);
     EXPECT_THROW(o.resolve(), Error);
   }
@@ -120,34 +120,36 @@ struct Setting {
 
 TEST(Af3, DryRunEqualsRunUnderItsOwnSettings) {
   using autograd::CheckpointPolicy;
-  for (const Setting& s : {Setting{"rollout", [](RunOptions& o) { o.af3.rollout = true; }},
-                           {"rollout, hoisted, fused, 16 bits, blocks",
-                            [](RunOptions& o) {
-                              o.af3.rollout = o.af3.hoist_conditioner = o.af3.backward_per_chunk = true;
-                              o.fuse = autograd::FusionSet::all();
-                              o.dtype = o.af3.diffusion_dtype = o.af3.head_dtype = DType::bf16;
-                              o.checkpoint = CheckpointPolicy::block;
-                            }},
-                           {"no templates, one pass, whole chunk, no confidence",
-                            [](RunOptions& o) {
-                              o.af3.templates = 0;
-                              o.af3.recycles = 1;
-                              o.af3.chunk = 3;
-                              o.af3.confidence = false;
-                            }},
-                           {"atoms that fill their windows, three passes, sublayers",
-                            [](RunOptions& o) {
-                              o.af3.tokens = 10;
-                              o.af3.atoms_per_token = 2;
-                              o.af3.recycles = 3;
-                              o.checkpoint = CheckpointPolicy::sublayer;
-                              o.dtype = DType::bf16;
-                            }},
-                           {"backward per chunk", [](RunOptions& o) { o.af3.backward_per_chunk = true; }},
-                           {"hoisted, selective", [](RunOptions& o) {
-                              o.af3.hoist_conditioner = true;
-                              o.checkpoint = CheckpointPolicy::selective;
-                            }}}) {
+  for (const Setting& s :
+       {Setting{"rollout", [](RunOptions& o) { o.own<StepOptions>().rollout = true; }},
+        {"rollout, hoisted, fused, 16 bits, blocks",
+         [](RunOptions& o) {
+           o.own<StepOptions>().rollout = o.own<StepOptions>().hoist_conditioner =
+               o.own<StepOptions>().backward_per_chunk = true;
+           o.fuse = autograd::FusionSet::all();
+           o.dtype = o.own<StepOptions>().diffusion_dtype = o.own<StepOptions>().head_dtype = DType::bf16;
+           o.checkpoint = CheckpointPolicy::block;
+         }},
+        {"no templates, one pass, whole chunk, no confidence",
+         [](RunOptions& o) {
+           o.own<StepOptions>().templates = 0;
+           o.own<StepOptions>().recycles = 1;
+           o.own<StepOptions>().chunk = 3;
+           o.own<StepOptions>().confidence = false;
+         }},
+        {"atoms that fill their windows, three passes, sublayers",
+         [](RunOptions& o) {
+           o.own<StepOptions>().tokens = 10;
+           o.own<StepOptions>().atoms_per_token = 2;
+           o.own<StepOptions>().recycles = 3;
+           o.checkpoint = CheckpointPolicy::sublayer;
+           o.dtype = DType::bf16;
+         }},
+        {"backward per chunk", [](RunOptions& o) { o.own<StepOptions>().backward_per_chunk = true; }},
+        {"hoisted, selective", [](RunOptions& o) {
+           o.own<StepOptions>().hoist_conditioner = true;
+           o.checkpoint = CheckpointPolicy::selective;
+         }}}) {
     const RunOptions o = tiny(s.change);
     const auto cpu = events_of(o, DeviceKind::cpu), meta = events_of(o, DeviceKind::meta);
     const profiler::AuditResult result = profiler::audit(meta, cpu);
@@ -261,13 +263,13 @@ TEST(Af3, OptionsThatCannotWorkAreRefusedByName) {
     return std::string("no error");
   };
   EXPECT_NE(message([](RunOptions& o) { o.batch = 2; }).find("--batch must be 1"), std::string::npos);
-  EXPECT_NE(message([](RunOptions& o) { o.af3.chunk = -1; }).find("--chunk"), std::string::npos);
+  EXPECT_NE(message([](RunOptions& o) { o.own<StepOptions>().chunk = -1; }).find("--chunk"), std::string::npos);
   EXPECT_NE(message([](RunOptions& o) { o.seq = 2; }).find("--tokens"), std::string::npos);
   EXPECT_NE(message([](RunOptions& o) { o.preset = "huge"; }).find("expected one of af3, demo, tiny"),
             std::string::npos);
   EXPECT_NE(message([](RunOptions& o) {
-              o.af3.rollout = true;
-              o.af3.confidence = false;
+              o.own<StepOptions>().rollout = true;
+              o.own<StepOptions>().confidence = false;
             }).find("--rollout feeds the confidence head"),
             std::string::npos);
 }
@@ -297,15 +299,15 @@ TEST(Af3, TheLedgerFindsThePairConditionerByItself) {
   EXPECT_EQ(found[0].module, "diffusion.pair_conditioner") << "the largest repeat comes first";
   EXPECT_EQ(found[0].executions, 12);
   RunOptions o = tiny(set);
-  o.af3.hoist_conditioner = true;
+  o.own<StepOptions>().hoist_conditioner = true;
   EXPECT_EQ(named(repeats(o)), 0);
-  o.af3.hoist_conditioner = false;
-  o.af3.rollout = true;
+  o.own<StepOptions>().hoist_conditioner = false;
+  o.own<StepOptions>().rollout = true;
   EXPECT_EQ(named(repeats(o)), 12 + 39);
 }
 
 TEST(Af3, ModelsThatRepeatNothingShowNothing) {
-  for (Family family : {Family::qwen, Family::pairformer}) {
+  for (const char* family : {"qwen", "pairformer"}) {
     RunOptions o;
     o.family = family;
     o.preset = "tiny";
@@ -317,7 +319,7 @@ TEST(Af3, ModelsThatRepeatNothingShowNothing) {
     Trainer trainer(o, device, false);
     trainer.step();
     for (const auto& r : profiler::find_repeated_subgraphs(ledger.last_step_events()))
-      ADD_FAILURE() << name_of(family) << ": " << r.module << " " << r.executions << " times";
+      ADD_FAILURE() << family << ": " << r.module << " " << r.executions << " times";
   }
 }
 

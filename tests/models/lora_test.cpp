@@ -12,6 +12,7 @@
 #include "autograd/node.h"
 #include "models/data/safetensors.h"
 #include "models/qwen/folder.h"
+#include "models/qwen/options.h"
 #include "models/train/trainer.h"
 #include "parity/books.h"
 #include "runtime/events/scope.h"
@@ -85,14 +86,15 @@ class LoraRun : public ::testing::Test {
 
   RunOptions options(const char* lora, autograd::FusionSet fuse = {}) const {
     RunOptions o;
+    o.family = "qwen";
     o.preset = "tiny";
     o.data = (dir / "text.txt").string();
-    o.cache_dir = (dir / "cache").string();
+    o.own<QwenOptions>().cache_dir = (dir / "cache").string();
     o.fuse = fuse;
     o.steps = 6;
     o.lr = 0.02;
     o.schedule = Schedule::Kind::constant;
-    o.lora = LoraOptions::parse(lora);
+    o.own<QwenOptions>().lora = LoraOptions::parse(lora);
     o.resolve();
     return o;
   }
@@ -149,7 +151,7 @@ TEST_F(LoraRun, ResumingContinuesBitForBitFromAFileThatHoldsAdaptersOnly) {
   EXPECT_EQ(resumed, std::vector<double>(whole.begin() + 3, whole.end()));
 
   RunOptions plain = o;
-  plain.lora.reset();
+  plain.own<QwenOptions>().lora.reset();
   Trainer without(plain, device, true, 3);
   EXPECT_THROW(without.resume(file), Error) << "adapters are no whole model";
   Trainer other_base(o, device, true, 3);

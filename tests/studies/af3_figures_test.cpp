@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "calculators/dry_run.h"
+#include "models/af3/config.h"
 #include "studies/af3_figures.h"
 #include "studies/af3_figures_data.h"
 
@@ -23,10 +25,11 @@ TEST(Af3Figures, OperatorEventsOfOtherStepsAreNot) {
   const auto counts = [](void (*change)(RunOptions&)) {
     RunOptions o = profiled_step(16);
     change(o);
-    return profiler::framework_events(cli::dry_run(o).last_step_events(), {autocast_modules()});
+    return profiler::framework_events(calculators::dry_run(o).ledger.last_step_events(), {autocast_modules()});
   };
-  for (auto change : {+[](RunOptions& o) { o.af3.augmentations = 48; },
-                      +[](RunOptions& o) { o.af3.recycles = 2; }, +[](RunOptions& o) { o.af3.rollout = false; },
+  for (auto change : {+[](RunOptions& o) { o.own<StepOptions>().augmentations = 48; },
+                      +[](RunOptions& o) { o.own<StepOptions>().recycles = 2; },
+                      +[](RunOptions& o) { o.own<StepOptions>().rollout = false; },
                       +[](RunOptions& o) { o.checkpoint = autograd::CheckpointPolicy::none; }}) {
     const profiler::FrameworkEvents e = counts(change);
     EXPECT_NE(e.linear, 37538);
@@ -63,13 +66,15 @@ TEST(Af3Figures, ActivationBarsAreThePublishedOnes) {
 TEST(Af3Figures, FamiliesSumToWhatTheBooksSayBackwardHolds) {
   for (int64_t tokens : {16, 40}) {
     const auto bars = cli::af3_activation_bars(std::vector<int64_t>{tokens});
-    EXPECT_EQ(bars[0].total(), cli::dry_run(activation_step(tokens)).books().last->saved_bytes);
+    EXPECT_EQ(bars[0].total(), calculators::dry_run(activation_step(tokens)).ledger.books().last->saved_bytes);
   }
 }
 
 TEST(Af3Figures, EverythingOnFitsTheTargets) {
   const auto peak = [](int64_t tokens) {
-    return static_cast<double>(cli::dry_run(smallest_step(tokens)).books().for_memory().peak_bytes) / 1e9;
+    return static_cast<double>(
+               calculators::dry_run(smallest_step(tokens)).ledger.books().for_memory().peak_bytes) /
+           1e9;
   };
   EXPECT_LE(peak(384), 20.0);
   EXPECT_LE(peak(768), 40.0);
