@@ -1,5 +1,5 @@
-# Kernel sources (*_cpu.cpp) are compiled once per instruction set into namespaces of their own and chosen at run time.
-# Never -march=native: a binary built here must run on an older machine.
+# Kernel sources (*_cpu.cpp, most of them made by ops/CMakeLists.txt) are compiled once per instruction set into namespaces of
+# their own and chosen at run time. Never -march=native: a binary built here must run on an older machine.
 set(RECKON_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -fopenmp)
 
 function(reckon_kernel_library name march isa)

@@ -176,7 +176,7 @@ void run_kernel(const OpDef& op, std::span<const Tensor> inputs, const TensorLis
     backend->end_op();
     return;
   }
-  const KernelFn kernel = f64 ? op.reference : op.cpu.level[std::min(spec.isa_level, 2)];
+  const KernelFn kernel = f64 ? op.kernels.reference : op.kernels.cpu[std::min(spec.isa_level, 2)];
   RECKON_CHECK(kernel, "op '{}' has no {} kernel for ({})", op.name, f64 ? "f64" : "cpu",
                describe_inputs(inputs));
   kernel(args);

@@ -86,14 +86,8 @@ struct BackwardContext {
 
 using PlanFn = Plan (*)(const PlanContext&);
 using BackwardFn = TensorList (*)(BackwardContext&);  // one per input, undefined where not needed
-using KernelFn = void (*)(KernelArgs&);
 // Rewrites the launches and workspaces of a plan for a GPU. Outputs, saves and cost are the op's and stay.
 using GpuPlanFn = void (*)(const PlanContext&, Plan&);
-
-// The same kernel compiled for x86-64, -v3 and -v4; see RECKON_CPU_KERNEL in ops/kernel/kernel_args.h.
-struct CpuKernel {
-  KernelFn level[3] = {};
-};
 
 enum class Gradient : uint8_t {
   differentiable,  // `backward` is given
@@ -169,9 +163,7 @@ struct OpDef {
   // calls with attributes and without this are taken to differ. Views need none.
   FingerprintFn fingerprint = nullptr;
   PlanFn plan;
-  CpuKernel cpu;       // f32, bf16, f16 and integers
-  KernelFn reference;  // the plain formula in f64; also what dtype f64 runs
-  KernelFn counted;  // the same template with a counting scalar, for the cost test; null for pure data movement
+  Kernels kernels;
   Gradient gradient = Gradient::none;
   BackwardFn backward = nullptr;
   const char* gradient_note = "";  // why there is none

@@ -3,12 +3,6 @@
 #include "ops/activation/activation_kernel.h"
 #include "ops/rules.h"
 
-#define RECKON_DECLARE(name, ...)       \
-  RECKON_DECLARE_CPU_KERNEL(name##_cpu) \
-  RECKON_DECLARE_CPU_KERNEL(name##_backward_cpu)
-RECKON_ACTIVATIONS(RECKON_DECLARE)
-#undef RECKON_DECLARE
-
 namespace reckon::ops {
 namespace {
 
@@ -28,9 +22,7 @@ std::vector<OpCase> forward_cases(InputKind kind) {
           [](const PlanContext& c) {                                                                   \
             return elementwise_plan(c, #fn "_backward", c.in[0].dtype(), back_flops, back_special);    \
           },                                                                                           \
-      .cpu = RECKON_CPU_KERNEL(fn##_backward_cpu),                                                     \
-      .reference = RECKON_ISA::fn##_backward_kernel<double>,                                           \
-      .counted = RECKON_ISA::fn##_backward_kernel<Counted>,                                            \
+      .kernels = fn##_backward_kernels,                                                                \
       .gradient = Gradient::none,                                                                      \
       .gradient_note = "second derivatives are not offered",                                           \
       .cases =                                                                                         \
@@ -48,9 +40,7 @@ std::vector<OpCase> forward_cases(InputKind kind) {
             p.saves = {{keeps_output, 0}};                                                             \
             return p;                                                                                  \
           },                                                                                           \
-      .cpu = RECKON_CPU_KERNEL(fn##_cpu),                                                              \
-      .reference = RECKON_ISA::fn##_kernel<double>,                                                    \
-      .counted = RECKON_ISA::fn##_kernel<Counted>,                                                     \
+      .kernels = fn##_kernels,                                                                         \
       .gradient = Gradient::differentiable,                                                            \
       .backward = [](BackwardContext& c) -> TensorList {                                               \
         return {call(fn##_backward_op, {c.grads[0], c.saved[0]})[0]};                                  \

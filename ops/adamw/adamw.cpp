@@ -8,14 +8,6 @@
 #include "ops/cast/cast.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(scale_in_place_cpu)
-RECKON_DECLARE_CPU_KERNEL(lerp_cpu)
-RECKON_DECLARE_CPU_KERNEL(lerp_square_cpu)
-RECKON_DECLARE_CPU_KERNEL(scaled_sum_cpu)
-RECKON_DECLARE_CPU_KERNEL(denominator_cpu)
-RECKON_DECLARE_CPU_KERNEL(add_quotient_cpu)
-RECKON_DECLARE_CPU_KERNEL(adamw_all_cpu)
-
 namespace reckon::ops {
 
 AdamWAttrs::AdamWAttrs(const AdamWSettings& s)
@@ -107,9 +99,7 @@ InputSpec as_f32(InputSpec s) {
 const OpDef scale_in_place_op{
     .name = "scale_in_place",
     .plan = [](const PlanContext& c) { return plan_in_place(c, "scale_in_place", scale_in_place_in::skip, 1); },
-    .cpu = RECKON_CPU_KERNEL(scale_in_place_cpu),
-    .reference = RECKON_ISA::scale_in_place_kernel<double>,
-    .counted = RECKON_ISA::scale_in_place_kernel<Counted>,
+    .kernels = scale_in_place_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {
@@ -120,9 +110,7 @@ const OpDef scale_in_place_op{
 const OpDef lerp_op{
     .name = "lerp_in_place",
     .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_in_place", lerp_in::skip, 3); },
-    .cpu = RECKON_CPU_KERNEL(lerp_cpu),
-    .reference = RECKON_ISA::lerp_kernel<double>,
-    .counted = RECKON_ISA::lerp_kernel<Counted>,
+    .kernels = lerp_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {
@@ -136,9 +124,7 @@ const OpDef lerp_op{
 const OpDef lerp_square_op{
     .name = "lerp_square_in_place",
     .plan = [](const PlanContext& c) { return plan_in_place(c, "lerp_square_in_place", lerp_in::skip, 4); },
-    .cpu = RECKON_CPU_KERNEL(lerp_square_cpu),
-    .reference = RECKON_ISA::lerp_square_kernel<double>,
-    .counted = RECKON_ISA::lerp_square_kernel<Counted>,
+    .kernels = lerp_square_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {
@@ -154,9 +140,7 @@ const OpDef scaled_sum_op{
           check_shape(c.in[scaled_sum_in::b], c.in[scaled_sum_in::a].shape(), "scaled_sum's second operand");
           return elementwise_plan(c, "scaled_sum", promoted_dtype(c), 2, 0);
         },
-    .cpu = RECKON_CPU_KERNEL(scaled_sum_cpu),
-    .reference = RECKON_ISA::scaled_sum_kernel<double>,
-    .counted = RECKON_ISA::scaled_sum_kernel<Counted>,
+    .kernels = scaled_sum_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {
@@ -167,9 +151,7 @@ const OpDef scaled_sum_op{
 const OpDef denominator_op{
     .name = "adam_denominator",
     .plan = [](const PlanContext& c) { return elementwise_plan(c, "adam_denominator", c.in[0].dtype(), 2, 1); },
-    .cpu = RECKON_CPU_KERNEL(denominator_cpu),
-    .reference = RECKON_ISA::denominator_kernel<double>,
-    .counted = RECKON_ISA::denominator_kernel<Counted>,
+    .kernels = denominator_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {
@@ -182,9 +164,7 @@ const OpDef add_quotient_op{.name = "add_quotient_in_place",
                                 [](const PlanContext& c) {
                                   return plan_in_place(c, "add_quotient_in_place", add_quotient_in::skip, 3);
                                 },
-                            .cpu = RECKON_CPU_KERNEL(add_quotient_cpu),
-                            .reference = RECKON_ISA::add_quotient_kernel<double>,
-                            .counted = RECKON_ISA::add_quotient_kernel<Counted>,
+                            .kernels = add_quotient_kernels,
                             .gradient_note = kNoGradient,
                             .cases =
                                 [] {
@@ -197,9 +177,7 @@ const OpDef add_quotient_op{.name = "add_quotient_in_place",
 const OpDef adamw_all_op{
     .name = "adamw_all",
     .plan = plan_adamw_all,
-    .cpu = RECKON_CPU_KERNEL(adamw_all_cpu),
-    .reference = RECKON_ISA::adamw_all_kernel<double>,
-    .counted = RECKON_ISA::adamw_all_kernel<Counted>,
+    .kernels = adamw_all_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {

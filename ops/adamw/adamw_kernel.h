@@ -159,3 +159,11 @@ inline void adamw_all_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(scale_in_place)
+RECKON_KERNEL(lerp)
+RECKON_KERNEL(lerp_square)
+RECKON_KERNEL(scaled_sum)
+RECKON_KERNEL(denominator)
+RECKON_KERNEL(add_quotient)
+RECKON_KERNEL(adamw_all)

@@ -6,8 +6,8 @@
 #include "ops/cast/cast.h"
 #include "ops/plan/fused_plan.h"
 
-RECKON_DECLARE_CPU_KERNEL(attention_cpu)
-RECKON_DECLARE_CPU_KERNEL(attention_backward_cpu)
+RECKON_KERNEL(attention)
+RECKON_KERNEL(attention_backward)
 
 namespace reckon::ops {
 namespace {
@@ -260,9 +260,7 @@ std::vector<OpCase> backward_cases() {
 
 const OpDef attention_backward_op{.name = "attention_backward",
                                   .plan = plan_attention_backward,
-                                  .cpu = RECKON_CPU_KERNEL(attention_backward_cpu),
-                                  .reference = RECKON_ISA::attention_backward_kernel<double>,
-                                  .counted = RECKON_ISA::attention_backward_kernel<Counted>,
+                                  .kernels = attention_backward_kernels,
                                   .gradient = Gradient::none,
                                   .gradient_note = "second derivatives are not offered",
                                   .cases = backward_cases,
@@ -311,9 +309,7 @@ const OpDef attention_op{
     .name = "attention",
     .fingerprint = fingerprint_by<&AttentionAttrs::scale, &AttentionAttrs::mask_value, &AttentionAttrs::causal>,
     .plan = plan_attention,
-    .cpu = RECKON_CPU_KERNEL(attention_cpu),
-    .reference = RECKON_ISA::attention_kernel<double>,
-    .counted = RECKON_ISA::attention_kernel<Counted>,
+    .kernels = attention_kernels,
     .gradient = Gradient::differentiable,
     .backward = attention_backward,
     .precision = Precision::low,

@@ -4,13 +4,6 @@
 #include "ops/rules.h"
 #include "ops/sum/sum.h"
 
-RECKON_DECLARE_CPU_KERNEL(add_cpu)
-RECKON_DECLARE_CPU_KERNEL(sub_cpu)
-RECKON_DECLARE_CPU_KERNEL(mul_cpu)
-RECKON_DECLARE_CPU_KERNEL(div_cpu)
-RECKON_DECLARE_CPU_KERNEL(affine_cpu)
-RECKON_DECLARE_CPU_KERNEL(scale_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -62,18 +55,14 @@ TensorList div_backward(BackwardContext& c) {
 // would rebuild the whole stream below it. Products are cheap.
 const OpDef add_op{.name = "add",
                    .plan = [](const PlanContext& c) { return plan_sum_like(c, "add"); },
-                   .cpu = RECKON_CPU_KERNEL(add_cpu),
-                   .reference = RECKON_ISA::add_kernel<double>,
-                   .counted = RECKON_ISA::add_kernel<Counted>,
+                   .kernels = add_kernels,
                    .gradient = Gradient::differentiable,
                    .backward = add_backward,
                    .cases = broadcasting_cases};
 
 const OpDef sub_op{.name = "sub",
                    .plan = [](const PlanContext& c) { return plan_sum_like(c, "sub"); },
-                   .cpu = RECKON_CPU_KERNEL(sub_cpu),
-                   .reference = RECKON_ISA::sub_kernel<double>,
-                   .counted = RECKON_ISA::sub_kernel<Counted>,
+                   .kernels = sub_kernels,
                    .gradient = Gradient::differentiable,
                    .backward = sub_backward,
                    .cases = broadcasting_cases};
@@ -86,9 +75,7 @@ const OpDef mul_op{.name = "mul",
                          if (c.needs(1)) p.saves.push_back({false, 0});
                          return p;
                        },
-                   .cpu = RECKON_CPU_KERNEL(mul_cpu),
-                   .reference = RECKON_ISA::mul_kernel<double>,
-                   .counted = RECKON_ISA::mul_kernel<Counted>,
+                   .kernels = mul_kernels,
                    .gradient = Gradient::differentiable,
                    .backward = mul_backward,
                    .recompute = Recompute::cheap,
@@ -102,9 +89,7 @@ const OpDef div_op{.name = "div",
                          if (c.needs(1)) p.saves.push_back({true, 0});
                          return p;
                        },
-                   .cpu = RECKON_CPU_KERNEL(div_cpu),
-                   .reference = RECKON_ISA::div_kernel<double>,
-                   .counted = RECKON_ISA::div_kernel<Counted>,
+                   .kernels = div_kernels,
                    .gradient = Gradient::differentiable,
                    .backward = div_backward,
                    .recompute = Recompute::cheap,
@@ -114,9 +99,7 @@ const OpDef affine_op{
     .name = "affine",
     .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
     .plan = [](const PlanContext& c) { return elementwise_plan(c, "affine", c.in[0].dtype(), 2, 0); },
-    .cpu = RECKON_CPU_KERNEL(affine_cpu),
-    .reference = RECKON_ISA::affine_kernel<double>,
-    .counted = RECKON_ISA::affine_kernel<Counted>,
+    .kernels = affine_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {scale(c.grads[0], c.as<AffineAttrs>().scale)}; },
     .recompute = Recompute::cheap,
@@ -131,9 +114,7 @@ const OpDef scale_op{
     .name = "scale",
     .fingerprint = fingerprint_by<&AffineAttrs::scale, &AffineAttrs::shift>,
     .plan = [](const PlanContext& c) { return elementwise_plan(c, "scale", c.in[0].dtype(), 1, 0); },
-    .cpu = RECKON_CPU_KERNEL(scale_cpu),
-    .reference = RECKON_ISA::scale_kernel<double>,
-    .counted = RECKON_ISA::scale_kernel<Counted>,
+    .kernels = scale_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {scale(c.grads[0], c.as<AffineAttrs>().scale)}; },
     .recompute = Recompute::cheap,
@@ -155,9 +136,7 @@ const OpDef accumulate_op{
           p.outputs[0].writes = true;
           return p;
         },
-    .cpu = RECKON_CPU_KERNEL(add_cpu),
-    .reference = RECKON_ISA::add_kernel<double>,
-    .counted = RECKON_ISA::add_kernel<Counted>,
+    .kernels = add_kernels,
     .gradient = Gradient::none,
     .gradient_note = "in-place sum of gradients",
     .cases =

@@ -42,3 +42,10 @@ inline void scale_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(add)
+RECKON_KERNEL(sub)
+RECKON_KERNEL(mul)
+RECKON_KERNEL(div)
+RECKON_KERNEL(affine)
+RECKON_KERNEL(scale)

@@ -4,10 +4,6 @@
 #include "ops/rules.h"
 #include "runtime/core/element.h"
 
-RECKON_DECLARE_CPU_KERNEL(cast_cpu)
-RECKON_DECLARE_CPU_KERNEL(cast_all_cpu)
-RECKON_DECLARE_CPU_KERNEL(contiguous_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -20,13 +16,10 @@ void cast_f8(KernelArgs& a) {
 
 bool is_f8(DType t) { return t == DType::f8e4m3 || t == DType::f8e5m2; }
 
-void cast_any(KernelArgs& a, KernelFn plain) {
-  is_f8(a.in[0].dtype) || is_f8(a.out[0].dtype) ? cast_f8(a) : plain(a);
+template <KernelFn Plain>
+void cast_any(KernelArgs& a) {
+  is_f8(a.in[0].dtype) || is_f8(a.out[0].dtype) ? cast_f8(a) : Plain(a);
 }
-void cast_v1(KernelArgs& a) { cast_any(a, isa_v1::cast_cpu); }
-void cast_v3(KernelArgs& a) { cast_any(a, isa_v3::cast_cpu); }
-void cast_v4(KernelArgs& a) { cast_any(a, isa_v4::cast_cpu); }
-void cast_f64(KernelArgs& a) { cast_any(a, RECKON_ISA::cast_kernel<double>); }
 
 Plan plan_cast(const PlanContext& c) {
   const DType to = c.as<CastAttrs>().to, from = c.in[0].dtype();
@@ -58,9 +51,9 @@ const OpDef cast_op{
     .name = "cast",
     .fingerprint = fingerprint_by<&CastAttrs::to>,
     .plan = plan_cast,
-    .cpu = {{cast_v1, cast_v3, cast_v4}},
-    .reference = cast_f64,
-    .counted = RECKON_ISA::cast_kernel<Counted>,
+    .kernels = {.cpu = {cast_any<isa_v1::cast_cpu>, cast_any<isa_v3::cast_cpu>, cast_any<isa_v4::cast_cpu>},
+                .reference = cast_any<cast_kernels.reference>,
+                .counted = cast_kernels.counted},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {cast(c.grads[0], c.input_dtypes[0])}; },
     .recompute = Recompute::cheap,
@@ -77,9 +70,7 @@ const OpDef cast_all_op{
     .name = "cast_all",
     .fingerprint = fingerprint_by<&CastAttrs::to>,
     .plan = plan_cast_all,
-    .cpu = RECKON_CPU_KERNEL(cast_all_cpu),
-    .reference = RECKON_ISA::cast_all_kernel<double>,
-    .counted = RECKON_ISA::cast_all_kernel<Counted>,
+    .kernels = cast_all_kernels,
     .gradient = Gradient::none,
     .gradient_note = "autograd records each tensor's cast by itself",
     .cases = [] {
@@ -91,9 +82,7 @@ const OpDef cast_all_op{
 const OpDef contiguous_op{
     .name = "contiguous",
     .plan = [](const PlanContext& c) { return elementwise_plan(c, "contiguous", c.in[0].dtype(), 0, 0); },
-    .cpu = RECKON_CPU_KERNEL(contiguous_cpu),
-    .reference = RECKON_ISA::contiguous_kernel<double>,
-    .counted = RECKON_ISA::contiguous_kernel<Counted>,
+    .kernels = contiguous_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {c.grads[0]}; },
     .recompute = Recompute::cheap,

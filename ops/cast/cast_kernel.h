@@ -74,3 +74,7 @@ inline void contiguous_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(cast)
+RECKON_KERNEL(cast_all)
+RECKON_KERNEL(contiguous)

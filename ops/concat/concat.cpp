@@ -3,8 +3,6 @@
 #include "ops/concat/concat_kernel.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(concat_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -53,9 +51,7 @@ const OpDef concat_op{
     .name = "concat",
     .fingerprint = fingerprint_by<&ConcatAttrs::axis>,
     .plan = plan_concat,
-    .cpu = RECKON_CPU_KERNEL(concat_cpu),
-    .reference = RECKON_ISA::concat_kernel,
-    .counted = RECKON_ISA::concat_kernel,
+    .kernels = concat_kernels,
     .gradient = Gradient::differentiable,
     .backward = concat_backward,
     .recompute = Recompute::cheap,

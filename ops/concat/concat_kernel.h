@@ -43,6 +43,8 @@ inline void copy_part(const KernelArgs& a, const TensorArg& x, int axis, std::by
   });
 }
 
+// Bytes are moved as they are, whatever the scalar.
+template <class>
 inline void concat_kernel(KernelArgs& a) {
   a.launch(0);
   const int axis = a.as<ConcatAttrs>().axis;
@@ -72,3 +74,5 @@ inline void concat_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(concat)

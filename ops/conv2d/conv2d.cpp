@@ -258,9 +258,9 @@ constexpr const char* kSecond = "second derivatives are not offered";
 const OpDef input_gradient_op{
     .name = "conv2d_input_gradient",
     .plan = plan_input_gradient,
-    .cpu = {{input_gradient_as<float>, input_gradient_as<float>, input_gradient_as<float>}},
-    .reference = input_gradient_as<double>,
-    .counted = plain_conv2d_input_gradient,
+    .kernels = {.cpu = {input_gradient_as<float>, input_gradient_as<float>, input_gradient_as<float>},
+                .reference = input_gradient_as<double>,
+                .counted = plain_conv2d_input_gradient},
     .gradient_note = kSecond,
     .cases =
         [] {
@@ -279,9 +279,7 @@ const OpDef input_gradient_op{
 const OpDef weight_gradient_op{
     .name = "conv2d_weight_gradient",
     .plan = plan_weight_gradient,
-    .cpu = {{weight_gradient_run, weight_gradient_run, weight_gradient_run}},
-    .reference = weight_gradient_run,
-    .counted = plain_conv2d_weight_gradient,
+    .kernels = one_kernel(weight_gradient_run, plain_conv2d_weight_gradient),
     .gradient_note = kSecond,
     .cases =
         [] {
@@ -316,9 +314,7 @@ TensorList conv2d_backward(BackwardContext& c) {
 
 const OpDef conv2d_op{.name = "conv2d",
                       .plan = plan_conv2d,
-                      .cpu = {{conv2d_run, conv2d_run, conv2d_run}},
-                      .reference = conv2d_run,
-                      .counted = plain_conv2d,
+                      .kernels = one_kernel(conv2d_run, plain_conv2d),
                       .gradient = Gradient::differentiable,
                       .backward = conv2d_backward,
                       .precision = Precision::low,

@@ -6,8 +6,6 @@
 #include "ops/copy_into/copy_into_kernel.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(copy_into_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -32,9 +30,7 @@ Plan plan_copy_into(const PlanContext& c) {
 
 const OpDef copy_into_op{.name = "copy_into",
                          .plan = plan_copy_into,
-                         .cpu = RECKON_CPU_KERNEL(copy_into_cpu),
-                         .reference = RECKON_ISA::copy_into_kernel,
-                         .counted = RECKON_ISA::copy_into_kernel,
+                         .kernels = copy_into_kernels,
                          .gradient_note = "overwrites its target in place, outside the graph",
                          .recompute = Recompute::cheap,
                          .cases = [] {

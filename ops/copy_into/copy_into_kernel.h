@@ -34,6 +34,8 @@ inline void copy_rows(const KernelArgs& a) {
   });
 }
 
+// Bytes are moved as they are, whatever the scalar.
+template <class>
 inline void copy_into_kernel(KernelArgs& a) {
   a.launch(0);
   switch (size_of(a.out[0].dtype)) {
@@ -53,3 +55,5 @@ inline void copy_into_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(copy_into)

@@ -4,15 +4,12 @@
 #include "ops/plan/fused_plan.h"
 #include "runtime/events/scope.h"
 
-RECKON_DECLARE_CPU_KERNEL(cross_entropy_cpu)
-RECKON_DECLARE_CPU_KERNEL(cross_entropy_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
 // Values are checked here, outside the kernels, which cannot raise errors. In: the enum of the op's inputs.
-template <KernelFn kernel, class In>
-void checked(KernelArgs& a) {
+template <class In>
+void check_targets(KernelArgs& a) {
   const TensorArg& targets = a.in[In::targets];
   const int64_t width = a.in[In::logits].last(), ignored = a.as<CrossEntropyAttrs>().ignore_index;
   const int64_t* target = targets.as<int64_t>();
@@ -21,7 +18,6 @@ void checked(KernelArgs& a) {
         (target[i] >= 0 && target[i] < width) || target[i] == ignored,
         "cross_entropy in module '{}': target {} at position {} is neither in [0, {}) nor the ignored index {}",
         name_of(context().module), target[i], i, width, ignored);
-  kernel(a);
 }
 
 void check_operands(const Tensor& x, const Tensor& targets) {
@@ -94,11 +90,7 @@ void plan_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
 const OpDef cross_entropy_backward_op{
     .name = "cross_entropy_backward",
     .plan = plan_cross_entropy_backward,
-    .cpu = {{checked<isa_v1::cross_entropy_backward_cpu, CrossEntropyBackwardInput>,
-             checked<isa_v3::cross_entropy_backward_cpu, CrossEntropyBackwardInput>,
-             checked<isa_v4::cross_entropy_backward_cpu, CrossEntropyBackwardInput>}},
-    .reference = checked<RECKON_ISA::cross_entropy_backward_kernel<double>, CrossEntropyBackwardInput>,
-    .counted = checked<RECKON_ISA::cross_entropy_backward_kernel<Counted>, CrossEntropyBackwardInput>,
+    .kernels = checked_kernels<check_targets<CrossEntropyBackwardInput>, cross_entropy_backward_kernels>(),
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -128,11 +120,7 @@ const OpDef cross_entropy_op{
     .name = "cross_entropy",
     .fingerprint = fingerprint_by<&CrossEntropyAttrs::reduction, &CrossEntropyAttrs::ignore_index>,
     .plan = plan_cross_entropy,
-    .cpu = {{checked<isa_v1::cross_entropy_cpu, CrossEntropyInput>,
-             checked<isa_v3::cross_entropy_cpu, CrossEntropyInput>,
-             checked<isa_v4::cross_entropy_cpu, CrossEntropyInput>}},
-    .reference = checked<RECKON_ISA::cross_entropy_kernel<double>, CrossEntropyInput>,
-    .counted = checked<RECKON_ISA::cross_entropy_kernel<Counted>, CrossEntropyInput>,
+    .kernels = checked_kernels<check_targets<CrossEntropyInput>, cross_entropy_kernels>(),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<CrossEntropyAttrs>();

@@ -117,3 +117,6 @@ inline void cross_entropy_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(cross_entropy)
+RECKON_KERNEL(cross_entropy_backward)

@@ -73,9 +73,7 @@ const OpDef place_diagonal_op{
           set_traffic(p, c);
           return p;
         },
-    .cpu = {{place_run, place_run, place_run}},
-    .reference = place_run,
-    .counted = place_run,
+    .kernels = one_kernel(place_run),
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
@@ -96,9 +94,7 @@ const OpDef diagonal_op{
               {.shape = view.shape, .dtype = c.in[0].dtype(), .label = "view", .alias_of = 0, .layout = view}};
           return p;
         },
-    .cpu = {{no_kernel, no_kernel, no_kernel}},
-    .reference = no_kernel,
-    .counted = no_kernel,
+    .kernels = one_kernel(no_kernel),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<DiagonalAttrs>();

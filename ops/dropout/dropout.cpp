@@ -7,11 +7,6 @@
 #include "ops/rules.h"
 #include "runtime/core/rng.h"
 
-RECKON_DECLARE_CPU_KERNEL(dropout_cpu)
-RECKON_DECLARE_CPU_KERNEL(dropout_backward_cpu)
-RECKON_DECLARE_CPU_KERNEL(dropout_add_cpu)
-RECKON_DECLARE_CPU_KERNEL(dropout_redraw_cpu)
-
 namespace reckon::ops {
 
 DropoutAttrs::DropoutAttrs(double p, DropoutKey k, uint32_t shared_axes)
@@ -103,9 +98,7 @@ const OpDef dropout_backward_op{
           check_shape(c.in[dropout_backward_in::g], p.outputs[0].shape, "dropout's output gradient");
           return p;
         },
-    .cpu = RECKON_CPU_KERNEL(dropout_backward_cpu),
-    .reference = RECKON_ISA::dropout_backward_kernel<double>,
-    .counted = RECKON_ISA::dropout_backward_kernel<Counted>,
+    .kernels = dropout_backward_kernels,
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
@@ -119,9 +112,7 @@ const OpDef dropout_op{
     .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key,
                                   &DropoutAttrs::shared>,
     .plan = plan_dropout,
-    .cpu = RECKON_CPU_KERNEL(dropout_cpu),
-    .reference = RECKON_ISA::dropout_kernel<double>,
-    .counted = RECKON_ISA::dropout_kernel<Counted>,
+    .kernels = dropout_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<DropoutAttrs>();
@@ -133,9 +124,7 @@ const OpDef dropout_op{
 const OpDef dropout_redraw_op{
     .name = "dropout_redraw",
     .plan = plan_dropout_redraw,
-    .cpu = RECKON_CPU_KERNEL(dropout_redraw_cpu),
-    .reference = RECKON_ISA::dropout_redraw_kernel<double, false>,
-    .counted = RECKON_ISA::dropout_redraw_kernel<Counted, false>,
+    .kernels = dropout_redraw_kernels,
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
@@ -151,9 +140,7 @@ const OpDef dropout_add_op{
     .fingerprint = fingerprint_by<&DropoutAttrs::scale, &DropoutAttrs::threshold, &DropoutAttrs::key,
                                   &DropoutAttrs::shared>,
     .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_add", dropout_add_in::x, 2); },
-    .cpu = RECKON_CPU_KERNEL(dropout_add_cpu),
-    .reference = RECKON_ISA::dropout_redraw_kernel<double, true>,
-    .counted = RECKON_ISA::dropout_redraw_kernel<Counted, true>,
+    .kernels = dropout_add_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<DropoutAttrs>();

@@ -156,7 +156,7 @@ inline void dropout_backward_kernel(KernelArgs& a) {
 
 // in: x, and with kAdds the residual before it; a shared mask lives in a workspace.
 template <class C, bool kAdds>
-inline void dropout_redraw_kernel(KernelArgs& a) {
+inline void redraw_and_apply(KernelArgs& a) {
   const auto& t = a.as<DropoutAttrs>();
   const TensorArg& x = a.in[kAdds ? dropout_add_in::x : 0];
   const TensorArg* residual = kAdds ? &a.in[dropout_add_in::residual] : nullptr;
@@ -167,6 +167,19 @@ inline void dropout_redraw_kernel(KernelArgs& a) {
   a.launch(1);
   apply_mask<C, kAdds>(a, x, mask, residual, C(t.scale));
 }
+template <class C>
+inline void dropout_redraw_kernel(KernelArgs& a) {
+  redraw_and_apply<C, false>(a);
+}
+template <class C>
+inline void dropout_add_kernel(KernelArgs& a) {
+  redraw_and_apply<C, true>(a);
+}
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(dropout)
+RECKON_KERNEL(dropout_backward)
+RECKON_KERNEL(dropout_add)
+RECKON_KERNEL(dropout_redraw)

@@ -7,9 +7,6 @@
 #include "ops/rules.h"
 #include "runtime/events/scope.h"
 
-RECKON_DECLARE_CPU_KERNEL(embedding_cpu)
-RECKON_DECLARE_CPU_KERNEL(embedding_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -24,17 +21,9 @@ void check_ids(const TensorArg& ids, int64_t vocabulary) {
 }
 
 // Values are checked here, outside the kernels, which cannot raise errors.
-template <KernelFn kernel>
-void checked_rows(KernelArgs& a) {
-  check_ids(a.in[embedding_in::ids], a.in[embedding_in::table].shape[0]);
-  kernel(a);
-}
+void check_rows(KernelArgs& a) { check_ids(a.in[embedding_in::ids], a.in[embedding_in::table].shape[0]); }
 
-template <KernelFn kernel>
-void checked_gradient(KernelArgs& a) {
-  check_ids(a.in[embedding_backward_in::ids], a.out[0].shape[0]);
-  kernel(a);
-}
+void check_gradient(KernelArgs& a) { check_ids(a.in[embedding_backward_in::ids], a.out[0].shape[0]); }
 
 void check_ids_type(const Tensor& ids) {
   RECKON_CHECK(ids.defined() && ids.dtype() == DType::i64,
@@ -100,10 +89,7 @@ void plan_embedding_backward_gpu(const PlanContext& c, Plan& p) {
 const OpDef embedding_backward_op{
     .name = "embedding_backward",
     .plan = plan_embedding_backward,
-    .cpu = {{checked_gradient<isa_v1::embedding_backward_cpu>, checked_gradient<isa_v3::embedding_backward_cpu>,
-             checked_gradient<isa_v4::embedding_backward_cpu>}},
-    .reference = checked_gradient<RECKON_ISA::embedding_backward_kernel<double>>,
-    .counted = checked_gradient<RECKON_ISA::embedding_backward_kernel<Counted>>,
+    .kernels = checked_kernels<check_gradient, embedding_backward_kernels>(),
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -120,10 +106,7 @@ const OpDef embedding_backward_op{
 const OpDef embedding_op{
     .name = "embedding",
     .plan = plan_embedding,
-    .cpu = {{checked_rows<isa_v1::embedding_cpu>, checked_rows<isa_v3::embedding_cpu>,
-             checked_rows<isa_v4::embedding_cpu>}},
-    .reference = checked_rows<RECKON_ISA::embedding_kernel<double>>,
-    .counted = checked_rows<RECKON_ISA::embedding_kernel<Counted>>,
+    .kernels = checked_kernels<check_rows, embedding_kernels>(),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       return {Tensor{}, call(embedding_backward_op, {contiguous(c.grads[0]), c.saved[0]},

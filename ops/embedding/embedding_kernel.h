@@ -63,3 +63,6 @@ inline void embedding_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(embedding)
+RECKON_KERNEL(embedding_backward)

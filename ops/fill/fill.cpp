@@ -61,9 +61,7 @@ Plan plan_in_place(const PlanContext& c, const char* name, LaunchKind kind) {
 const OpDef fill_op{
     .name = "fill",
     .plan = [](const PlanContext& c) { return plan_in_place(c, "fill", LaunchKind::fill); },
-    .cpu = {{fill_kernel, fill_kernel, fill_kernel}},
-    .reference = fill_kernel,
-    .counted = fill_kernel,
+    .kernels = one_kernel(fill_kernel),
     .gradient = Gradient::none,
     .gradient_note = "overwrites its target with a constant",
     .cases =
@@ -79,9 +77,7 @@ const OpDef causal_op{
           check_rank_at_least(c.in[0], 2, "a causal mask");
           return plan_in_place(c, "fill_causal", LaunchKind::fill);
         },
-    .cpu = {{causal_kernel, causal_kernel, causal_kernel}},
-    .reference = causal_kernel,
-    .counted = causal_kernel,
+    .kernels = one_kernel(causal_kernel),
     .gradient = Gradient::none,
     .gradient_note = "overwrites its target with a constant mask",
     .cases =
@@ -94,9 +90,7 @@ const OpDef causal_op{
 const OpDef random_op{
     .name = "fill_random",
     .plan = [](const PlanContext& c) { return plan_in_place(c, "fill_random", LaunchKind::fill); },
-    .cpu = {{random_kernel, random_kernel, random_kernel}},
-    .reference = random_kernel,
-    .counted = random_kernel,
+    .kernels = one_kernel(random_kernel),
     .gradient = Gradient::none,
     .gradient_note = "overwrites its target with random numbers",
     .cases =

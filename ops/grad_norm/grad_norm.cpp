@@ -6,12 +6,6 @@
 #include "ops/kernel/plan/list_chunks.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(sum_squares_cpu)
-RECKON_DECLARE_CPU_KERNEL(root_of_sum_cpu)
-RECKON_DECLARE_CPU_KERNEL(grad_norm_cpu)
-RECKON_DECLARE_CPU_KERNEL(clip_coefficient_cpu)
-RECKON_DECLARE_CPU_KERNEL(scale_all_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -84,9 +78,7 @@ const OpDef sum_squares_op{.name = "sum_squares",
                                               c.in.size());
                                  return plan_squares(c, "square_chunks", "sum_chunks", false);
                                },
-                           .cpu = RECKON_CPU_KERNEL(sum_squares_cpu),
-                           .reference = RECKON_ISA::sum_squares_kernel<double>,
-                           .counted = RECKON_ISA::sum_squares_kernel<Counted>,
+                           .kernels = sum_squares_kernels,
                            .gradient_note = kNoGradient,
                            .cases =
                                [] {
@@ -109,18 +101,14 @@ const OpDef root_of_sum_op{
           set_traffic(p, c);
           return p;
         },
-    .cpu = RECKON_CPU_KERNEL(root_of_sum_cpu),
-    .reference = RECKON_ISA::root_of_sum_kernel<double>,
-    .counted = RECKON_ISA::root_of_sum_kernel<Counted>,
+    .kernels = root_of_sum_kernels,
     .gradient_note = kNoGradient,
     .cases = [] { return std::vector<OpCase>{{.name = "list", .inputs = {positive({37})}}}; }};
 
 const OpDef grad_norm_op{
     .name = "grad_norm",
     .plan = [](const PlanContext& c) { return plan_squares(c, "square_chunks", "norm_of_chunks", true); },
-    .cpu = RECKON_CPU_KERNEL(grad_norm_cpu),
-    .reference = RECKON_ISA::grad_norm_kernel<double>,
-    .counted = RECKON_ISA::grad_norm_kernel<Counted>,
+    .kernels = grad_norm_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {
@@ -146,9 +134,7 @@ const OpDef clip_op{
           set_traffic(p, c);
           return p;
         },
-    .cpu = RECKON_CPU_KERNEL(clip_coefficient_cpu),
-    .reference = RECKON_ISA::clip_coefficient_kernel<double>,
-    .counted = RECKON_ISA::clip_coefficient_kernel<Counted>,
+    .kernels = clip_coefficient_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {
@@ -160,9 +146,7 @@ const OpDef clip_op{
 const OpDef scale_all_op{
     .name = "scale_all",
     .plan = plan_scale_all,
-    .cpu = RECKON_CPU_KERNEL(scale_all_cpu),
-    .reference = RECKON_ISA::scale_all_kernel<double>,
-    .counted = RECKON_ISA::scale_all_kernel<Counted>,
+    .kernels = scale_all_kernels,
     .gradient_note = kNoGradient,
     .cases =
         [] {

@@ -118,3 +118,9 @@ inline void scale_all_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(sum_squares)
+RECKON_KERNEL(root_of_sum)
+RECKON_KERNEL(grad_norm)
+RECKON_KERNEL(clip_coefficient)
+RECKON_KERNEL(scale_all)

@@ -7,9 +7,6 @@
 #include "ops/kernel/plan/list_chunks.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(non_finite_cpu)
-RECKON_DECLARE_CPU_KERNEL(scaler_update_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -74,9 +71,7 @@ InputSpec as_f32(InputSpec s) {
 const OpDef non_finite_op{
     .name = "non_finite",
     .plan = plan_non_finite,
-    .cpu = RECKON_CPU_KERNEL(non_finite_cpu),
-    .reference = RECKON_ISA::non_finite_kernel<double>,
-    .counted = RECKON_ISA::non_finite_kernel<Counted>,
+    .kernels = non_finite_kernels,
     .gradient_note = "a flag",
     .cases =
         [] {
@@ -87,9 +82,7 @@ const OpDef non_finite_op{
 const OpDef scaler_update_op{
     .name = "scaler_update",
     .plan = plan_scaler_update,
-    .cpu = RECKON_CPU_KERNEL(scaler_update_cpu),
-    .reference = RECKON_ISA::scaler_update_kernel<double>,
-    .counted = RECKON_ISA::scaler_update_kernel<Counted>,
+    .kernels = scaler_update_kernels,
     .gradient_note = "moves a scale in place",
     .cases = [] {
       const auto attrs = std::make_shared<ScalerAttrs>(2.0, 0.5, 1);

@@ -57,3 +57,6 @@ inline void scaler_update_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(non_finite)
+RECKON_KERNEL(scaler_update)

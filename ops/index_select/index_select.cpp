@@ -5,10 +5,6 @@
 #include "ops/kernel/plan/scatter_rows.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(index_select_cpu)
-RECKON_DECLARE_CPU_KERNEL(scatter_add_cpu)
-RECKON_DECLARE_CPU_KERNEL(one_hot_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -26,16 +22,11 @@ void check_range(const TensorArg& ids, int64_t extent) {
   }
 }
 
-template <KernelFn kernel, int ids>
-void checked(KernelArgs& a) {
+template <int ids>
+void check_ids(KernelArgs& a) {
   check_range(a.in[ids], a.as<IndexAttrs>().extent);
-  kernel(a);
 }
-template <KernelFn kernel>
-void checked_one_hot(KernelArgs& a) {
-  check_range(a.in[0], a.as<OneHotAttrs>().n_classes);
-  kernel(a);
-}
+void check_classes(KernelArgs& a) { check_range(a.in[0], a.as<OneHotAttrs>().n_classes); }
 
 // `whole` with the axis replaced by the axes of ids.
 Shape selected_shape(const Shape& whole, int axis, const Shape& ids) {
@@ -107,11 +98,7 @@ const OpDef scatter_add_op{
     .name = "scatter_add",
     .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_scatter_add,
-    .cpu = {{checked<isa_v1::scatter_add_cpu, scatter_add_in::ids>,
-             checked<isa_v3::scatter_add_cpu, scatter_add_in::ids>,
-             checked<isa_v4::scatter_add_cpu, scatter_add_in::ids>}},
-    .reference = checked<RECKON_ISA::scatter_add_kernel<double>, scatter_add_in::ids>,
-    .counted = checked<RECKON_ISA::scatter_add_kernel<Counted>, scatter_add_in::ids>,
+    .kernels = checked_kernels<check_ids<scatter_add_in::ids>, scatter_add_kernels>(),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       TensorList out(scatter_add_in::n_inputs);
@@ -139,11 +126,7 @@ const OpDef index_select_op{
     .name = "index_select",
     .fingerprint = fingerprint_by<&IndexAttrs::axis, &IndexAttrs::extent>,
     .plan = plan_index_select,
-    .cpu = {{checked<isa_v1::index_select_cpu, index_select_in::ids>,
-             checked<isa_v3::index_select_cpu, index_select_in::ids>,
-             checked<isa_v4::index_select_cpu, index_select_in::ids>}},
-    .reference = checked<RECKON_ISA::index_select_kernel, index_select_in::ids>,
-    .counted = checked<RECKON_ISA::index_select_kernel, index_select_in::ids>,
+    .kernels = checked_kernels<check_ids<index_select_in::ids>, index_select_kernels>(),
     .gradient = Gradient::differentiable,
     .backward = index_select_backward,
     .recompute = Recompute::cheap,
@@ -181,10 +164,7 @@ const OpDef one_hot_op{
           set_traffic(p, c);
           return p;
         },
-    .cpu = {{checked_one_hot<isa_v1::one_hot_cpu>, checked_one_hot<isa_v3::one_hot_cpu>,
-             checked_one_hot<isa_v4::one_hot_cpu>}},
-    .reference = checked_one_hot<RECKON_ISA::one_hot_kernel>,
-    .counted = checked_one_hot<RECKON_ISA::one_hot_kernel>,
+    .kernels = checked_kernels<check_classes, one_hot_kernels>(),
     .gradient_note = "integers in, constants out",
     .cases =
         [] {

@@ -19,7 +19,8 @@ RECKON_INLINE AxisSplit split_at(const TensorArg& x, int axis) {
   return s;
 }
 
-// in: x contiguous, ids; out: slices. Bytes are moved as they are.
+// in: x contiguous, ids; out: slices. Bytes are moved as they are, whatever the scalar.
+template <class>
 inline void index_select_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& t = a.as<IndexAttrs>();
@@ -85,6 +86,7 @@ inline void put_ones(const TensorArg& ids, const TensorArg& y, int64_t classes, 
   for (int64_t i = 0; i < n; ++i) y.as<S>()[i * classes + ids.as<int64_t>()[i]] = one;
 }
 
+template <class>
 inline void one_hot_kernel(KernelArgs& a) {
   a.launch(0);
   const TensorArg &ids = a.in[0], &y = a.out[0];
@@ -113,3 +115,7 @@ inline void one_hot_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(index_select)
+RECKON_KERNEL(scatter_add)
+RECKON_KERNEL(one_hot)

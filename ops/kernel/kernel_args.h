@@ -1,5 +1,5 @@
-// What a kernel sees: plain spans of memory, its attributes, the number of threads. It cannot allocate. Every
-// piece of work announces itself with `args.launch(i)`, in the order of the plan.
+// What a kernel sees: plain spans of memory, its attributes, the number of threads. It cannot allocate. Every piece of
+// work announces itself with `args.launch(i)`, in the order of the plan.
 #pragma once
 
 #include <cstddef>
@@ -65,22 +65,61 @@ RECKON_INLINE constexpr uint32_t input_bits(Positions... positions) {
   return (0u | ... | (1u << positions));
 }
 
+using KernelFn = void (*)(KernelArgs&);
+struct Counted;  // the scalar that counts what it computes (ops/kernel/cpu/scalar.h)
+
+// The builds of one kernel.
+struct Kernels {
+  KernelFn cpu[3] = {};          // f32, bf16, f16 and integers, compiled for x86-64, -v3 and -v4
+  KernelFn reference = nullptr;  // the plain formula in f64; also what dtype f64 runs
+  // The same template with the counting scalar, for the cost test; kernels that only move data count nothing.
+  KernelFn counted = nullptr;
+};
+
+// Of a function that chooses by type and level itself, or has nothing to choose.
+constexpr Kernels one_kernel(KernelFn run) { return {{run, run, run}, run, run}; }
+constexpr Kernels one_kernel(KernelFn run, KernelFn counted) { return {{run, run, run}, run, counted}; }
+
+template <KernelFn Check, KernelFn Kernel>
+void checked_kernel(KernelArgs& a) {
+  Check(a);
+  Kernel(a);
+}
+// Each build of K after Check, which reads values and may raise an error: kernels cannot.
+template <KernelFn Check, const Kernels& K>
+constexpr Kernels checked_kernels() {
+  return {{checked_kernel<Check, K.cpu[0]>, checked_kernel<Check, K.cpu[1]>, checked_kernel<Check, K.cpu[2]>},
+          checked_kernel<Check, K.reference>,
+          checked_kernel<Check, K.counted>};
+}
+
 }  // namespace reckon::ops
 
-// In an op's .cpp: declares the three builds of a kernel (see cmake/ReckonKernels.cmake)
-// and names them as a CpuKernel.
-#define RECKON_DECLARE_CPU_KERNEL(kernel)  \
-  namespace reckon::ops::isa_v1 {          \
-  void kernel(::reckon::ops::KernelArgs&); \
-  }                                        \
-  namespace reckon::ops::isa_v3 {          \
-  void kernel(::reckon::ops::KernelArgs&); \
-  }                                        \
-  namespace reckon::ops::isa_v4 {          \
-  void kernel(::reckon::ops::KernelArgs&); \
+// The last lines of <op>_kernel.h name the op's kernels: RECKON_KERNEL(softmax) stands for the template
+// softmax_kernel<Scalar>(KernelArgs&) above it. In the op's .cpp it makes the constant `softmax_kernels` for the
+// OpDef. ops/CMakeLists.txt compiles the header again for each instruction set, where it makes the entry point
+// softmax_cpu; a folder with a *_cpu.cpp of its own writes its entry points there instead.
+#ifdef RECKON_KERNEL_ENTRIES
+#define RECKON_KERNEL(name)                                   \
+  namespace reckon::ops::RECKON_ISA {                         \
+  void name##_cpu(KernelArgs& a) { name##_kernel<float>(a); } \
   }
-
-#define RECKON_CPU_KERNEL(kernel)                                                                   \
-  ::reckon::ops::CpuKernel {                                                                        \
-    { ::reckon::ops::isa_v1::kernel, ::reckon::ops::isa_v3::kernel, ::reckon::ops::isa_v4::kernel } \
+#else
+#define RECKON_KERNEL(name)                                                                      \
+  namespace reckon::ops {                                                                        \
+  namespace isa_v1 {                                                                             \
+  void name##_cpu(KernelArgs&);                                                                  \
+  }                                                                                              \
+  namespace isa_v3 {                                                                             \
+  void name##_cpu(KernelArgs&);                                                                  \
+  }                                                                                              \
+  namespace isa_v4 {                                                                             \
+  void name##_cpu(KernelArgs&);                                                                  \
+  }                                                                                              \
+  namespace {                                                                                    \
+  constexpr Kernels name##_kernels{{isa_v1::name##_cpu, isa_v3::name##_cpu, isa_v4::name##_cpu}, \
+                                   RECKON_ISA::name##_kernel<double>,                            \
+                                   RECKON_ISA::name##_kernel<Counted>};                          \
+  }                                                                                              \
   }
+#endif

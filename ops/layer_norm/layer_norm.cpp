@@ -6,9 +6,6 @@
 #include "ops/rules.h"
 #include "ops/sum/sum.h"
 
-RECKON_DECLARE_CPU_KERNEL(layer_norm_cpu)
-RECKON_DECLARE_CPU_KERNEL(layer_norm_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -82,9 +79,7 @@ void plan_layer_norm_backward_gpu(const PlanContext& c, Plan& p) {
 const OpDef layer_norm_backward_op{
     .name = "layer_norm_backward",
     .plan = plan_layer_norm_backward,
-    .cpu = RECKON_CPU_KERNEL(layer_norm_backward_cpu),
-    .reference = RECKON_ISA::layer_norm_backward_kernel<double>,
-    .counted = RECKON_ISA::layer_norm_backward_kernel<Counted>,
+    .kernels = layer_norm_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -138,9 +133,7 @@ const OpDef layer_norm_op{
     .name = "layer_norm",
     .fingerprint = fingerprint_by<&LayerNormAttrs::eps>,
     .plan = plan_layer_norm,
-    .cpu = RECKON_CPU_KERNEL(layer_norm_cpu),
-    .reference = RECKON_ISA::layer_norm_kernel<double>,
-    .counted = RECKON_ISA::layer_norm_kernel<Counted>,
+    .kernels = layer_norm_kernels,
     .gradient = Gradient::differentiable,
     .backward = layer_norm_backward,
     .precision = Precision::fp32,

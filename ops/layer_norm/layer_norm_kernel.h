@@ -169,3 +169,6 @@ inline void layer_norm_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(layer_norm)
+RECKON_KERNEL(layer_norm_backward)

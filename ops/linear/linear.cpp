@@ -83,9 +83,7 @@ TensorList linear_backward(BackwardContext& c) {
 
 const OpDef linear_op{.name = "linear",
                       .plan = plan_linear,
-                      .cpu = {{linear_run, linear_run, linear_run}},
-                      .reference = linear_run,
-                      .counted = linear_counted,
+                      .kernels = one_kernel(linear_run, linear_counted),
                       .gradient = Gradient::differentiable,
                       .backward = linear_backward,
                       .precision = Precision::low,

@@ -8,16 +8,16 @@
 #include "ops/plan/fused_plan.h"
 #include "runtime/events/scope.h"
 
-RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_cpu)
-RECKON_DECLARE_CPU_KERNEL(linear_cross_entropy_backward_cpu)
+RECKON_KERNEL(linear_cross_entropy)
+RECKON_KERNEL(linear_cross_entropy_backward)
 
 namespace reckon::ops {
 namespace {
 
 // Target values are checked here, outside the kernels, which cannot raise errors.
 // In: the enum of the op's inputs.
-template <KernelFn kernel, class In>
-void checked(KernelArgs& a) {
+template <class In>
+void check_targets(KernelArgs& a) {
   const TensorArg& targets = a.in[In::targets];
   const int64_t classes = a.in[In::weight].shape[0], ignored = a.as<LinearCrossEntropyAttrs>().ignore_index;
   const int64_t* target = targets.as<int64_t>();
@@ -26,7 +26,6 @@ void checked(KernelArgs& a) {
                  "linear_cross_entropy in module '{}': target {} at position {} is neither in [0, {}) nor the "
                  "ignored index {}",
                  name_of(context().module), target[i], i, classes, ignored);
-  kernel(a);
 }
 
 LogitTiles checked_tiles(const Tensor& x, const Tensor& w, const Tensor& targets, Reduction reduction) {
@@ -162,19 +161,14 @@ void plan_linear_cross_entropy_backward_gpu(const PlanContext& c, Plan& p) {
 const OpDef linear_cross_entropy_backward_op{
     .name = "linear_cross_entropy_backward",
     .plan = plan_linear_cross_entropy_backward,
-    .cpu = {{checked<isa_v1::linear_cross_entropy_backward_cpu, LinearCrossEntropyBackwardInput>,
-             checked<isa_v3::linear_cross_entropy_backward_cpu, LinearCrossEntropyBackwardInput>,
-             checked<isa_v4::linear_cross_entropy_backward_cpu, LinearCrossEntropyBackwardInput>}},
-    .reference =
-        checked<RECKON_ISA::linear_cross_entropy_backward_kernel<double>, LinearCrossEntropyBackwardInput>,
-    .counted =
-        checked<RECKON_ISA::linear_cross_entropy_backward_kernel<Counted>, LinearCrossEntropyBackwardInput>,
+    .kernels = checked_kernels<check_targets<LinearCrossEntropyBackwardInput>,
+                               linear_cross_entropy_backward_kernels>(),
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
-          // The statistic stands for logsumexp: near the log of the number of classes,
-          // so that no probability explodes.
+          // The statistic stands for logsumexp: near the log of the number of classes, so that no probability
+          // explodes.
           std::vector<OpCase> cases;
           for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
             cases.push_back(
@@ -203,11 +197,7 @@ const OpDef linear_cross_entropy_op{
     .name = "linear_cross_entropy",
     .fingerprint = fingerprint_by<&LinearCrossEntropyAttrs::reduction, &LinearCrossEntropyAttrs::ignore_index>,
     .plan = plan_linear_cross_entropy,
-    .cpu = {{checked<isa_v1::linear_cross_entropy_cpu, LinearCrossEntropyInput>,
-             checked<isa_v3::linear_cross_entropy_cpu, LinearCrossEntropyInput>,
-             checked<isa_v4::linear_cross_entropy_cpu, LinearCrossEntropyInput>}},
-    .reference = checked<RECKON_ISA::linear_cross_entropy_kernel<double>, LinearCrossEntropyInput>,
-    .counted = checked<RECKON_ISA::linear_cross_entropy_kernel<Counted>, LinearCrossEntropyInput>,
+    .kernels = checked_kernels<check_targets<LinearCrossEntropyInput>, linear_cross_entropy_kernels>(),
     .gradient = Gradient::differentiable,
     .backward = linear_cross_entropy_backward,
     .precision = Precision::low,

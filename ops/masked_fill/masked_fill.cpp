@@ -3,8 +3,6 @@
 #include "ops/masked_fill/masked_fill_kernel.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(masked_fill_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -25,9 +23,7 @@ const OpDef masked_fill_op{
     .name = "masked_fill",
     .fingerprint = fingerprint_by<&MaskedFillAttrs::value>,
     .plan = plan_masked_fill,
-    .cpu = RECKON_CPU_KERNEL(masked_fill_cpu),
-    .reference = RECKON_ISA::masked_fill_kernel<double>,
-    .counted = RECKON_ISA::masked_fill_kernel<Counted>,
+    .kernels = masked_fill_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       return {masked_fill(c.grads[0], c.saved[0], 0.0), Tensor{}};

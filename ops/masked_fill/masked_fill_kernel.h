@@ -16,3 +16,5 @@ inline void masked_fill_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(masked_fill)

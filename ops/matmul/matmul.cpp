@@ -2,7 +2,7 @@
 
 #include "ops/binary/binary.h"
 #include "ops/matmul/matmul_attrs.h"
-#include "ops/matmul/matmul_kernel.h"
+#include "ops/matmul/naive_product.h"
 #include "ops/plan/fused_plan.h"
 #include "ops/plan/product_plan.h"
 #include "ops/sum/sum.h"
@@ -90,9 +90,7 @@ const OpDef matmul_op{
     .name = "matmul",
     .fingerprint = fingerprint_by<&MatmulAttrs::product>,
     .plan = plan_matmul,
-    .cpu = {{matmul_run, matmul_run, matmul_run}},
-    .reference = matmul_run,
-    .counted = matmul_counted,
+    .kernels = one_kernel(matmul_run, matmul_counted),
     .gradient = Gradient::differentiable,
     .backward = matmul_backward,
     .precision = Precision::low,

@@ -5,9 +5,6 @@
 #include "ops/mse_loss/mse_loss_kernel.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(mse_loss_cpu)
-RECKON_DECLARE_CPU_KERNEL(mse_loss_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -60,9 +57,7 @@ Plan plan_mse_loss_backward(const PlanContext& c) {
 const OpDef mse_loss_backward_op{
     .name = "mse_loss_backward",
     .plan = plan_mse_loss_backward,
-    .cpu = RECKON_CPU_KERNEL(mse_loss_backward_cpu),
-    .reference = RECKON_ISA::mse_loss_backward_kernel<double>,
-    .counted = RECKON_ISA::mse_loss_backward_kernel<Counted>,
+    .kernels = mse_loss_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases = [] {
@@ -88,9 +83,7 @@ const OpDef mse_loss_op{
     .name = "mse_loss",
     .fingerprint = fingerprint_by<&MseAttrs::reduction>,
     .plan = plan_mse_loss,
-    .cpu = RECKON_CPU_KERNEL(mse_loss_cpu),
-    .reference = RECKON_ISA::mse_loss_kernel<double>,
-    .counted = RECKON_ISA::mse_loss_kernel<Counted>,
+    .kernels = mse_loss_kernels,
     .gradient = Gradient::differentiable,
     .backward = mse_loss_backward,
     .precision = Precision::fp32,

@@ -79,3 +79,6 @@ inline void mse_loss_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(mse_loss)
+RECKON_KERNEL(mse_loss_backward)

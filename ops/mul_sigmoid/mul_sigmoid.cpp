@@ -3,9 +3,6 @@
 #include "ops/mul_sigmoid/mul_sigmoid_kernel.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(mul_sigmoid_cpu)
-RECKON_DECLARE_CPU_KERNEL(mul_sigmoid_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -33,9 +30,7 @@ Plan plan_mul_sigmoid_backward(const PlanContext& c) {
 const OpDef mul_sigmoid_backward_op{
     .name = "mul_sigmoid_backward",
     .plan = plan_mul_sigmoid_backward,
-    .cpu = RECKON_CPU_KERNEL(mul_sigmoid_backward_cpu),
-    .reference = RECKON_ISA::mul_sigmoid_backward_kernel<double>,
-    .counted = RECKON_ISA::mul_sigmoid_backward_kernel<Counted>,
+    .kernels = mul_sigmoid_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases = [] {
@@ -49,9 +44,7 @@ const OpDef mul_sigmoid_backward_op{
 const OpDef mul_sigmoid_op{
     .name = "mul_sigmoid",
     .plan = plan_mul_sigmoid,
-    .cpu = RECKON_CPU_KERNEL(mul_sigmoid_cpu),
-    .reference = RECKON_ISA::mul_sigmoid_kernel<double>,
-    .counted = RECKON_ISA::mul_sigmoid_kernel<Counted>,
+    .kernels = mul_sigmoid_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       TensorList both = call(mul_sigmoid_backward_op, {c.grads[0], c.saved[0], c.saved[1]});

@@ -33,3 +33,6 @@ inline void mul_sigmoid_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(mul_sigmoid)
+RECKON_KERNEL(mul_sigmoid_backward)

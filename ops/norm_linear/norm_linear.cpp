@@ -4,9 +4,6 @@
 #include "ops/norm_linear/norm_linear_kernel.h"
 #include "ops/plan/fused_plan.h"
 
-RECKON_DECLARE_CPU_KERNEL(norm_linear_cpu)
-RECKON_DECLARE_CPU_KERNEL(norm_linear_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -184,9 +181,7 @@ constexpr uint32_t every_input(int n_linears) { return (1u << NormLinearInput::w
 const OpDef norm_linear_backward_op{
     .name = "norm_linear_backward",
     .plan = plan_norm_linear_backward,
-    .cpu = RECKON_CPU_KERNEL(norm_linear_backward_cpu),
-    .reference = RECKON_ISA::norm_linear_backward_kernel<double>,
-    .counted = RECKON_ISA::norm_linear_backward_kernel<Counted>,
+    .kernels = norm_linear_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -244,9 +239,7 @@ const OpDef norm_linear_op{
     .name = "norm_linear",
     .fingerprint = fingerprint_by<&NormLinearAttrs::kind, &NormLinearAttrs::eps>,
     .plan = plan_norm_linear,
-    .cpu = RECKON_CPU_KERNEL(norm_linear_cpu),
-    .reference = RECKON_ISA::norm_linear_kernel<double>,
-    .counted = RECKON_ISA::norm_linear_kernel<Counted>,
+    .kernels = norm_linear_kernels,
     .gradient = Gradient::differentiable,
     .backward = norm_linear_backward,
     .precision = Precision::low,

@@ -85,3 +85,6 @@ inline void norm_linear_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(norm_linear)
+RECKON_KERNEL(norm_linear_backward)

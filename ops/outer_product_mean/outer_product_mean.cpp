@@ -5,9 +5,6 @@
 #include "ops/outer_product_mean/outer_product_mean_kernel.h"
 #include "ops/plan/fused_plan.h"
 
-RECKON_DECLARE_CPU_KERNEL(outer_product_mean_cpu)
-RECKON_DECLARE_CPU_KERNEL(outer_product_mean_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -211,9 +208,7 @@ AttrsPtr make_attrs(OuterNormalize normalize, uint32_t needs = 0) {
 const OpDef backward_op{
     .name = "outer_product_mean_backward",
     .plan = plan_backward,
-    .cpu = RECKON_CPU_KERNEL(outer_product_mean_backward_cpu),
-    .reference = RECKON_ISA::outer_product_mean_backward_kernel<double>,
-    .counted = RECKON_ISA::outer_product_mean_backward_kernel<Counted>,
+    .kernels = outer_product_mean_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -257,9 +252,7 @@ const OpDef forward_op{
     .name = "outer_product_mean",
     .fingerprint = fingerprint_by<&OuterProductMeanAttrs::normalize, &OuterProductMeanAttrs::eps>,
     .plan = plan_forward,
-    .cpu = RECKON_CPU_KERNEL(outer_product_mean_cpu),
-    .reference = RECKON_ISA::outer_product_mean_kernel<double>,
-    .counted = RECKON_ISA::outer_product_mean_kernel<Counted>,
+    .kernels = outer_product_mean_kernels,
     .gradient = Gradient::differentiable,
     .backward = backward,
     .precision = Precision::low,

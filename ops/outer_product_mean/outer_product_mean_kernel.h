@@ -417,3 +417,6 @@ inline void outer_product_mean_backward_kernel(KernelArgs& args) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(outer_product_mean)
+RECKON_KERNEL(outer_product_mean_backward)

@@ -5,9 +5,6 @@
 #include "ops/rms_norm/rms_norm_kernel.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(rms_norm_cpu)
-RECKON_DECLARE_CPU_KERNEL(rms_norm_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -57,9 +54,7 @@ void plan_rms_norm_backward_gpu(const PlanContext& c, Plan& p) {
 const OpDef rms_norm_backward_op{
     .name = "rms_norm_backward",
     .plan = plan_rms_norm_backward,
-    .cpu = RECKON_CPU_KERNEL(rms_norm_backward_cpu),
-    .reference = RECKON_ISA::rms_norm_backward_kernel<double>,
-    .counted = RECKON_ISA::rms_norm_backward_kernel<Counted>,
+    .kernels = rms_norm_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -80,9 +75,7 @@ const OpDef rms_norm_op{
     .name = "rms_norm",
     .fingerprint = fingerprint_by<&RmsNormAttrs::eps>,
     .plan = plan_rms_norm,
-    .cpu = RECKON_CPU_KERNEL(rms_norm_cpu),
-    .reference = RECKON_ISA::rms_norm_kernel<double>,
-    .counted = RECKON_ISA::rms_norm_kernel<Counted>,
+    .kernels = rms_norm_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       return call(rms_norm_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1], c.saved[2]});

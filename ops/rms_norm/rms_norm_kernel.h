@@ -116,3 +116,6 @@ inline void rms_norm_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(rms_norm)
+RECKON_KERNEL(rms_norm_backward)

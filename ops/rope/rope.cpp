@@ -4,8 +4,6 @@
 #include "ops/rope/rope_kernel.h"
 #include "ops/rules.h"
 
-RECKON_DECLARE_CPU_KERNEL(rope_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -55,9 +53,7 @@ const OpDef rope_op{
     .name = "rope",
     .fingerprint = fingerprint_by<&RopeAttrs::log_theta, &RopeAttrs::inverse>,
     .plan = plan_rope,
-    .cpu = RECKON_CPU_KERNEL(rope_cpu),
-    .reference = RECKON_ISA::rope_kernel<double>,
-    .counted = RECKON_ISA::rope_kernel<Counted>,
+    .kernels = rope_kernels,
     .gradient = Gradient::differentiable,
     .backward = rope_backward,
     .recompute = Recompute::cheap,

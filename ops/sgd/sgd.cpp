@@ -6,8 +6,6 @@
 #include "ops/rules.h"
 #include "ops/sgd/sgd_kernel.h"
 
-RECKON_DECLARE_CPU_KERNEL(sgd_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -47,9 +45,7 @@ Plan plan_sgd(const PlanContext& c) {
 const OpDef sgd_op{
     .name = "sgd",
     .plan = plan_sgd,
-    .cpu = RECKON_CPU_KERNEL(sgd_cpu),
-    .reference = RECKON_ISA::sgd_kernel<double>,
-    .counted = RECKON_ISA::sgd_kernel<Counted>,
+    .kernels = sgd_kernels,
     .gradient_note = "updates its target in place, outside the graph",
     .cases = [] {
       const auto attrs = [](SgdSettings s) { return std::make_shared<SgdAttrs>(s); };

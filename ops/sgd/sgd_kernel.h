@@ -66,3 +66,5 @@ inline void sgd_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(sgd)

@@ -6,13 +6,6 @@
 #include "ops/softmax/softmax_kernel.h"
 #include "ops/view/view.h"
 
-RECKON_DECLARE_CPU_KERNEL(softmax_cpu)
-RECKON_DECLARE_CPU_KERNEL(softmax_backward_cpu)
-RECKON_DECLARE_CPU_KERNEL(log_softmax_cpu)
-RECKON_DECLARE_CPU_KERNEL(log_softmax_backward_cpu)
-RECKON_DECLARE_CPU_KERNEL(logsumexp_cpu)
-RECKON_DECLARE_CPU_KERNEL(logsumexp_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -79,9 +72,7 @@ const OpDef softmax_backward_op{.name = "softmax_backward",
                                     [](const PlanContext& c) {
                                       return gradient_plan(c, "softmax_backward", {4, 0, 0, 0});
                                     },
-                                .cpu = RECKON_CPU_KERNEL(softmax_backward_cpu),
-                                .reference = RECKON_ISA::softmax_backward_kernel<double>,
-                                .counted = RECKON_ISA::softmax_backward_kernel<Counted>,
+                                .kernels = softmax_backward_kernels,
                                 .gradient = Gradient::none,
                                 .gradient_note = kNoSecond,
                                 .cases = pair_cases};
@@ -97,9 +88,7 @@ const OpDef softmax_op{
                              static_cast<size_t>(c.spec.threads * c.in[0].size(-1)) * sizeof(float)}};
           return p;
         },
-    .cpu = RECKON_CPU_KERNEL(softmax_cpu),
-    .reference = RECKON_ISA::softmax_kernel<double>,
-    .counted = RECKON_ISA::softmax_kernel<Counted>,
+    .kernels = softmax_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       return call(softmax_backward_op, {contiguous(c.grads[0]), c.saved[0]});
@@ -113,9 +102,7 @@ const OpDef log_softmax_backward_op{.name = "log_softmax_backward",
                                         [](const PlanContext& c) {
                                           return gradient_plan(c, "log_softmax_backward", {3, 0, 1, 0});
                                         },
-                                    .cpu = RECKON_CPU_KERNEL(log_softmax_backward_cpu),
-                                    .reference = RECKON_ISA::log_softmax_backward_kernel<double>,
-                                    .counted = RECKON_ISA::log_softmax_backward_kernel<Counted>,
+                                    .kernels = log_softmax_backward_kernels,
                                     .gradient = Gradient::none,
                                     .gradient_note = kNoSecond,
                                     .cases = pair_cases};
@@ -127,9 +114,7 @@ const OpDef log_softmax_op{.name = "log_softmax",
                                  p.saves = {{true, 0}};
                                  return p;
                                },
-                           .cpu = RECKON_CPU_KERNEL(log_softmax_cpu),
-                           .reference = RECKON_ISA::log_softmax_kernel<double>,
-                           .counted = RECKON_ISA::log_softmax_kernel<Counted>,
+                           .kernels = log_softmax_kernels,
                            .gradient = Gradient::differentiable,
                            .backward = [](BackwardContext& c) -> TensorList {
                              return call(log_softmax_backward_op, {contiguous(c.grads[0]), c.saved[0]});
@@ -146,9 +131,7 @@ const OpDef logsumexp_backward_op{
           check_shape(c.in[logsumexp_backward_in::y], without_last(x), "logsumexp's output");
           return row_plan(c, x, "logsumexp_backward", x.shape(), x.dtype(), "dx", {2, 0, 1, 0});
         },
-    .cpu = RECKON_CPU_KERNEL(logsumexp_backward_cpu),
-    .reference = RECKON_ISA::logsumexp_backward_kernel<double>,
-    .counted = RECKON_ISA::logsumexp_backward_kernel<Counted>,
+    .kernels = logsumexp_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = kNoSecond,
     .cases =
@@ -168,9 +151,7 @@ const OpDef logsumexp_op{.name = "logsumexp",
                                p.saves = {{false, 0}, {true, 0}};
                                return p;
                              },
-                         .cpu = RECKON_CPU_KERNEL(logsumexp_cpu),
-                         .reference = RECKON_ISA::logsumexp_kernel<double>,
-                         .counted = RECKON_ISA::logsumexp_kernel<Counted>,
+                         .kernels = logsumexp_kernels,
                          .gradient = Gradient::differentiable,
                          .backward = [](BackwardContext& c) -> TensorList {
                            return call(logsumexp_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1]});

@@ -195,3 +195,10 @@ inline void logsumexp_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(softmax)
+RECKON_KERNEL(softmax_backward)
+RECKON_KERNEL(log_softmax)
+RECKON_KERNEL(log_softmax_backward)
+RECKON_KERNEL(logsumexp)
+RECKON_KERNEL(logsumexp_backward)

@@ -3,8 +3,6 @@
 #include "ops/rules.h"
 #include "ops/sum/sum_kernel.h"
 
-RECKON_DECLARE_CPU_KERNEL(sum_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -53,9 +51,7 @@ const OpDef sum_op{
     .name = "sum",
     .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes, &SumAttrs::wide>,
     .plan = plan_sum,
-    .cpu = RECKON_CPU_KERNEL(sum_cpu),
-    .reference = RECKON_ISA::sum_kernel<double>,
-    .counted = RECKON_ISA::sum_kernel<Counted>,
+    .kernels = sum_kernels,
     .gradient = Gradient::differentiable,
     .backward = sum_backward,
     .precision = Precision::fp32,

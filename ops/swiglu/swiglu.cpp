@@ -3,9 +3,6 @@
 #include "ops/rules.h"
 #include "ops/swiglu/swiglu_kernel.h"
 
-RECKON_DECLARE_CPU_KERNEL(swiglu_cpu)
-RECKON_DECLARE_CPU_KERNEL(swiglu_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -33,9 +30,7 @@ Plan plan_swiglu_backward(const PlanContext& c) {
 const OpDef swiglu_backward_op{
     .name = "swiglu_backward",
     .plan = plan_swiglu_backward,
-    .cpu = RECKON_CPU_KERNEL(swiglu_backward_cpu),
-    .reference = RECKON_ISA::swiglu_backward_kernel<double>,
-    .counted = RECKON_ISA::swiglu_backward_kernel<Counted>,
+    .kernels = swiglu_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases = [] {
@@ -49,9 +44,7 @@ const OpDef swiglu_backward_op{
 const OpDef swiglu_op{
     .name = "swiglu",
     .plan = plan_swiglu,
-    .cpu = RECKON_CPU_KERNEL(swiglu_cpu),
-    .reference = RECKON_ISA::swiglu_kernel<double>,
-    .counted = RECKON_ISA::swiglu_kernel<Counted>,
+    .kernels = swiglu_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       TensorList both = call(swiglu_backward_op, {c.grads[0], c.saved[0], c.saved[1]});

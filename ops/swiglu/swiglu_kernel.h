@@ -33,3 +33,6 @@ inline void swiglu_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(swiglu)
+RECKON_KERNEL(swiglu_backward)

@@ -4,11 +4,6 @@
 #include "ops/transition/transition_kernel.h"
 #include "ops/transition/transition_wide.h"
 
-RECKON_DECLARE_CPU_KERNEL(relu_transition_cpu)
-RECKON_DECLARE_CPU_KERNEL(relu_transition_backward_cpu)
-RECKON_DECLARE_CPU_KERNEL(swiglu_transition_cpu)
-RECKON_DECLARE_CPU_KERNEL(swiglu_transition_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -278,9 +273,7 @@ constexpr uint32_t kEveryReluInput = (1u << ReluTransitionInput::n_inputs) - 1,
 const OpDef relu_backward_op{
     .name = "relu_transition_backward",
     .plan = plan_relu_backward,
-    .cpu = RECKON_CPU_KERNEL(relu_transition_backward_cpu),
-    .reference = RECKON_ISA::relu_transition_backward_kernel<double>,
-    .counted = RECKON_ISA::relu_transition_backward_kernel<Counted>,
+    .kernels = relu_transition_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -304,9 +297,7 @@ const OpDef relu_backward_op{
 const OpDef swiglu_backward_op{
     .name = "swiglu_transition_backward",
     .plan = plan_swiglu_backward,
-    .cpu = RECKON_CPU_KERNEL(swiglu_transition_backward_cpu),
-    .reference = RECKON_ISA::swiglu_transition_backward_kernel<double>,
-    .counted = RECKON_ISA::swiglu_transition_backward_kernel<Counted>,
+    .kernels = swiglu_transition_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -357,9 +348,7 @@ TensorList swiglu_backward(BackwardContext& c) {
 const OpDef relu_op{.name = "relu_transition",
                     .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
                     .plan = plan_relu,
-                    .cpu = RECKON_CPU_KERNEL(relu_transition_cpu),
-                    .reference = RECKON_ISA::relu_transition_kernel<double>,
-                    .counted = RECKON_ISA::relu_transition_kernel<Counted>,
+                    .kernels = relu_transition_kernels,
                     .gradient = Gradient::differentiable,
                     .backward = relu_backward,
                     .precision = Precision::low,
@@ -391,9 +380,7 @@ const OpDef swiglu_op{
     .name = "swiglu_transition",
     .fingerprint = fingerprint_by<&TransitionAttrs::eps>,
     .plan = plan_swiglu,
-    .cpu = RECKON_CPU_KERNEL(swiglu_transition_cpu),
-    .reference = RECKON_ISA::swiglu_transition_kernel<double>,
-    .counted = RECKON_ISA::swiglu_transition_kernel<Counted>,
+    .kernels = swiglu_transition_kernels,
     .gradient = Gradient::differentiable,
     .backward = swiglu_backward,
     .precision = Precision::low,

@@ -171,3 +171,8 @@ inline void swiglu_transition_backward_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(relu_transition)
+RECKON_KERNEL(relu_transition_backward)
+RECKON_KERNEL(swiglu_transition)
+RECKON_KERNEL(swiglu_transition_backward)

@@ -5,9 +5,6 @@
 #include "ops/triangle_multiply/triangle_multiply_backward_kernel.h"
 #include "ops/triangle_multiply/triangle_multiply_gpu.h"
 
-RECKON_DECLARE_CPU_KERNEL(triangle_multiply_cpu)
-RECKON_DECLARE_CPU_KERNEL(triangle_multiply_backward_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -308,9 +305,7 @@ OpCase backward_case(const char* name, const CaseSizes& s, bool outgoing, uint32
 const OpDef backward_op{
     .name = "triangle_multiply_backward",
     .plan = plan_backward,
-    .cpu = RECKON_CPU_KERNEL(triangle_multiply_backward_cpu),
-    .reference = RECKON_ISA::triangle_multiply_backward_kernel<double>,
-    .counted = RECKON_ISA::triangle_multiply_backward_kernel<Counted>,
+    .kernels = triangle_multiply_backward_kernels,
     .gradient = Gradient::none,
     .gradient_note = "second derivatives are not offered",
     .cases =
@@ -340,9 +335,7 @@ const OpDef forward_op{
     .name = "triangle_multiply",
     .fingerprint = fingerprint_by<&TriangleMultiplyAttrs::outgoing, &TriangleMultiplyAttrs::eps>,
     .plan = plan_forward,
-    .cpu = RECKON_CPU_KERNEL(triangle_multiply_cpu),
-    .reference = RECKON_ISA::triangle_multiply_kernel<double>,
-    .counted = RECKON_ISA::triangle_multiply_kernel<Counted>,
+    .kernels = triangle_multiply_kernels,
     .gradient = Gradient::differentiable,
     .backward = backward,
     .precision = Precision::low,

@@ -206,3 +206,5 @@ inline void triangle_multiply_backward_kernel(KernelArgs& args) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(triangle_multiply_backward)

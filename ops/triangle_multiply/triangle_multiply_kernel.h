@@ -191,3 +191,5 @@ inline void triangle_multiply_kernel(KernelArgs& args) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(triangle_multiply)

@@ -5,8 +5,6 @@
 #include "ops/sum/sum.h"
 #include "ops/view/view_kernel.h"
 
-RECKON_DECLARE_CPU_KERNEL(pad_cpu)
-
 namespace reckon::ops {
 namespace {
 
@@ -25,15 +23,11 @@ Dims inverse(const Dims& axes) {
 
 void no_kernel(KernelArgs&) {}
 
-constexpr CpuKernel kNoKernel{{no_kernel, no_kernel, no_kernel}};
-
 const OpDef permute_op{
     .name = "permute",
     .plan =
         [](const PlanContext& c) { return view_plan(c, c.in[0].layout().permuted(c.as<AxesAttrs>().dims)); },
-    .cpu = kNoKernel,
-    .reference = no_kernel,
-    .counted = no_kernel,
+    .kernels = one_kernel(no_kernel),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       return {c.grads[0].permuted(inverse(c.as<AxesAttrs>().dims))};
@@ -56,9 +50,7 @@ const OpDef reshape_op{
                        describe(c.in[0]), to_string(c.in[0].strides()), to_string(shape));
           return view_plan(c, out);
         },
-    .cpu = kNoKernel,
-    .reference = no_kernel,
-    .counted = no_kernel,
+    .kernels = one_kernel(no_kernel),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {reshape(c.grads[0], c.input_shapes[0])}; },
     .recompute = Recompute::cheap,
@@ -73,9 +65,7 @@ const OpDef expand_op{
     .name = "expand",
     .plan =
         [](const PlanContext& c) { return view_plan(c, c.in[0].layout().expanded(c.as<AxesAttrs>().dims)); },
-    .cpu = kNoKernel,
-    .reference = no_kernel,
-    .counted = no_kernel,
+    .kernels = one_kernel(no_kernel),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {sum_to(c.grads[0], c.input_shapes[0])}; },
     .recompute = Recompute::cheap,
@@ -92,9 +82,7 @@ const OpDef slice_op{.name = "slice",
                            const auto& a = c.as<SliceAttrs>();
                            return view_plan(c, c.in[0].layout().sliced(a.axis, a.first, a.last));
                          },
-                     .cpu = kNoKernel,
-                     .reference = no_kernel,
-                     .counted = no_kernel,
+                     .kernels = one_kernel(no_kernel),
                      .gradient = Gradient::differentiable,
                      .backward = [](BackwardContext& c) -> TensorList {
                        const auto& a = c.as<SliceAttrs>();
@@ -127,9 +115,7 @@ const OpDef pad_op{.name = "pad_with_zeros",
                          set_traffic(p, c);
                          return p;
                        },
-                   .cpu = RECKON_CPU_KERNEL(pad_cpu),
-                   .reference = RECKON_ISA::pad_kernel,
-                   .counted = RECKON_ISA::pad_kernel,
+                   .kernels = pad_kernels,
                    .gradient = Gradient::differentiable,
                    .backward = [](BackwardContext& c) -> TensorList {
                      const auto& a = c.as<SliceAttrs>();

@@ -8,7 +8,8 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-// The input is contiguous; blocks of `inner` bytes per outer index.
+// The input is contiguous; blocks of `inner` bytes per outer index, whatever the scalar.
+template <class>
 inline void pad_kernel(KernelArgs& a) {
   a.launch(0);
   const auto& t = a.as<SliceAttrs>();
@@ -29,3 +30,5 @@ inline void pad_kernel(KernelArgs& a) {
 
 }  // namespace
 }  // namespace reckon::ops::RECKON_ISA
+
+RECKON_KERNEL(pad)

@@ -45,7 +45,7 @@ TEST_P(EveryKernel, AgreesWithTheReference) {
       SCOPED_TRACE(fmt::format("{} '{}' {}", op.name, c.name, name_of(t)));
       const auto device = make_gpu(), cpu = make_device(DeviceKind::cpu);
       const Ran got = run(*device, op, c, t);
-      const TensorList reference = run(*cpu, op, c, op.reference ? DType::f64 : t).outputs;
+      const TensorList reference = run(*cpu, op, c, op.kernels.reference ? DType::f64 : t).outputs;
       ASSERT_EQ(got.outputs.size(), reference.size());
       for (size_t i = 0; i < reference.size(); ++i) {
         ASSERT_TRUE(got.outputs[i].contiguous()) << "output " << i;

@@ -42,9 +42,9 @@ std::vector<std::vector<double>> reference_outputs(const OpDef& op, const OpCase
 }
 
 TEST_P(EveryOp, DeclaresCostCasesAndGradient) {
-  ASSERT_TRUE(op().plan && op().reference && op().counted)
+  ASSERT_TRUE(op().plan && op().kernels.reference && op().kernels.counted)
       << "plan, reference and counted kernels are required";
-  for (ops::KernelFn f : op().cpu.level) ASSERT_TRUE(f);
+  for (ops::KernelFn f : op().kernels.cpu) ASSERT_TRUE(f);
   ASSERT_TRUE(op().cases) << "an op without cases cannot be tested";
   ASSERT_FALSE(cases().empty());
   if (op().gradient == ops::Gradient::differentiable)
@@ -105,7 +105,7 @@ TEST_P(EveryOp, CostEqualsTheOperationsCountedInTheReferenceKernel) {
     const TensorList inputs = make_inputs(*device, c, DType::f64, 3);
     const ops::Plan plan = ops::plan_of(op(), inputs, c.attrs, device->spec(), ~0u);
     OpDef counted = op();
-    counted.reference = op().counted;
+    counted.kernels.reference = op().kernels.counted;
     ops::Counted::n_flops = ops::Counted::n_special = 0;
     ops::dispatch(counted, inputs, c.attrs);
     EXPECT_EQ(ops::Counted::n_flops, plan.cost.matmul_flops + plan.cost.vector_flops)
