@@ -50,9 +50,9 @@ MUTATIONS = [
       if (t.decays_param)
         for (int64_t i = 0; i < n; ++i) p[i] = p[i] * p_factor;
 """, FUSED),
-    ("gelu-constant", "ops/activation/activation_kernel.h",
-     "return C(0.5) * x * (C(1) + k_erf(x * C(0.70710678118654752)));", "return C(0.5) * x * (C(1) + k_erf(x * C(0.7)));", []),
-    ("silu-slope", "ops/activation/activation_kernel.h", "g * (s * (C(1) + x * (C(1) - s)))", "g * (s * (C(1) - x * (C(1) - s)))", []),
+    ("gelu-constant", "ops/activation/activation.h",
+     "return C(0.5) * x * (C(1) + k_erf(x * C(kRootHalf)));", "return C(0.5) * x * (C(1) + k_erf(x * C(0.7)));", []),
+    ("silu-slope", "ops/activation/activation.h", "g * (s * (C(1) + x * (C(1) - s)))", "g * (s * (C(1) - x * (C(1) - s)))", []),
     ("norm-linear-eps", "ops/kernel/cpu/norm_rows.h", "k_sqrt(squares / C(c) + n.eps)", "k_sqrt(squares / C(c))", FUSED),
     ("outer-product-a-b", "ops/outer_product_mean/outer_product_mean_kernel.h",
      "const Matrix a = batch_of(args.in[In::a], n, batch), b = batch_of(args.in[In::b], n, batch);\n    for (int64_t i0 = 0; i0 < n.r; i0 += t.ti) {",

@@ -96,7 +96,7 @@ constexpr Kernels checked_kernels() {
 }  // namespace reckon::ops
 
 // The last lines of <op>_kernel.h name the op's kernels: RECKON_KERNEL(softmax) stands for the template
-// softmax_kernel<Scalar>(KernelArgs&) above it. In the op's .cpp it makes the constant `softmax_kernels` for the
+// softmax_kernel<C>(KernelArgs&) above it. In the op's .cpp it makes the constant `softmax_kernels` for the
 // OpDef. ops/CMakeLists.txt compiles the header again for each instruction set, where it makes the entry point
 // softmax_cpu; a folder with a *_cpu.cpp of its own writes its entry points there instead.
 #ifdef RECKON_KERNEL_ENTRIES

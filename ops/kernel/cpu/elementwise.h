@@ -108,7 +108,7 @@ inline C* direct_output(const TensorArg& out, int64_t offset, C* buffer) {
 }
 
 // f(i0, in_tiles, out_tiles, n): n elements starting at flat output index i0. Outputs are contiguous and of one
-// shape; the NIN inputs broadcast to it. `cost_hint` is the rough work per element.
+// shape; the NIN inputs broadcast to it. `cost_hint`: work per element, roughly in additions.
 template <class C, int NIN, int NOUT, class F>
 inline void elementwise(KernelArgs& args, F f, int64_t cost_hint = 4) {
   const TensorArg& shape_of = args.out[0];

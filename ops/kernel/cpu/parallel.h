@@ -9,7 +9,7 @@
 namespace reckon::ops::RECKON_ISA {
 namespace {
 
-// body(first, last) over [0, n) in one piece per thread; alone when n * work_per_item is small.
+// body(first, last) over [0, n) in one piece per thread; alone when n * work_per_item (additions) is small.
 template <class F>
 inline void parallel_ranges(const KernelArgs& args, int64_t n, int64_t work_per_item, F&& body) {
   const int64_t total = n * (work_per_item > 0 ? work_per_item : 1);
