@@ -1,6 +1,7 @@
 #include "models/af3/config.h"
 
 #include "runtime/core/error.h"
+#include "runtime/core/nearest_name.h"
 
 namespace reckon::models::af3 {
 
@@ -59,8 +60,8 @@ Config Config::preset(const std::string& name) {
     c.rollout_steps = 2;
     return c;
   }
-  raise_error(
-      fmt::format("unknown AF3 preset '{}': expected one of {}", name, fmt::join(preset_names(), ", ")));
+  raise_error(fmt::format("unknown AF3 preset '{}': expected one of {}.{}", name,
+                          fmt::join(preset_names(), ", "), did_you_mean(name, preset_names())));
 }
 
 void StepOptions::resolve(const Config& c) {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runtime/core/error.h"
+#include "runtime/core/nearest_name.h"
 
 namespace reckon::models {
 
@@ -81,8 +82,8 @@ EvoformerConfig EvoformerConfig::preset(const std::string& name) {
     c.blocks = 2;
     return c;
   }
-  raise_error(
-      fmt::format("unknown Evoformer preset '{}': expected one of {}", name, fmt::join(preset_names(), ", ")));
+  raise_error(fmt::format("unknown Evoformer preset '{}': expected one of {}.{}", name,
+                          fmt::join(preset_names(), ", "), did_you_mean(name, preset_names())));
 }
 
 }  // namespace reckon::models

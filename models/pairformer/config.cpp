@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runtime/core/error.h"
+#include "runtime/core/nearest_name.h"
 
 namespace reckon::models {
 
@@ -77,8 +78,8 @@ PairformerConfig PairformerConfig::preset(const std::string& name) {
     c.blocks = 2;
     return c;
   }
-  raise_error(
-      fmt::format("unknown Pairformer preset '{}': expected one of {}", name, fmt::join(preset_names(), ", ")));
+  raise_error(fmt::format("unknown Pairformer preset '{}': expected one of {}.{}", name,
+                          fmt::join(preset_names(), ", "), did_you_mean(name, preset_names())));
 }
 
 }  // namespace reckon::models

@@ -7,6 +7,7 @@
 
 #include "runtime/core/error.h"
 #include "runtime/core/json_excerpt.h"
+#include "runtime/core/nearest_name.h"
 
 namespace reckon::models {
 namespace {
@@ -102,8 +103,8 @@ QwenConfig QwenConfig::preset(const std::string& name) {
     if (r.vocab < 1000) c.initializer_range = 1.0 / std::sqrt(static_cast<double>(r.hidden));
     return c;
   }
-  raise_error(fmt::format("unknown Qwen preset '{}': expected one of {}, or a config.json", name,
-                          fmt::join(preset_names(), ", ")));
+  raise_error(fmt::format("unknown Qwen preset '{}': expected one of {}, or a config.json.{}", name,
+                          fmt::join(preset_names(), ", "), did_you_mean(name, preset_names())));
 }
 
 std::vector<std::string> QwenConfig::preset_names() {
