@@ -91,7 +91,7 @@ TEST(Columns, OneLineAddsAFigureToEveryOutput) {
   EXPECT_NE(o.html.find("<th>pages [f]</th>"), std::string::npos) << o.html;
   EXPECT_NE(o.html.find("<td>2.02 k</td>"), std::string::npos) << o.html;
   EXPECT_NE(o.comparison.find("pages by owner"), std::string::npos) << o.comparison;
-  EXPECT_NE(o.comparison.find("2.02 k       1.00 k         -1.02 k      0.494"), std::string::npos)
+  EXPECT_NE(o.comparison.find("anna       2.02 k     1.00 k         -1.02 k      0.494"), std::string::npos)
       << o.comparison;
 }
 
