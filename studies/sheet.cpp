@@ -45,8 +45,9 @@ double Sheet::worst_deviation() const {
 }
 
 std::string to_csv(const Sheet& s) {
+  const profiler::Table texts = texts_of(s);
   std::string out;
-  for (const auto& row : texts_of(s).rows()) {
+  for (const auto& row : texts.rows()) {
     if (row.empty()) continue;  // a rule
     for (size_t c = 0; c < row.size(); ++c) out += (c ? "," : "") + quoted(row[c]);
     out += "\n";
