@@ -6,6 +6,7 @@
 #include "autograd/engine.h"
 #include "models/block_weights.h"
 #include "runtime/core/error.h"
+#include "runtime/core/nearest_name.h"
 #include "runtime/device.h"
 
 namespace reckon::models {
@@ -41,8 +42,10 @@ std::string families_that(const std::function<bool(const Family&)>& has, std::st
 const Family& family_named(std::string_view name) {
   for (const Family* f : all_families())
     if (f->name == name) return *f;
-  raise_error(
-      fmt::format("unknown model '{}': expected {}", name, families_that([](const Family&) { return true; })));
+  std::vector<std::string> names;
+  for (const Family* f : all_families()) names.emplace_back(f->name);
+  raise_error(fmt::format("unknown model '{}': expected {}.{}", name,
+                          families_that([](const Family&) { return true; }), did_you_mean(name, names)));
 }
 
 bool has_command(const Family& f, std::string_view command) {

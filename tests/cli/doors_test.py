@@ -59,6 +59,8 @@ for words, meant in [(["trian", "qwen"], "train"), (["train", "qwen", "--chekpoi
 for family, mistyped, meant in (("qwen", "qwen2.5-7", "qwen2.5-7b"), ("evoformer", "alphafold", "alphafold2"), ("pairformer", "dmeo", "demo"), ("af3", "tinny", "tiny")):
     r = run("plan", family, "--preset", mistyped)
     expect(f"preset {mistyped} of {family}: suggests {meant}", r.returncode == 1 and f"Did you mean '{meant}'?" in r.stderr, r.stderr)
+r = run("plan", "qwem")
+expect("model qwem: suggests qwen", r.returncode == 1 and "Did you mean 'qwen'?" in r.stderr, r.stderr)
 for words in (["cook"], ["train", "qwen", "--temperature-of-the-sea", "4"]):
     r = run(*words)
     expect(f"{' '.join(words)}: no wild guess", r.returncode == 2 and "did you mean" not in r.stderr, r.stderr)
