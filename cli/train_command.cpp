@@ -89,32 +89,78 @@ void check_writable(const std::string& path) {
                path);
 }
 
-void run(TrainFlags f) {
-  DeviceWatch::check(f.trace_device, f.options.device);
-  const std::string trace_device = f.ledger == "off" ? "off" : f.trace_device;
-  std::unique_ptr<Backend> backend = fall_back_to_cpu(f.options.device, trace_device != "off");
+void make_folder(const std::string& folder) {
+  if (folder.empty()) return;
+  std::error_code ec;
+  std::filesystem::create_directories(folder, ec);
+  RECKON_CHECK(!ec && access(folder.c_str(), W_OK) == 0, "cannot write to the folder '{}'", folder);
+}
+
+bool keeps_books(const TrainFlags& f) { return f.ledger == "on"; }
+
+void check_output(const TrainFlags& f) {
   RECKON_CHECK(f.save_every >= 0, "--save-every must not be negative, got {}", f.save_every);
   RECKON_CHECK(f.save_every == 0 || !f.out.empty(), "--save-every needs --out FOLDER for the checkpoints");
   for (const std::string& path : {f.json, f.trace, f.html}) check_writable(path);
-  const bool books = f.ledger == "on";
-  RECKON_CHECK(books || f.trace_device != "counters",
+  RECKON_CHECK(keeps_books(f) || f.trace_device != "counters",
                "--ledger off leaves no books to file --trace-device counters in");
-  RECKON_CHECK(books || (f.json.empty() && f.trace.empty() && f.html.empty()),
+  RECKON_CHECK(keeps_books(f) || (f.json.empty() && f.trace.empty() && f.html.empty()),
                "--ledger off leaves nothing to write with --json, --trace or --html");
-  const models::RunOptions options = f.resolved(0);
+}
+
+void make_folders(const TrainFlags& f, const models::RunOptions& options) {
   if (!f.export_to.empty()) {
     RECKON_CHECK(models::family_named(options.family).exports_folder,
                  "--export writes a Hugging Face folder, which {} has no form for: use --out", options.family);
     RECKON_CHECK(options.device != DeviceKind::meta, "--export needs values, and --device meta has none");
-    std::error_code ec;
-    std::filesystem::create_directories(f.export_to, ec);
-    RECKON_CHECK(!ec && access(f.export_to.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.export_to);
   }
-  if (!f.out.empty()) {
-    std::error_code ec;
-    std::filesystem::create_directories(f.out, ec);
-    RECKON_CHECK(!ec && access(f.out.c_str(), W_OK) == 0, "cannot write to the folder '{}'", f.out);
+  make_folder(f.export_to);
+  make_folder(f.out);
+}
+
+// Says what runs where; the rate of this hardware's products, 0 where nothing runs.
+double introduce(const models::TrainTask& task, const models::RunOptions& options, const Device& device) {
+  const bool on_gpu = options.device == DeviceKind::cuda;
+  const double rate = on_gpu              ? measure_gpu_matmul_rate(options.dtype)
+                      : device.executes() ? measure_matmul_rate(options.dtype, device.spec())
+                                          : 0;
+  fmt::print("{}\n", task.describe());
+  if (!task.loaded.empty()) fmt::print("{}\n", task.loaded);
+  fmt::print("device {} ({}), dtype {}, checkpoint {}, fuse {}", name_of(options.device),
+             hardware_of(device.spec()), name_of(options.dtype), autograd::name_of(options.checkpoint),
+             options.fuse.to_string());
+  fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a {}^3 {} product measured now",
+                                            format_scaled(rate), on_gpu ? 4096 : 1024, name_of(options.dtype))
+                              : "");
+  return rate;
+}
+
+void write_books(const TrainFlags& f, const profiler::RunRecord& record, const profiler::Ledger& ledger) {
+  fmt::print("\n");
+  std::fflush(stdout);
+  if (f.report == "full")
+    profiler::write_report(std::cout, record);
+  else if (f.report == "summary")
+    profiler::write_summary(std::cout, record);
+  if (f.report == "summary" && record.device) {
+    std::cout << '\n';
+    profiler::write_device(std::cout, *record.device, record.books.for_work());
   }
+  std::cout.flush();
+  if (!f.json.empty()) profiler::save_run(f.json, record);
+  if (!f.out.empty()) profiler::save_run(f.out, record);
+  if (!f.trace.empty()) profiler::write_trace(f.trace, ledger.last_step_events());
+  if (!f.html.empty()) profiler::write_html(f.html, record, ledger.last_step_events());
+}
+
+void run(TrainFlags f) {
+  DeviceWatch::check(f.trace_device, f.options.device);
+  const bool books = keeps_books(f);
+  const std::string trace_device = books ? f.trace_device : "off";
+  std::unique_ptr<Backend> backend = fall_back_to_cpu(f.options.device, trace_device != "off");
+  check_output(f);
+  const models::RunOptions options = f.resolved(0);
+  make_folders(f, options);
 
   const auto device = f.machine.make_device(options.device, std::move(backend));
   profiler::Ledger ledger;
@@ -129,18 +175,7 @@ void run(TrainFlags f) {
       trainer.resume(f.resume);
       fmt::print("resumed after {} steps from {}\n", first_step, f.resume);
     }
-    const bool on_gpu = options.device == DeviceKind::cuda;
-    const double rate = on_gpu               ? measure_gpu_matmul_rate(options.dtype)
-                        : device->executes() ? measure_matmul_rate(options.dtype, device->spec())
-                                             : 0;
-    fmt::print("{}\n", trainer.task().describe());
-    if (!trainer.task().loaded.empty()) fmt::print("{}\n", trainer.task().loaded);
-    fmt::print("device {} ({}), dtype {}, checkpoint {}, fuse {}", name_of(options.device),
-               hardware_of(device->spec()), name_of(options.dtype), autograd::name_of(options.checkpoint),
-               options.fuse.to_string());
-    fmt::print("{}\n", rate > 0 ? fmt::format("; MFU against {}FLOP/s, a {}^3 {} product measured now",
-                                              format_scaled(rate), on_gpu ? 4096 : 1024, name_of(options.dtype))
-                                : "");
+    const double rate = introduce(trainer.task(), options, *device);
     if (trainer.done())
       fmt::print("nothing to do: {} of {} steps are in the checkpoint\n", first_step, options.steps);
 
@@ -170,21 +205,7 @@ void run(TrainFlags f) {
   ledger.close();
   record.config = run_config(options, device->spec());
   record.books = ledger.books();
-  fmt::print("\n");
-  std::fflush(stdout);
-  if (f.report == "full")
-    profiler::write_report(std::cout, record);
-  else if (f.report == "summary")
-    profiler::write_summary(std::cout, record);
-  if (f.report == "summary" && record.device) {
-    std::cout << '\n';
-    profiler::write_device(std::cout, *record.device, record.books.for_work());
-  }
-  std::cout.flush();
-  if (!f.json.empty()) profiler::save_run(f.json, record);
-  if (!f.out.empty()) profiler::save_run(f.out, record);
-  if (!f.trace.empty()) profiler::write_trace(f.trace, ledger.last_step_events());
-  if (!f.html.empty()) profiler::write_html(f.html, record, ledger.last_step_events());
+  write_books(f, record, ledger);
 }
 
 }  // namespace
