@@ -69,21 +69,23 @@ std::vector<DType> types() {
                            : std::vector<DType>{DType::f32, DType::bf16, DType::f16};
 }
 
+// Every row is a number of whole vectors; two batch elements, z wider than the weights.
+const Triangle kWholeVectors{.B = 2,
+                             .R = 16,
+                             .cz = 32,
+                             .c = 64,
+                             .c_out = 32,
+                             .outgoing = false,
+                             .biases = false,
+                             .masked = false,
+                             .z_f32 = true};
+
 TEST(TriangleMultiplyOnAGpu, ForwardAgreesAcrossTiles) {
   const Triangle crossing = smallest_shapes() ? Triangle{.B = 1, .R = 12, .cz = 32, .c = 40, .c_out = 32}
                                               : Triangle{.B = 1, .R = 33, .cz = 64, .c = 40, .c_out = 72};
   for (DType t : types())
     expect_agreement("triangle_multiply", crossing, forward_inputs(crossing, true), t, ~0u);
-  Triangle vectors{.B = 2,
-                   .R = 16,
-                   .cz = 32,
-                   .c = 64,
-                   .c_out = 32,
-                   .outgoing = false,
-                   .biases = false,
-                   .masked = false,
-                   .z_f32 = true};
-  expect_agreement("triangle_multiply", vectors, forward_inputs(vectors, true), DType::bf16, ~0u);
+  expect_agreement("triangle_multiply", kWholeVectors, forward_inputs(kWholeVectors, true), DType::bf16, ~0u);
 }
 
 TEST(TriangleMultiplyOnAGpu, KeepingForBackwardChangesNoBitOfTheOutput) {
@@ -116,16 +118,7 @@ TEST(TriangleMultiplyOnAGpu, BackwardAgreesAcrossTiles) {
                                               : Triangle{.B = 1, .R = 33, .cz = 64, .c = 72, .c_out = 40};
   for (DType t : types())
     expect_agreement("triangle_multiply_backward", crossing, backward_inputs(crossing), t, kEverything);
-  const Triangle vectors{.B = 2,
-                         .R = 16,
-                         .cz = 32,
-                         .c = 64,
-                         .c_out = 32,
-                         .outgoing = false,
-                         .biases = false,
-                         .masked = false,
-                         .z_f32 = true};
-  expect_agreement("triangle_multiply_backward", vectors, backward_inputs(vectors), DType::bf16,
+  expect_agreement("triangle_multiply_backward", kWholeVectors, backward_inputs(kWholeVectors), DType::bf16,
                    kWithoutBiases);
 }
 
