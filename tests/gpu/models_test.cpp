@@ -3,42 +3,16 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 
 #include "models/qwen/options.h"
 #include "models/train/trainer.h"
 #include "profiler/audit.h"
 #include "profiler/ledger.h"
-#include "runtime/core/rng.h"
 #include "tests/gpu/gpu_device.h"
+#include "tests/support/training_data.h"
 
 namespace reckon::models {
 namespace {
-
-namespace fs = std::filesystem;
-
-// A text and an alignment small enough for the emulator.
-class Data {
- public:
-  Data() : dir_(fs::temp_directory_path() / fmt::format("reckon_gpu_models_test_{}", getpid())) {
-    fs::create_directories(dir_);
-    std::ofstream text(dir_ / "text.txt");
-    for (int i = 0; i < 100; ++i) text << "every byte has a name " << i % 10 << ". ";
-    std::ofstream rows(dir_ / "rows.aln");
-    const std::string residues = "ARNDCQEGHILKMFPSTWYV";
-    const Philox random{5, 0};
-    for (uint64_t r = 0; r < 8; ++r) {
-      for (uint64_t c = 0; c < 12; ++c) rows << residues[(3 * c + random(r * 16 + c)[0] % 2) % 20];
-      rows << "\n";
-    }
-  }
-  ~Data() { fs::remove_all(dir_); }
-  fs::path dir() const { return dir_; }
-
- private:
-  fs::path dir_;
-};
 
 struct Setting {
   std::string family;
@@ -47,7 +21,8 @@ struct Setting {
   bool wide = false;  // qwen: rows that the fused norms and transitions leave to the library
 
   RunOptions options(autograd::CheckpointPolicy policy) const {
-    static const Data data;
+    // Small enough for the emulator.
+    static const testing::TrainingData data("gpu_models_test", "every byte has a name", 100, 8, 12);
     RunOptions o;
     o.family = family;
     o.preset = "tiny";
@@ -56,8 +31,8 @@ struct Setting {
       sizes = QwenConfig::preset("tiny");
       sizes->hidden = 136;
     }
-    o.data = (data.dir() / (family == "qwen" ? "text.txt" : "rows.aln")).string();
-    if (family == "qwen") o.own<QwenOptions>().cache_dir = (data.dir() / "cache").string();
+    o.data = family == "qwen" ? data.text() : data.alignment();
+    if (family == "qwen") o.own<QwenOptions>().cache_dir = data.cache();
     o.checkpoint = policy;
     o.dtype = dtype;
     o.fuse = autograd::FusionSet::parse(std::string(fuse));

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 
 #include "autograd/engine.h"
 #include "autograd/grad_mode.h"
@@ -16,11 +15,10 @@
 #include "models/train/trainer.h"
 #include "parity/books.h"
 #include "runtime/events/scope.h"
+#include "tests/support/training_data.h"
 
 namespace reckon::models {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Sizes {
   QwenConfig config;
@@ -75,21 +73,16 @@ TEST(Lora, MatrixFlopsOfAStepMeetTheClosedForm) {
 
 class LoraRun : public ::testing::Test {
  protected:
-  fs::path dir = fs::temp_directory_path() / fmt::format("reckon_lora_test_{}", getpid());
+  testing::TrainingData data{"lora_test", "the cell adds up to the byte", 400};
+  const std::filesystem::path& dir = data.dir();
   Device device{DeviceKind::cpu, DeviceSpec::this_machine()};
-  LoraRun() {
-    fs::create_directories(dir);
-    std::ofstream text(dir / "text.txt");
-    for (int i = 0; i < 400; ++i) text << "the cell adds up to the byte " << i % 10 << ". ";
-  }
-  ~LoraRun() override { fs::remove_all(dir); }
 
   RunOptions options(const char* lora, autograd::FusionSet fuse = {}) const {
     RunOptions o;
     o.family = "qwen";
     o.preset = "tiny";
-    o.data = (dir / "text.txt").string();
-    o.own<QwenOptions>().cache_dir = (dir / "cache").string();
+    o.data = data.text();
+    o.own<QwenOptions>().cache_dir = data.cache();
     o.fuse = fuse;
     o.steps = 6;
     o.lr = 0.02;

@@ -2,47 +2,20 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 
 #include "models/qwen/options.h"
 #include "models/train/trainer.h"
 #include "profiler/audit.h"
 #include "profiler/ledger.h"
-#include "runtime/core/rng.h"
+#include "tests/support/training_data.h"
 
 namespace reckon::models {
 namespace {
 
 using autograd::FusionSet;
 
-namespace fs = std::filesystem;
-
-// A small text and a small alignment, made here: letters and residues in a pattern that can be learned.
-class Data {
- public:
-  Data() {
-    dir_ = fs::temp_directory_path() / fmt::format("reckon_training_test_{}", getpid());
-    fs::create_directories(dir_);
-    std::ofstream text(dir_ / "text.txt");
-    for (int i = 0; i < 400; ++i) text << "the cell adds up to the byte " << i % 10 << ". ";
-    std::ofstream rows(dir_ / "rows.aln");
-    const std::string residues = "ARNDCQEGHILKMFPSTWYV";
-    const Philox random{5, 0};
-    for (uint64_t r = 0; r < 12; ++r) {
-      for (uint64_t c = 0; c < 16; ++c) rows << residues[(3 * c + random(r * 16 + c)[0] % 2) % 20];
-      rows << "\n";
-    }
-  }
-  ~Data() { fs::remove_all(dir_); }
-  fs::path dir() const { return dir_; }
-
- private:
-  fs::path dir_;
-};
-
-const Data& data() {
-  static const Data d;
+const testing::TrainingData& data() {
+  static const testing::TrainingData d("training_test", "the cell adds up to the byte", 400);
   return d;
 }
 
@@ -51,8 +24,8 @@ RunOptions options(const std::string& family, autograd::CheckpointPolicy policy,
   RunOptions o;
   o.family = family;
   o.preset = "tiny";
-  if (family != "af3") o.data = (data().dir() / (family == "qwen" ? "text.txt" : "rows.aln")).string();
-  if (family == "qwen") o.own<QwenOptions>().cache_dir = (data().dir() / "cache").string();
+  if (family != "af3") o.data = family == "qwen" ? data().text() : data().alignment();
+  if (family == "qwen") o.own<QwenOptions>().cache_dir = data().cache();
   o.checkpoint = policy;
   o.dtype = dtype;
   o.fuse = fuse;
