@@ -1,6 +1,6 @@
-// Training steps whose books are kept: on meta a dry run (dry_run, and record_training with every op call and
-// the shapes it made), on another device what an audit compares it with. Called by calculators, studies and
-// commands.
+// Training steps whose books are kept: on meta a dry run (dry_run, and record_training with every op
+// call and the shapes it made), on another device what an audit compares it with. Called by
+// calculators, studies and commands.
 #pragma once
 
 #include <string>

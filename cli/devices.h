@@ -13,10 +13,10 @@ namespace reckon::cli {
 std::unique_ptr<Device> open_device(DeviceKind kind, DeviceSpec spec, DeviceOptions options = {},
                                     std::unique_ptr<Backend> opened = nullptr);
 
-// Where cuda cannot be had: says why in one line on stderr and puts cpu in its place; null then, and for other
-// devices. For commands whose result does not depend on where it was computed. `trace`: see CudaPlugin::open.
-// The context that is made here stays, so a run that is to be traced must use this backend and open no other
-// before.
+// Where cuda cannot be had: says why in one line on stderr and puts cpu in its place; null then, and for
+// other devices. For commands whose result does not depend on where it was computed. `trace`: see
+// CudaPlugin::open. The context that is made here stays, so a run that is to be traced must use this
+// backend and open no other before.
 std::unique_ptr<Backend> fall_back_to_cpu(DeviceKind& device, bool trace = false);
 
 // What `--spec TEXT` stands for: this machine's CPU when empty. Error unless `device` is meta.

@@ -197,9 +197,9 @@ template <class T>
 class Columns {
  public:
   Columns() = default;
-  // A list of one column. `get` is a member, or a function of a record; a function that gives a reference is as
-  // good as a member, one that gives a value is derived from the record, one of two records (row and sum) is
-  // for texts alone.
+  // A list of one column. `get` is a member, or a function of a record; a function that gives a
+  // reference is as good as a member, one that gives a value is derived from the record, one of two
+  // records (row and sum) is for texts alone.
   template <class Get>
   Columns(std::string name, Get get, How how = {});
   // Lists one after the other.

@@ -79,8 +79,8 @@ struct LossPair {
 struct Comparison {
   std::string name_a = "a", name_b = "b";
   std::vector<ConfigDifference> config;
-  // Bytes of the step with the highest peak; launches, FLOPs (matmul + vector) and bytes moved of the last
-  // step.
+  // Bytes of the step with the highest peak; launches, FLOPs (matmul + vector)
+  // and bytes moved of the last step.
   std::vector<Breakdown> breakdowns;
   Delta rounded, reserved, recompute_flops;
   TimeSpread time_a, time_b;

@@ -1,5 +1,5 @@
-// The columns of what was seen of a device. Reading checks that lists refer to what is there and that the
-// closure closes.
+// The columns of what was seen of a device. Reading checks that lists refer to what is
+// there and that the closure closes.
 #include <fmt/format.h>
 
 #include "profiler/book_columns.h"

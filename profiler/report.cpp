@@ -19,8 +19,8 @@ std::string name_of_books(const StepBooks& b) {
   return b.step < 0 ? "outside of steps" : fmt::format("step {}", b.step);
 }
 
-// Copies of the rows with their modules as they are shown: shortened, and with the number of siblings that
-// share a name.
+// Copies of the rows with their modules as they are shown: shortened, and with the number
+// of siblings that share a name.
 template <class T>
 std::vector<T> with_short_modules(std::vector<T> rows, int depth) {
   ModuleNames names(depth);

@@ -17,8 +17,8 @@ StepSizes step_sizes(const std::string& preset) {
   return s;
 }
 
-// The loss reads the alignment only: of the last block, the outer product and the pair updates have no way to
-// it.
+// The loss reads the alignment only: of the last block, the outer product and the
+// pair updates have no way to it.
 int64_t unreached(const EvoformerConfig& c) {
   const int64_t m = c.c_m, z = c.c_z, n = c.c_hidden_opm;
   return 2 * m + 2 * (m * n + n) + n * n * z + z + c.pair_stack().n_parameters();

@@ -1,5 +1,5 @@
-// The Pairformer family: AlphaFold 3's stack, trained on masked residues of one row from the profile of the
-// others.
+// The Pairformer family: AlphaFold 3's stack, trained on masked residues of one row
+// from the profile of the others.
 #include "models/train/family.h"
 
 #include "models/pairformer/config.h"

@@ -23,8 +23,8 @@ Exact saved_per_layer(const QwenConfig& c, Exact B, Exact S) {
 void fill_kv_cache(const RunOptions& o, Device& device, int64_t batch, int64_t seq, DType cache) {
   const autograd::FusionScope fusions(autograd::FusionSet::parse("attention"));
   const Qwen model(device, qwen_config(o), 1);
-  // The last new token is never read, so the cache ends up with room for `seq`: all but one in the first pass,
-  // one in a second.
+  // The last new token is never read, so the cache ends up with room for `seq`: all but one in
+  // the first pass, one in a second.
   const std::vector<int64_t> prompt(static_cast<size_t>(std::max<int64_t>(1, seq - 1)), 0);
   DecodeOptions d;
   d.max_new_tokens = seq + 1 - static_cast<int64_t>(prompt.size());

@@ -1,6 +1,6 @@
-// A training task whose batches come in order: made ahead on the host where there is data, uploaded in phase
-// data, and run through the model. A family's task says what a batch is, how it reaches the device and what its
-// loss is.
+// A training task whose batches come in order: made ahead on the host where there is data, uploaded
+// in phase data, and run through the model. A family's task says what a batch is, how it reaches
+// the device and what its loss is.
 #pragma once
 
 #include <functional>

@@ -10,8 +10,8 @@
 namespace reckon::models {
 namespace {
 
-// Identifies the frozen weights under adapters without storing them: names, shapes and up to 64 elements of
-// each.
+// Identifies the frozen weights under adapters without storing them: names, shapes
+// and up to 64 elements of each.
 std::string base_fingerprint(const ParameterSet& parameters) {
   uint64_t hash = data::kFnvStart;
   for (const NamedParameter& p : parameters.all()) {

@@ -15,8 +15,8 @@
 
 namespace reckon::models {
 
-// What a step of a preset takes where the run leaves it open; 0: resolve() of the family fills it in, or it has
-// none.
+// What a step of a preset takes where the run leaves it open; 0: resolve() of the
+// family fills it in, or it has none.
 struct StepSizes {
   int64_t batch = 1, seq = 0, rows = 0, steps = 0;
   double lr = 0;

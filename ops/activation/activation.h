@@ -21,8 +21,8 @@ RECKON_FUNCTION(cos, (const Tensor& x), x)
 namespace RECKON_ISA {
 namespace {
 
-// f(x) forward; df(g, s) the gradient of x, from the output's gradient g and what was kept: the output y or the
-// input x.
+// f(x) forward; df(g, s) the gradient of x, from the output's gradient g and what was
+// kept: the output y or the input x.
 struct Relu : OfOne {
   static constexpr const char* name = "relu";
   static constexpr PerElement cost{.flops = 1}, gradient_cost{};

@@ -1,6 +1,6 @@
-// Makes ops of formulas: plan, kernels, cost, backward, cases. For the .cpp of an elementwise op, which is made
-// by ops/CMakeLists.txt where the formula says everything, and written by hand where it composes its gradient
-// of other ops.
+// Makes ops of formulas: plan, kernels, cost, backward, cases. For the .cpp of an elementwise op, which
+// is made by ops/CMakeLists.txt where the formula says everything, and written by hand where it
+// composes its gradient of other ops.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@
 
 namespace reckon::ops {
 
-// The formulas of one folder and their tables of kernels, one per instruction set. RECKON_FORMULA_SET(swiglu)
-// makes `swiglu_set`.
+// The formulas of one folder and their tables of kernels, one per instruction set.
+// RECKON_FORMULA_SET(swiglu) makes `swiglu_set`.
 template <class List>
 struct FormulaSet {
   const FormulaKernels* (*level[3])();
@@ -79,8 +79,8 @@ Plan formula_plan(const PlanContext& c) {
   return elementwise_plan(c, F::name, promoted_dtype(c), F::cost.flops, F::cost.special);
 }
 
-// With a derivative: floats of one shape; keeps both inputs, or of a function of one tensor the one that it
-// names.
+// With a derivative: floats of one shape; keeps both inputs, or of a function of
+// one tensor the one that it names.
 template <WithDerivative F>
 Plan checked_formula_plan(const PlanContext& c) {
   for (int i = 0; i < F::n_inputs; ++i) check_floating(c.in[i], called<F>(i));
@@ -160,8 +160,8 @@ std::vector<OpCase> gradient_cases() {
              {.shape = {5, 6}, .transposed = true}, normal({5, 6}), {.shape = {5, 6}, .transposed = true}}}};
 }
 
-// The op of formula F; `op` brings what the formula does not say (plan, backward, cases, recompute), where it
-// has no derivative.
+// The op of formula F; `op` brings what the formula does not say (plan, backward, cases,
+// recompute), where it has no derivative.
 template <class F, class List>
 OpDef formula_op(const FormulaSet<List>& set, OpDef op = {}) {
   const int i = place_of<F>(set);

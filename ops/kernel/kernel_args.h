@@ -1,5 +1,5 @@
-// What a kernel sees: plain spans of memory, its attributes, the number of threads. It cannot allocate. Every piece of
-// work announces itself with `args.launch(i)`, in the order of the plan.
+// What a kernel sees: plain spans of memory, its attributes, the number of threads. It cannot allocate. Every
+// piece of work announces itself with `args.launch(i)`, in the order of the plan.
 #pragma once
 
 #include <cstddef>

@@ -167,8 +167,8 @@ const OpDef linear_cross_entropy_backward_op{
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
-          // The statistic stands for logsumexp: near the log of the number of classes, so that no probability
-          // explodes.
+          // The statistic stands for logsumexp: near the log of the number of classes,
+          // so that no probability explodes.
           std::vector<OpCase> cases;
           for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
             cases.push_back(
