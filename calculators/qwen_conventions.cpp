@@ -135,32 +135,32 @@ struct Formulas {
   }
 };
 
-}  // namespace
+constexpr const char* kNoVector = "everything that is no matrix product";
 
-std::vector<Convention> conventions_from(const QwenParts& parts, const QwenConfig& c, int64_t batch,
-                                         int64_t seq, int64_t n_parameters, int64_t rank, Exact vector_forward,
-                                         Exact vector_step) {
-  const Exact T = Exact(batch) * seq, counted = n_parameters;
-  const FromParts f{parts, c, batch, seq, T, counted, 0};
-  const FromParts fr{parts, c, batch, seq, T, counted, rank};
-  const Formulas g{c, batch, seq, T, c.n_parameters(), 0};
-  const Formulas gr{c, batch, seq, T, c.n_parameters(), rank};
-  const bool square = c.heads * c.head_dim == c.hidden;
-  // That module cuts h x ratio to a whole number, so a quotient rounded down would lose a column.
-  double ratio = static_cast<double>(c.intermediate) / static_cast<double>(c.hidden);
-  while (static_cast<double>(c.hidden) * ratio < static_cast<double>(c.intermediate))
-    ratio = std::nextafter(ratio, INFINITY);
-  std::vector<Convention> rows;
-  const auto add = [&](std::string id, std::string rule, std::string leaves, std::optional<Exact> forward,
-                       std::optional<Exact> step, std::optional<Exact> formula_forward,
-                       std::optional<Exact> formula_step) {
+// The rows of the table, in its order.
+struct Rows {
+  const QwenParts& parts;
+  const QwenConfig& c;
+  int64_t batch, seq, rank;
+  Exact T, counted;  // tokens; parameters
+  FromParts f{parts, c, batch, seq, T, counted, 0}, fr{parts, c, batch, seq, T, counted, rank};
+  Formulas g{c, batch, seq, T, c.n_parameters(), 0}, gr{c, batch, seq, T, c.n_parameters(), rank};
+  std::vector<Convention> rows = {};
+
+  void add(std::string id, std::string rule, std::string leaves, std::optional<Exact> forward,
+           std::optional<Exact> step, std::optional<Exact> formula_forward, std::optional<Exact> formula_step) {
     rows.push_back(
         {std::move(id), std::move(rule), std::move(leaves), forward, step, formula_forward, formula_step});
-  };
-  const auto tripled = [&](std::string id, std::string rule, std::string leaves, Exact forward, Exact formula) {
+  }
+  void tripled(std::string id, std::string rule, std::string leaves, Exact forward, Exact formula) {
     add(std::move(id), std::move(rule), std::move(leaves), forward, triple(forward), formula, triple(formula));
-  };
-  if (square) {
+  }
+
+  void of_the_coursework() {
+    // That module cuts h x ratio to a whole number, so a quotient rounded down would lose a column.
+    double ratio = static_cast<double>(c.intermediate) / static_cast<double>(c.hidden);
+    while (static_cast<double>(c.hidden) * ratio < static_cast<double>(c.intermediate))
+      ratio = std::nextafter(ratio, INFINITY);
     for (const int64_t r : {int64_t{0}, rank}) {
       const FromParts& x = r ? fr : f;
       tripled(r ? "flops-module-lora" : "flops-module",
@@ -172,9 +172,11 @@ std::vector<Convention> conventions_from(const QwenParts& parts, const QwenConfi
       if (rank == 0) break;
     }
   }
-  tripled("table-1", "the coursework's table (exp, sqrt 10; m p (2n-1)) on the true network",
-          "nothing of the forward pass; backward is assumed", f.true_network(), g.true_network());
-  if (square) {
+  void of_its_table() {
+    tripled("table-1", "the coursework's table (exp, sqrt 10; m p (2n-1)) on the true network",
+            "nothing of the forward pass; backward is assumed", f.true_network(), g.true_network());
+  }
+  void of_sibling_courseworks() {
     tripled("by-operation", "sibling coursework: every operation 1, full-width keys and values",
             "RoPE, mask, residual sums, grouped queries", f.counted_by_operation(), g.counted_by_operation());
     if (rank > 0)
@@ -190,47 +192,69 @@ std::vector<Convention> conventions_from(const QwenParts& parts, const QwenConfi
         "the output projection, all heads but one, half of every product", std::nullopt, triple(f.one_head()),
         std::nullopt, triple(g.one_head()));
   }
-  const char* no_vector = "everything that is no matrix product";
-  add("matmul", "2mnk, all S^2 scores (Megatron-LM, nanoGPT sizing, torch flop_counter on eager attention)",
-      no_vector, parts.forward, parts.forward + parts.backward, g.matmul(), triple(g.matmul()));
-  const Exact hidden_half = parts.attention() * (seq - 1) / (2 * Exact(seq)),
-              hidden_formula = g.attention() * (seq - 1) / (2 * Exact(seq));
-  tripled("matmul-causal", "2mnk, scores the mask lets through only: (S+1)/2S of them",
-          "masked scores, which eager attention computes", parts.forward - hidden_half,
-          g.matmul() - hidden_formula);
-  add("flop-counter-sdpa", "torch flop_counter, fused attention: 2 products forward, 5 backward", no_vector,
-      parts.forward, parts.forward + parts.backward + parts.attention() / 2, g.matmul(),
-      triple(g.matmul()) + g.attention() / 2);
-  add("fvcore", "fvcore: a multiply-add is 1", "half of every product; no backward", parts.forward / 2,
-      std::nullopt, g.matmul() / 2, std::nullopt);
-  tripled("deepspeed", "DeepSpeed profiler: 2mnk, softmax and silu 1 per element",
-          "norms, RoPE, sums; backward is assumed", parts.forward + parts.scores.elements + parts.silu,
-          g.matmul() + g.L * (g.B * g.A * g.S * g.S + T * c.intermediate));
-  tripled("6nd", "2ND forward, 6ND a step, N all parameters",
-          c.tied ? "attention scores; the head is in N by being tied"
-                 : "attention scores; counts the lookup as a product",
-          2 * counted * T, 2 * g.N * T);
-  add("6nd-non-embedding", "6ND, N without embeddings (Hugging Face floating_point_ops)",
-      "attention scores and the output projection", std::nullopt,
-      6 * (counted - parts.embedded / T * c.vocab * (c.tied ? 1 : 2)) * T, std::nullopt,
-      6 * g.non_embedding() * T);
-  add("palm", "(6N + 12 L A D S) T (PaLM, nanoGPT estimate_mfu), N all parameters",
-      c.tied ? "norms, softmax, RoPE" : "counts the lookup as a product", std::nullopt,
-      6 * counted * T + 3 * parts.attention(), std::nullopt, g.palm_step());
-  add("lookup-as-matmul", "6 (2Vh + layers) T + 12 S^2 L A D B (verl style)", "counts the lookup as a product",
-      std::nullopt,
-      triple(parts.head.flops + parts.projections() + parts.feed_forward() + parts.head.flops +
-             parts.attention()),
-      std::nullopt, g.lookup_step());
-  if (rank > 0)
+  void of_products() {
+    add("matmul", "2mnk, all S^2 scores (Megatron-LM, nanoGPT sizing, torch flop_counter on eager attention)",
+        kNoVector, parts.forward, parts.forward + parts.backward, g.matmul(), triple(g.matmul()));
+    const Exact hidden_half = parts.attention() * (seq - 1) / (2 * Exact(seq)),
+                hidden_formula = g.attention() * (seq - 1) / (2 * Exact(seq));
+    tripled("matmul-causal", "2mnk, scores the mask lets through only: (S+1)/2S of them",
+            "masked scores, which eager attention computes", parts.forward - hidden_half,
+            g.matmul() - hidden_formula);
+    add("flop-counter-sdpa", "torch flop_counter, fused attention: 2 products forward, 5 backward", kNoVector,
+        parts.forward, parts.forward + parts.backward + parts.attention() / 2, g.matmul(),
+        triple(g.matmul()) + g.attention() / 2);
+    add("fvcore", "fvcore: a multiply-add is 1", "half of every product; no backward", parts.forward / 2,
+        std::nullopt, g.matmul() / 2, std::nullopt);
+    tripled("deepspeed", "DeepSpeed profiler: 2mnk, softmax and silu 1 per element",
+            "norms, RoPE, sums; backward is assumed", parts.forward + parts.scores.elements + parts.silu,
+            g.matmul() + g.L * (g.B * g.A * g.S * g.S + T * c.intermediate));
+  }
+  void of_parameter_counts() {
+    tripled("6nd", "2ND forward, 6ND a step, N all parameters",
+            c.tied ? "attention scores; the head is in N by being tied"
+                   : "attention scores; counts the lookup as a product",
+            2 * counted * T, 2 * g.N * T);
+    add("6nd-non-embedding", "6ND, N without embeddings (Hugging Face floating_point_ops)",
+        "attention scores and the output projection", std::nullopt,
+        6 * (counted - parts.embedded / T * c.vocab * (c.tied ? 1 : 2)) * T, std::nullopt,
+        6 * g.non_embedding() * T);
+    add("palm", "(6N + 12 L A D S) T (PaLM, nanoGPT estimate_mfu), N all parameters",
+        c.tied ? "norms, softmax, RoPE" : "counts the lookup as a product", std::nullopt,
+        6 * counted * T + 3 * parts.attention(), std::nullopt, g.palm_step());
+    add("lookup-as-matmul", "6 (2Vh + layers) T + 12 S^2 L A D B (verl style)",
+        "counts the lookup as a product", std::nullopt,
+        triple(parts.head.flops + parts.projections() + parts.feed_forward() + parts.head.flops +
+               parts.attention()),
+        std::nullopt, g.lookup_step());
+  }
+  void of_lora() {
     add("lora-needed",
         fmt::format("2mnk that LoRA r {} on q and v really needs: frozen weights get no gradient", rank),
-        no_vector, fr.lora_forward(), fr.lora_forward() + fr.lora_backward(), g.matmul() + gr.lora_products(),
+        kNoVector, fr.lora_forward(), fr.lora_forward() + fr.lora_backward(), g.matmul() + gr.lora_products(),
         g.matmul() + gr.lora_products() + gr.lora_backward());
-  add("reckon", "what the ops declare: 2mnk and one per add, multiply, divide, max",
-      "exp, log, sqrt, sin, cos (counted apart), copies, optimizer", parts.forward + vector_forward,
-      parts.forward + parts.backward + vector_step, std::nullopt, std::nullopt);
-  return rows;
+  }
+  void of_this_engine(Exact vector_forward, Exact vector_step) {
+    add("reckon", "what the ops declare: 2mnk and one per add, multiply, divide, max",
+        "exp, log, sqrt, sin, cos (counted apart), copies, optimizer", parts.forward + vector_forward,
+        parts.forward + parts.backward + vector_step, std::nullopt, std::nullopt);
+  }
+};
+
+}  // namespace
+
+std::vector<Convention> conventions_from(const QwenParts& parts, const QwenConfig& c, int64_t batch,
+                                         int64_t seq, int64_t n_parameters, int64_t rank, Exact vector_forward,
+                                         Exact vector_step) {
+  Rows table{parts, c, batch, seq, rank, Exact(batch) * seq, n_parameters};
+  const bool square = c.heads * c.head_dim == c.hidden;
+  if (square) table.of_the_coursework();
+  table.of_its_table();
+  if (square) table.of_sibling_courseworks();
+  table.of_products();
+  table.of_parameter_counts();
+  if (rank > 0) table.of_lora();
+  table.of_this_engine(vector_forward, vector_step);
+  return std::move(table.rows);
 }
 
 const Convention& ConventionTable::row(std::string_view id) const {
