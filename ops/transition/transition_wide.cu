@@ -174,6 +174,16 @@ void sum_gradients(KernelArgs& a, int index, const WideTransition& s, const Tens
   launch_sum_gradients(a, index, sums);
 }
 
+// da [m, h], in place the gradient of the relu's input; `sums` of its columns by pieces of the rows, or null.
+void through_relu(const KernelArgs& a, int index, const TensorArg& da, const TensorArg& kept, float* sums) {
+  const int64_t m = da.rows(), h = da.last();
+  const ColumnPieces pieces(m);
+  const bool fours = takes_fours(da, h) && takes_fours(kept, h);
+  launch(a, index, relu_gradient, dim3(blocks_for(h, kColumnTile), static_cast<unsigned>(pieces.pieces)),
+         kColumnThreads, 0, ReluColumns{elements(da), elements(kept)}, m, h, pieces.rows_per_piece, fours,
+         sums);
+}
+
 }  // namespace
 
 void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
@@ -194,13 +204,8 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
                                                      normalised, attrs.needs, a.library_workspace_bytes);
   const Transition t(a, s);
   const LibraryRows products = t.products();
-  const WideNorm norm{NormKind::layer,
-                      x,
-                      a.in[In::ln_weight],
-                      a.in[In::ln_bias],
-                      a.in[In::mean].as<float>(),
-                      a.in[In::rstd].as<float>(),
-                      attrs.eps};
+  float *const mean = a.in[In::mean].as<float>(), *const rstd = a.in[In::rstd].as<float>();
+  const WideNorm norm{NormKind::layer, x, a.in[In::ln_weight], a.in[In::ln_bias], mean, rstd, attrs.eps};
   TensorArg gradients[ReluTransitionInput::n_inputs];  // by input of the forward op
   for (int i = 0, next = 0; i < ReluTransitionInput::n_inputs; ++i)
     if (s.wants(i)) gradients[i] = a.out[next++];
@@ -227,14 +232,9 @@ void transition_backward_wide_gpu(KernelArgs& a, bool gated) {
       }
       case Step::hidden_gradient:
         return products.multiply_back(index, m, g, w_out, gated ? db : da, false);
-      case Step::through_relu: {
-        const ColumnPieces pieces(m);
-        const bool fours = takes_fours(da.argument(m), h) && takes_fours(kept_a.argument(m), h);
-        return launch(
-            a, index, relu_gradient, dim3(blocks_for(h, kColumnTile), static_cast<unsigned>(pieces.pieces)),
-            kColumnThreads, 0, ReluColumns{elements(da.argument(m)), elements(kept_a.argument(m))}, m, h,
-            pieces.rows_per_piece, fours, s.wants_b_a() ? b_a_sums + chunk * b_a_pieces_of_chunk * h : nullptr);
-      }
+      case Step::through_relu:
+        return through_relu(a, index, da.argument(m), kept_a.argument(m),
+                            s.wants_b_a() ? b_a_sums + chunk * b_a_pieces_of_chunk * h : nullptr);
       case Step::through_gate: {
         const TensorArg in[3] = {kept_a.argument(m), kept_b.argument(m), db.argument(m)},
                         to[3] = {da.argument(m), db.argument(m), product.argument(m)};
