@@ -41,7 +41,7 @@ if [ $need_data = 1 ]; then
   else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    (cd "$work" && apt-get download -qq freecontact && dpkg-deb -x freecontact_*.deb x)
+    (cd "$work" && apt-get download -qq -o APT::Sandbox::User=root freecontact && dpkg-deb -x freecontact_*.deb x)
     file=$(find "$work/x" -name 'demo_1000.aln*' | head -n 1)
     [ -n "$file" ] || { echo "the package freecontact holds no demo_1000.aln" >&2; exit 1; }
     case "$file" in
