@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the sources: every one is formatted as .clang-format says. With --tidy instead: .clang-tidy finds nothing (a quarter of an
-# hour of CPU time; --tidy FILE... looks at these files only). Prints what it finds and exits with 1.
+# Checks the sources: every one is formatted as .clang-format says, and no function outside kernels has over 80 lines. With --tidy
+# instead: .clang-tidy finds nothing (a quarter of an hour of CPU time; --tidy FILE... looks at these files only). Prints what it
+# finds and exits with 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sources() { git ls-files -- "$@"; }
@@ -8,6 +9,7 @@ sources() { git ls-files -- "$@"; }
 if [ "${1:-}" != --tidy ]; then
   sources '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format --dry-run -Werror
   echo "format: $(sources '*.h' '*.cpp' '*.cu' '*.cuh' | wc -l) files are formatted"
+  python3 scripts/check_functions.py
   exit 0
 fi
 

@@ -12,7 +12,7 @@ say() { printf '\n== %2d min %2d s: %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$
 say "packages"
 scripts/install_dependencies.sh --tests --style
 
-say "sources: format and layers"
+say "sources: format, length of functions, layers"
 scripts/check_style.sh
 python3 scripts/check_layers.py
 
