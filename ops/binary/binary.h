@@ -27,52 +27,34 @@ namespace {
 struct Add : OfTwo {
   static constexpr const char* name = "add";
   static constexpr PerElement cost{.flops = 1};
-  template <class C>
-  RECKON_FORMULA C f(C a, C b) {
-    return a + b;
-  }
+  RECKON_FORMULA C f(C a, C b) { return a + b; }
 };
 struct Sub : OfTwo {
   static constexpr const char* name = "sub";
   static constexpr PerElement cost{.flops = 1};
-  template <class C>
-  RECKON_FORMULA C f(C a, C b) {
-    return a - b;
-  }
+  RECKON_FORMULA C f(C a, C b) { return a - b; }
 };
 struct Mul : OfTwo {
   static constexpr const char* name = "mul";
   static constexpr PerElement cost{.flops = 1};
-  template <class C>
-  RECKON_FORMULA C f(C a, C b) {
-    return a * b;
-  }
+  RECKON_FORMULA C f(C a, C b) { return a * b; }
 };
 struct Div : OfTwo {
   static constexpr const char* name = "div";
   static constexpr PerElement cost{.flops = 1};
-  template <class C>
-  RECKON_FORMULA C f(C a, C b) {
-    return a / b;
-  }
+  RECKON_FORMULA C f(C a, C b) { return a / b; }
 };
 struct Affine : OfOne {
   static constexpr const char* name = "affine";
   static constexpr PerElement cost{.flops = 2};
   using Constants = Attributes<&AffineAttrs::scale, &AffineAttrs::shift>;
-  template <class C>
-  RECKON_FORMULA C f(C x, C scale, C shift) {
-    return scale * x + shift;
-  }
+  RECKON_FORMULA C f(C x, C scale, C shift) { return scale * x + shift; }
 };
 struct Scale : OfOne {  // a shift of 0 is not added
   static constexpr const char* name = "scale";
   static constexpr PerElement cost{.flops = 1};
   using Constants = Attributes<&AffineAttrs::scale, &AffineAttrs::shift>;
-  template <class C>
-  RECKON_FORMULA C f(C x, C scale, C) {
-    return scale * x;
-  }
+  RECKON_FORMULA C f(C x, C scale, C) { return scale * x; }
 };
 struct Accumulate : Add {
   static constexpr const char* name = "accumulate";

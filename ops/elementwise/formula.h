@@ -8,15 +8,20 @@
 
 #include "ops/kernel/kernel_args.h"
 
+// Opens a formula, f or df, a template over the scalar C: RECKON_FORMULA C f(C x) { return x * k_sigmoid(x); }
 #if defined(RECKON_GPU_FORMULAS)  // the GPU's kernels
 #include "ops/kernel/gpu/scalar.cuh"
-#define RECKON_FORMULA static __device__ __forceinline__
+#define RECKON_FORMULA \
+  template <class C>   \
+  static __device__ __forceinline__
 #else
 #ifndef RECKON_ISA
 #define RECKON_ISA isa_reference
 #endif
 #include "ops/kernel/cpu/scalar.h"
-#define RECKON_FORMULA static RECKON_INLINE
+#define RECKON_FORMULA \
+  template <class C>   \
+  static RECKON_INLINE
 #ifndef RECKON_KERNEL_ENTRIES  // the op itself, and who calls it
 #include "ops/op.h"
 #endif

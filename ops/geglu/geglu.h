@@ -14,12 +14,8 @@ namespace {
 struct Geglu : OfTwo {
   static constexpr const char *name = "geglu", *inputs[] = {"gate", "up"};
   static constexpr PerElement cost{.flops = 9, .special = 1}, gradient_cost{.flops = 23, .special = 1};
-  template <class C>
-  RECKON_FORMULA C f(C gate, C up) {
-    return GeluTanh::f(gate) * up;
-  }
+  RECKON_FORMULA C f(C gate, C up) { return GeluTanh::f(gate) * up; }
   // dgate = g up gelu'(gate), dup = g gelu(gate); both from one tanh.
-  template <class C>
   RECKON_FORMULA Gradients<C> df(C g, C gate, C up) {
     const C t = GeluTanh::tanh_of_u(gate);
     return {g * up * GeluTanh::slope(gate, t), g * (C(0.5) * gate * (C(1) + t))};

@@ -20,10 +20,7 @@ struct MaskedFill : OfTwo {
   static constexpr const char* name = "masked_fill";
   static constexpr PerElement cost{};  // a comparison that selects costs nothing
   using Constants = Attributes<&MaskedFillAttrs::value>;
-  template <class C>
-  RECKON_FORMULA C f(C x, C mask, C value) {
-    return mask == C(0) ? x : value;
-  }
+  RECKON_FORMULA C f(C x, C mask, C value) { return mask == C(0) ? x : value; }
 };
 using masked_fill_formulas = Formulas<MaskedFill>;
 

@@ -13,12 +13,8 @@ namespace {
 struct MulSigmoid : OfTwo {
   static constexpr const char *name = "mul_sigmoid", *inputs[] = {"x", "gate"};
   static constexpr PerElement cost{.flops = 3, .special = 1}, gradient_cost{.flops = 6, .special = 1};
-  template <class C>
-  RECKON_FORMULA C f(C x, C gate) {
-    return x * k_sigmoid(gate);
-  }
+  RECKON_FORMULA C f(C x, C gate) { return x * k_sigmoid(gate); }
   // With s = sigmoid(gate): dx = g s, dgate = g s x (1 - s).
-  template <class C>
   RECKON_FORMULA Gradients<C> df(C g, C x, C gate) {
     const C s = k_sigmoid(gate), g_s = g * s;
     return {g_s, g_s * x * (C(1) - s)};

@@ -14,12 +14,8 @@ namespace {
 struct Swiglu : OfTwo {
   static constexpr const char *name = "swiglu", *inputs[] = {"gate", "up"};
   static constexpr PerElement cost{.flops = 4, .special = 1}, gradient_cost{.flops = 9, .special = 1};
-  template <class C>
-  RECKON_FORMULA C f(C gate, C up) {
-    return gate * k_sigmoid(gate) * up;
-  }
+  RECKON_FORMULA C f(C gate, C up) { return gate * k_sigmoid(gate) * up; }
   // With s = sigmoid(gate): dgate = g up s (1 + gate (1 - s)), dup = g gate s.
-  template <class C>
   RECKON_FORMULA Gradients<C> df(C g, C gate, C up) {
     const C s = k_sigmoid(gate), g_s = g * s;
     return {g_s * up * (C(1) + gate * (C(1) - s)), g_s * gate};
