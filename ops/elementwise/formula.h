@@ -100,14 +100,13 @@ struct FormulaKernels {
 
 }  // namespace reckon::ops
 
-// The public function of an op without attributes, of one or two tensors. Its body is compiled once, in the
-// .cpp that ops/CMakeLists.txt makes.
-#ifdef RECKON_DEFINE_FUNCTIONS
+// The public function of an op without attributes, for who calls it.
+#if defined(RECKON_GPU_FORMULAS) || defined(RECKON_KERNEL_ENTRIES)
+#define RECKON_FUNCTION(name, inputs, ...)
+#else
 #define RECKON_FUNCTION(name, inputs, ...)      \
-  Tensor name inputs {                          \
+  inline Tensor name inputs {                   \
     static const OpDef& op = op_by_name(#name); \
     return call(op, {__VA_ARGS__})[0];          \
   }
-#else
-#define RECKON_FUNCTION(name, inputs, ...) Tensor name inputs;
 #endif
