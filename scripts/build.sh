@@ -10,8 +10,9 @@ for word in "$@"; do
   case $word in -D*) options+=("$word") ;; *) targets+=(--target "$word") ;; esac
 done
 [ -f "$build/CMakeCache.txt" ] || options+=(-G Ninja)
-# What ccache needs to be told before it keeps objects made with precompiled headers.
-command -v ccache >/dev/null 2>&1 && options+=("-DCMAKE_CXX_COMPILER_LAUNCHER=env;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;ccache")
+# What ccache needs to be told before it keeps objects made with precompiled headers. CCACHE_DEPEND: it compares the contents of
+# what a file includes, not its preprocessed text, in which a changed comment does not show; GCC's `#pragma once` does see it.
+command -v ccache >/dev/null 2>&1 && options+=("-DCMAKE_CXX_COMPILER_LAUNCHER=env;CCACHE_DEPEND=1;CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime;ccache")
 cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release "${options[@]}" >"$build.log" 2>&1 || { cat "$build.log" >&2; exit 1; }
 grep -E 'left out|: off' "$build.log" || true
 rm -f "$build.log"
