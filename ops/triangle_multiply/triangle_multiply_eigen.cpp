@@ -132,6 +132,7 @@ std::vector<OpReference> triangle_multiply_references() {
   const HostTensor ones({2}, {1, 1}), zeros({2, 2}, {0, 0, 0, 0});
   in[z] = {{1, 1, 1, 2}, {3, -3}};
   in[ln_in_w] = in[ln_out_w] = ones;
+  in[ln_out_b] = {{2}, {0, 0}};
   in[w_a] = {{2, 2}, {1, 0, 0, 1}};
   in[w_b] = {{2, 2}, {2, 0, 0, -2}};
   in[w_ag] = in[w_bg] = zeros;
