@@ -12,7 +12,9 @@ train() {  # name, then the flags
   local name=$1
   shift
   say "reckon train $*"
-  build/reckon train "$@" --cache "$runs/cache" --out "$runs/$name" --report "${REPORT:-none}"
+  local cache=()
+  [ "$1" != qwen ] || cache=(--cache "$runs/cache")
+  build/reckon train "$@" "${cache[@]}" --out "$runs/$name" --report "${REPORT:-none}"
 }
 
 step 1 "Packages that are missing (none: nothing happens)"
