@@ -1,6 +1,6 @@
 // The columns of what the ledger and the device tracer record: one line per figure, from which run.json
-// (written and read), the reports and the comparison of two runs follow. A new figure of a record is a line in
-// book_columns.cpp or device_columns.cpp and nothing else. Must not print: titles and notes are the reports'.
+// (written and read), the reports and the comparison of two runs follow. A new figure of a record is a member that the
+// ledger fills, a line in book_columns.cpp or device_columns.cpp and, unless it is `.place = text`, a new kRunSchema. Must not print: titles and notes are the reports'.
 #pragma once
 
 #include "profiler/books.h"

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Checks who includes whom, and that device calls stay where they belong. docs/map.md shows the rooms in one picture.
 
-Three rules, none with exceptions:
+Four rules, none with exceptions:
 1. A folder includes itself and what MAY_INCLUDE lists for it (the longest prefix that fits a folder is its row).
 2. No two folders include each other in a circle, seen at any depth of the tree.
-3. CUDA's headers and calls appear in device code and in the rooms that stand for a device only; only runtime/device*
-   asks whether a device is meta."""
+3. CUDA's headers and calls appear in device code and in the rooms that stand for a device only; in runtime, ops, autograd and
+   models only runtime/device* names DeviceKind::meta.
+4. No file has over 500 lines."""
 import pathlib
 import re
 import subprocess
@@ -23,7 +24,7 @@ MAY_INCLUDE = {
     "parity": [*ENGINE, "models"],
     "calculators": [*ENGINE, "models", "profiler"],
     "studies": [*ENGINE, "models", "profiler", "calculators"],
-    "gpu": ["runtime", "ops/kernel", "ops/conv2d", "profiler"],
+    "gpu": ["runtime", "ops/kernel", "profiler"],
     "simt": ["runtime", "ops/kernel", "ops/conv2d"],
     "examples": [*ENGINE, "models", "profiler"],
     "cli": [*ENGINE, "models", "profiler", "parity", "calculators", "studies"],

@@ -49,7 +49,9 @@ if [ $need_data = 1 ]; then
       *) cp "$file" "$data/" ;;
     esac
   fi
-  # Licence texts: every Debian has them; only regular files, so that no text comes twice under two names.
+fi
+# Licence texts: every Debian has them; only regular files, so that no text comes twice under two names.
+if [ ! -d "$data/licenses" ]; then
   mkdir -p "$data/licenses"
   find /usr/share/common-licenses -maxdepth 1 -type f -exec cp {} "$data/licenses/" \;
 fi

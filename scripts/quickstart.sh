@@ -21,8 +21,8 @@ step 1 "Packages that are missing (none: nothing happens)"
 scripts/install_dependencies.sh
 
 step 2 "Building the program (some minutes, once)"
-options=()
-if [ ! -f build/CMakeCache.txt ] && ! nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then options=(-DRECKON_CUDA=OFF); fi
+options=(-DRECKON_CUDA=OFF)
+if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then options=(-DRECKON_CUDA=AUTO); fi
 scripts/build.sh build program "${options[@]}"
 
 step 3 "A training step on paper, then the run itself: the same bytes"

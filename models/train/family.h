@@ -1,7 +1,7 @@
 // A model family as the rest of the program sees it: its name and sizes, the settings it adds to a run, how its
 // training task is made and what its closed forms say. Each models/<family>/family.cpp defines one;
-// models/CMakeLists.txt names the folders and generates all_families(). Trainer, calculators and commands know
-// families through this header only.
+// models/CMakeLists.txt names the folders and generates all_families(). The trainer and the
+// commands that take any MODEL know families through this header only; generate, flops and the benches name theirs.
 #pragma once
 
 #include <functional>
@@ -110,7 +110,7 @@ struct Family {
   bool dropout = true;
   bool block_weights = false;              // --weights fills its blocks
   bool exports_folder = false;             // as a Hugging Face folder
-  std::vector<std::string> commands = {};  // those that only some families have: "flops", "generate"
+  std::vector<std::string> commands = {};  // "flops", "generate": who has them, for messages
   std::vector<FamilySetting> settings = {};
   std::vector<std::string> (*preset_names)() = nullptr;
   StepSizes (*step_sizes)(const std::string& preset) = nullptr;

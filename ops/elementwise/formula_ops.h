@@ -164,6 +164,8 @@ std::vector<OpCase> gradient_cases() {
 // recompute), where it has no derivative.
 template <class F, class List>
 OpDef formula_op(const FormulaSet<List>& set, OpDef op = {}) {
+  static_assert(!WithDerivative<F> || F::Constants::count == 0,
+                "a formula with attributes has no df: write its backward in a .cpp, as ops/masked_fill does");
   const int i = place_of<F>(set);
   op.name = F::name;
   op.fingerprint = fingerprint_of(typename F::Constants{});

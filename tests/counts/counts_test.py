@@ -8,6 +8,7 @@ usage: counts_test.py PROGRAM            compare; exit 1 and name every count th
 A count that went down fails too: store it, so that it cannot go up again unseen."""
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,8 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 STORED = HERE / "counts.json"
 # Small but with every op: two layers or blocks, a fixed machine, so that the figures are the same everywhere.
-MODELS = {"qwen": ["--preset", "tiny"], "evoformer": ["--preset", "tiny"], "pairformer": ["--preset", "tiny"]}
+MODELS = {family: ["--preset", "tiny"] for family in ("qwen", "evoformer", "pairformer", "af3")}
+REGISTERED = re.findall(r"^reckon_family\((\w+)\)", (HERE.parent.parent / "models" / "CMakeLists.txt").read_text(), re.MULTILINE)
 SETTINGS = {f"{model} {dtype} fuse {fuse} checkpoint {checkpoint}": [model, *args, "--dtype", dtype, "--fuse", fuse, "--checkpoint", checkpoint]
             for model, args in MODELS.items() for dtype, checkpoint in (("f32", "none"), ("bf16", "selective")) for fuse in ("none", "all")}
 # How far a count may move before it counts as moved. Bytes of workspaces follow the tile sizes of kernels.
@@ -56,6 +58,8 @@ def compare(setting, stored, now):
 
 def main():
     program = str(pathlib.Path(sys.argv[1]).resolve())
+    if missing := set(REGISTERED) - set(MODELS):
+        sys.exit(f"families without counts: {', '.join(sorted(missing))}; add them to MODELS and store their counts with --update")
     now = {setting: count(program, arguments) for setting, arguments in SETTINGS.items()}
     if "--update" in sys.argv[2:]:
         STORED.write_text(json.dumps(now, indent=1) + "\n")
