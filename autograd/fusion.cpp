@@ -1,33 +1,30 @@
 #include "autograd/fusion.h"
 
-#include <array>
-#include <utility>
+#include <algorithm>
+#include <iterator>
 
 #include "runtime/core/error.h"
 
 namespace reckon::autograd {
 namespace {
 
-constexpr std::array<std::pair<Fusion, std::string_view>, 8> kNames{{{Fusion::attention, "attention"},
-                                                                     {Fusion::norm_linear, "norm-linear"},
-                                                                     {Fusion::transition, "transition"},
-                                                                     {Fusion::outer_product, "outer-product"},
-                                                                     {Fusion::triangle, "triangle"},
-                                                                     {Fusion::cross_entropy, "cross-entropy"},
-                                                                     {Fusion::adamw, "adamw"},
-                                                                     {Fusion::dropout_add, "dropout-add"}}};
+// In the order of Fusion.
+constexpr std::string_view kNames[] = {"attention", "norm-linear",   "transition", "outer-product",
+                                       "triangle",  "cross-entropy", "adamw",      "dropout-add"};
+constexpr uint32_t kFusions = std::size(kNames);
+static_assert(kFusions == static_cast<uint32_t>(Fusion::n_fusions), "every fusion has a name");
 
 }  // namespace
 
 FusionSet FusionSet::all() {
   FusionSet s;
-  for (const auto& [f, name] : kNames) s.bits_ |= static_cast<uint32_t>(f);
+  s.bits_ = (1u << kFusions) - 1u;
   return s;
 }
 
 std::string FusionSet::names() {
   std::string text;
-  for (const auto& [f, name] : kNames) text += (text.empty() ? "" : ",") + std::string(name);
+  for (std::string_view name : kNames) text += (text.empty() ? "" : ",") + std::string(name);
   return text;
 }
 
@@ -38,10 +35,10 @@ FusionSet FusionSet::parse(std::string_view text) {
   while (true) {
     const size_t comma = text.find(',');
     const std::string_view word = text.substr(0, comma);
-    bool known = false;
-    for (const auto& [f, name] : kNames)
-      if (word == name) s.bits_ |= static_cast<uint32_t>(f), known = true;
-    RECKON_CHECK(known, "unknown fusion '{}': expected none, all, or a list of {}", word, names());
+    const auto* const known = std::find(std::begin(kNames), std::end(kNames), word);
+    RECKON_CHECK(known != std::end(kNames), "unknown fusion '{}': expected none, all, or a list of {}", word,
+                 names());
+    s.bits_ |= 1u << (known - kNames);
     if (comma == std::string_view::npos) return s;
     text.remove_prefix(comma + 1);
   }
@@ -51,8 +48,8 @@ std::string FusionSet::to_string() const {
   if (bits_ == 0) return "none";
   if (*this == all()) return "all";
   std::string text;
-  for (const auto& [f, name] : kNames)
-    if (has(f)) text += (text.empty() ? "" : ",") + std::string(name);
+  for (uint32_t f = 0; f < kFusions; ++f)
+    if (has(static_cast<Fusion>(f))) text += (text.empty() ? "" : ",") + std::string(kNames[f]);
   return text;
 }
 

@@ -9,20 +9,21 @@
 
 namespace reckon::autograd {
 
-enum class Fusion : uint32_t {
-  attention = 1,       // no score matrix; sigmoid gate and attention output in one op each
-  norm_linear = 2,     // all projections that read one norm, which is rebuilt in backward
-  transition = 4,      // feed-forward: only input and pre-activations are kept
-  outer_product = 8,   // never holds [.., r, r, c, c]
-  triangle = 16,       // triangle multiplication with its norms and gates
-  cross_entropy = 32,  // output projection and loss without logits
-  adamw = 64,          // all tensors in one launch
-  dropout_add = 128,   // dropout and residual sum, no mask kept
+enum class Fusion : uint8_t {
+  attention,      // no score matrix; sigmoid gate and attention output in one op each
+  norm_linear,    // all projections that read one norm, which is rebuilt in backward
+  transition,     // feed-forward: only input and pre-activations are kept
+  outer_product,  // never holds [.., r, r, c, c]
+  triangle,       // triangle multiplication with its norms and gates
+  cross_entropy,  // output projection and loss without logits
+  adamw,          // all tensors in one launch
+  dropout_add,    // dropout and residual sum, no mask kept
+  n_fusions       // how many there are
 };
 
 class FusionSet {
  public:
-  bool has(Fusion f) const { return (bits_ & static_cast<uint32_t>(f)) != 0; }
+  bool has(Fusion f) const { return (bits_ >> static_cast<uint32_t>(f)) & 1u; }
   static FusionSet none() { return {}; }
   static FusionSet all();
   // "none", "all" or a comma-separated list of names; Error names the unknown one and lists the known.
