@@ -15,7 +15,8 @@ std::string walk(const CLI::App& app, const char* word, const char* step) {
   for (const CLI::App* command : whole_tree(app))
     if (command != &app) known.push_back('"' + path_of(*command) + '"');
   return fmt::format(
-      "  local path=reckon i\n  for (({})); do\n    case \"$path {}\" in\n      {}) path=\"$path {}\" ;;\n    "
+      "  local command=reckon i\n  for (({})); do\n    case \"$command {}\" in\n      {}) command=\"$command "
+      "{}\" ;;\n    "
       "esac\n  done\n",
       step, word, fmt::join(known, " | "), word);
 }
@@ -60,7 +61,7 @@ std::string bash_script(const CLI::App& app) {
       "  # --flag=value comes as three words.\n"
       "  if [ \"$word\" = = ]; then word=; elif [ \"$before\" = = ]; then before=${COMP_WORDS[COMP_CWORD-2]}; "
       "fi\n" +
-      walk(app, "${COMP_WORDS[i]}", "i = 1; i < COMP_CWORD; ++i") + "  case \"$path\" in\n";
+      walk(app, "${COMP_WORDS[i]}", "i = 1; i < COMP_CWORD; ++i") + "  case \"$command\" in\n";
   for (const CLI::App* command : whole_tree(app)) out += bash_case(*command);
   return out +
          "  esac\n  [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$word\"))\n}\ncomplete -o "
@@ -107,7 +108,7 @@ std::string zsh_script(const CLI::App& app) {
   std::string out =
       "#compdef reckon\n# Written by `reckon completion zsh`. Save it as _reckon in a folder of $fpath, or: "
       "source <(reckon completion zsh).\n_reckon() {\n" +
-      walk(app, "${words[i]}", "i = 2; i < CURRENT; ++i") + "  case \"$path\" in\n";
+      walk(app, "${words[i]}", "i = 2; i < CURRENT; ++i") + "  case \"$command\" in\n";
   for (const CLI::App* command : whole_tree(app)) out += zsh_case(*command);
   return out +
          "  esac\n}\nif [ \"$funcstack[1]\" = _reckon ]; then _reckon \"$@\"; else compdef _reckon reckon; "

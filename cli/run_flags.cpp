@@ -53,6 +53,16 @@ void apply(RunOptions& o, const Family& f, const std::string& flag, const std::s
   s->set(o, text);
 }
 
+// What may stand after a switch's `=`; an Error of the parser for the rest.
+std::string switch_value(std::string& text) {
+  try {
+    CLI::detail::to_flag_value(text);
+    return "";
+  } catch (const std::exception&) {
+    return fmt::format("expected true or false, got '{}'", text);
+  }
+}
+
 void add_family_settings(CLI::App& app, RunFlags& r, bool with_data) {
   const RunOptions untouched;
   for (const Family* f : models::all_families())
@@ -62,14 +72,19 @@ void add_family_settings(CLI::App& app, RunFlags& r, bool with_data) {
           s.group.starts_with(f->name)
               ? s.help
               : whose([&](const Family& of) { return find_setting(of, s.flag) != nullptr; }) + s.help;
+      const auto keep = [&r, flag = s.flag](const std::string& text) {
+        r.family_settings.emplace_back(flag, text);
+      };
       CLI::Option* option;
-      if (s.is_switch) {
+      if (s.takes == models::FamilySetting::Takes::nothing) {
         option = app.add_flag_function(
-            s.flag, [&r, flag = s.flag](int64_t) { r.family_settings.emplace_back(flag, ""); }, help);
+            s.flag, [keep](int64_t on) { keep(on > 0 ? "" : "false"); }, help);
+        option->check(CLI::Validator(switch_value, "", ""));
       } else {
-        option = app.add_option_function<std::string>(
-            s.flag,
-            [&r, flag = s.flag](const std::string& text) { r.family_settings.emplace_back(flag, text); }, help);
+        option = s.takes == models::FamilySetting::Takes::whole_number
+                     ? app.add_option_function<int64_t>(
+                           s.flag, [keep](int64_t value) { keep(std::to_string(value)); }, help)
+                     : app.add_option_function<std::string>(s.flag, keep, help);
         const std::string initial = s.show(untouched);
         if (initial != "0") option->default_str(initial);  // 0: the preset's
       }

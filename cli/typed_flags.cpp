@@ -1,6 +1,7 @@
 #include "cli/typed_flags.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "calculators/quantity.h"
 #include "runtime/core/error.h"
@@ -16,10 +17,15 @@ void check_choice(const std::string& flag, const std::string& text, std::vector<
 }
 
 size_t parse_limit(const std::string& text) {
-  return text == "0"
-             ? 0
-             : static_cast<size_t>(
-                   calculators::parse_written_bytes(text, "--memory-limit").bytes.to_int64("--memory-limit"));
+  const auto bytes = [](const std::string& size) {
+    return static_cast<size_t>(
+        calculators::parse_written_bytes(size, "--memory-limit").bytes.to_int64("--memory-limit"));
+  };
+  // Zero, in any unit, is no limit; elsewhere a size is at least one byte.
+  const size_t unit = std::min(text.find_first_not_of("0."), text.size());
+  const bool zero =
+      text.starts_with('0') && (unit == text.size() || !std::isdigit(static_cast<unsigned char>(text[unit])));
+  return zero ? 0 * bytes("1" + text.substr(unit)) : bytes(text);
 }
 
 }  // namespace

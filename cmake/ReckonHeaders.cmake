@@ -10,15 +10,14 @@ function(reckon_precompile target)
   target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endfunction()
 
-# For rooms that call the engine and print: a quarter of the compile time less. Their arithmetic is the same at any level, and -O1
-# may use a precompiled header of -O2.
+# For rooms that call the engine and print: a quarter of the compile time less. Their arithmetic is the same at any level.
 function(reckon_compile_briefly)
   foreach(target ${ARGN})
     target_compile_options(${target} PRIVATE -O1)
   endforeach()
 endfunction()
 
-# What another target with the same flags (but for -O) has compiled.
+# What another target with the same flags has compiled, -O among them: GCC 12 crashes on some files where it differs.
 function(reckon_precompile_like provider)
   foreach(target ${ARGN})
     target_precompile_headers(${target} REUSE_FROM ${provider})

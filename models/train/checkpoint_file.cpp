@@ -99,7 +99,7 @@ int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& opt
   // Either may have a setting that the other has not: only runs with adapters say so.
   std::map<std::string, std::string> all = asked;
   all.insert(saved.begin(), saved.end());
-  for (const auto& [key, value] : all) {
+  const auto check_same = [&](const std::string& key) {
     const auto in = [&key](const std::map<std::string, std::string>& m) {
       const auto it = m.find(key);
       return it == m.end() ? std::string("(nothing)") : it->second;
@@ -107,7 +107,9 @@ int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& opt
     RECKON_CHECK(in(saved) == in(asked),
                  "{} was saved with {} = {}, this run has {}: resuming would not continue it", path.string(),
                  key.substr(std::strlen("run.")), in(saved), in(asked));
-  }
+  };
+  check_same("run.model");  // the likeliest mistake, and the cause of the others
+  for (const auto& [key, value] : all) check_same(key);
   if (has_frozen(parameters)) {
     const auto base = file.metadata().find("base");
     RECKON_CHECK(base != file.metadata().end() && base->second == base_fingerprint(parameters),

@@ -13,7 +13,7 @@ namespace reckon::models {
 
 std::string FamilySetting::name() const {
   std::string n = flag.substr(2);
-  if (is_switch && n.starts_with("no-")) n.erase(0, 3);
+  if (takes == Takes::nothing && n.starts_with("no-")) n.erase(0, 3);
   std::replace(n.begin(), n.end(), '-', '_');
   return n;
 }

@@ -34,7 +34,9 @@ struct FamilySetting {
   std::string help;
   std::function<void(RunOptions&, const std::string& text)> set;  // Error on text that is none
   std::function<std::string(const RunOptions&)> show;             // empty: not asked for, no line
-  bool is_switch = false;                                         // without a text
+  // A switch takes no text: it is set with "", or with "false" where somebody wrote --flag=false. Numbers and texts
+  // are told apart by the parser of the command line.
+  enum class Takes : uint8_t { text, whole_number, nothing } takes = Takes::text;
   std::string group = kSizesGroup;
   bool listed = true;
   bool binding = true;  // see SettingLine
@@ -53,20 +55,23 @@ std::string shown_setting(DType value);
 
 template <class Own, class T>
 FamilySetting setting(std::string flag, T Own::*member, std::string help) {
-  return {.flag = flag,
-          .help = std::move(help),
-          .set = [flag, member](RunOptions& o,
-                                const std::string& text) { read_setting(flag, text, o.own<Own>().*member); },
-          .show = [member](const RunOptions& o) { return shown_setting(o.own<Own>().*member); }};
+  return {
+      .flag = flag,
+      .help = std::move(help),
+      .set = [flag, member](RunOptions& o,
+                            const std::string& text) { read_setting(flag, text, o.own<Own>().*member); },
+      .show = [member](const RunOptions& o) { return shown_setting(o.own<Own>().*member); },
+      .takes = std::is_same_v<T, int64_t> ? FamilySetting::Takes::whole_number : FamilySetting::Takes::text};
 }
 // Puts `to` there.
 template <class Own>
 FamilySetting switch_to(bool to, std::string flag, bool Own::*member, std::string help) {
   return {.flag = std::move(flag),
           .help = std::move(help),
-          .set = [to, member](RunOptions& o, const std::string&) { o.own<Own>().*member = to; },
+          .set = [to, member](RunOptions& o,
+                              const std::string& text) { o.own<Own>().*member = to != (text == "false"); },
           .show = [member](const RunOptions& o) -> std::string { return o.own<Own>().*member ? "on" : "off"; },
-          .is_switch = true};
+          .takes = FamilySetting::Takes::nothing};
 }
 
 // What sizes alone say about parameters, to stand beside the count.
