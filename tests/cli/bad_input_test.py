@@ -110,6 +110,21 @@ with tempfile.TemporaryDirectory() as folder:
     expect_error("spec with a typo", ["plan", "qwen", "--preset", "tiny", "--spec", "spec2.json"], "treads", "threads")
     expect_error("memory limit", [*qwen, "--memory-limit", "1MiB"], "out of memory", "op '", "module '", "phase", "largest live groups", "largest free gap")
     expect_error("memory limit in parsecs", [*qwen, "--memory-limit", "8 parsecs"], "8 parsecs", "512MiB")
+    for zero in ("0", "0B", "0MiB", "0.0"):
+        r = run("plan", "qwen", "--preset", "tiny", "--memory-limit", zero)
+        expect(f"--memory-limit {zero} is no limit", r.returncode == 0, r.stderr)
+    expect_error("no memory in parsecs", ["plan", "qwen", "--preset", "tiny", "--memory-limit", "0 parsecs"], "parsecs", "512MiB")
+
+    # Flags of one family are read as all others are.
+    af3 = ["plan", "af3", "--preset", "tiny"]
+    for flag, text, setting in (("--rollout=false", "rollout", "off"), ("--rollout", "rollout", "on"), ("--no-confidence=no", "confidence", "on"),
+                                ("--no-confidence", "confidence", "off"), ("--recycles=0x3", "recycles", "3"), ("--recycles=+2", "recycles", "2")):
+        r = run(*af3, flag)
+        words = next((line.split() for line in r.stdout.splitlines() if line.split()[:1] == [text]), [])
+        expect(f"{flag} sets {text} to {setting}", words == [text, setting], f"{words}\n{r.stderr}")
+    expect_error("a switch with a word", [*af3, "--rollout=abc"], "--rollout", "abc", code=2)
+    expect_error("a switch with a number no integer holds", [*af3, "--rollout=99999999999999999999"], "--rollout", code=2)
+    expect_error("a family's number that is none", [*af3, "--recycles", "1.5"], "--recycles", "1.5", code=2)
     expect_error("unwritable json", [*qwen, "--json", "/nonexistent/folder/run.json"], "/nonexistent/folder/run.json")
     expect_error("tokenizer that is none", [*qwen, "--tokenizer", "broken.json"], "broken.json")
     expect_error("compare with nothing", ["compare", "a.json", "b.json"], "a.json")
