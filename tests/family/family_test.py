@@ -32,9 +32,9 @@ def expect_text(args, *fragments):
     return r.stdout
 
 
-def expect_error(args, *fragments):
+def expect_error(args, *fragments, code=1):
     r = run(*args)
-    expect(f"{args} fails with 1", r.returncode == 1, r.stderr + r.stdout)
+    expect(f"{args} fails with {code}", r.returncode == code, r.stderr + r.stdout)
     for f in fragments:
         expect(f"{args}: the message lacks '{f}'", f in r.stderr, r.stderr)
 
@@ -58,7 +58,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     state = pathlib.Path("run") / "checkpoint.safetensors"
     expect_error(["train", "bigram", "--stride", 5, "--resume", state], "stride = 3", "this run has 5")
-    expect_error(["train", "bigram", "--stride", "five"], "--stride", "five")
+    expect_error(["train", "bigram", "--stride", "five"], "--stride", "five", code=2)
     expect_error(["train", "bigram", "--preset", "huge"], "huge", "demo or tiny")
     expect_error(["plan", "trigram"], "trigram", "qwen, evoformer, pairformer, af3 or bigram")
     expect_error(["train", "bigram", "--lora", "r=2"], "--lora is for qwen, not for bigram")
