@@ -144,22 +144,6 @@ RECKON_INLINE void store(f16& d, float v) { d.bits = f32_to_f16(v); }
 RECKON_INLINE void store(double& d, double v) { d = v; }
 RECKON_INLINE void store(Counted& d, Counted v) { d = v; }
 
-// Calls f.template operator()<S>() with the storage type of `t` for compute type C: float covers f32, bf16 and
-// f16; double and Counted read f64.
-template <class C, class F>
-RECKON_INLINE void with_storage(DType t, F&& f) {
-  if constexpr (sizeof(C) == sizeof(double)) {
-    f.template operator()<C>();
-  } else {
-    if (t == DType::bf16)
-      f.template operator()<bf16>();
-    else if (t == DType::f16)
-      f.template operator()<f16>();
-    else
-      f.template operator()<float>();
-  }
-}
-
 }  // namespace
 }  // namespace RECKON_ISA
 }  // namespace reckon::ops

@@ -224,19 +224,6 @@ __device__ __forceinline__ void clear(float (&sums)[MT][NT][4]) {
       for (int i = 0; i < 4; ++i) sums[m][n][i] = 0;
 }
 
-// f(row, column, pair) of this lane's sums: `pair` points to those of two neighbouring columns, `row` and
-// `column` count from the warp's first.
-template <int MT, int NT, class F>
-__device__ __forceinline__ void for_pairs(float (&sums)[MT][NT][4], F&& f) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
-  for (int n = 0; n < NT; ++n)
-#pragma unroll
-    for (int m = 0; m < MT; ++m)
-#pragma unroll
-      for (int h = 0; h < 2; ++h) f(16 * m + 8 * h + g, 8 * n + 2 * t, &sums[m][n][2 * h]);
-}
-
 // Adds bias[0 .. columns) to every row of sums [n0, n0 + kCount).
 template <int n0, int kCount, class T, int MT, int NT>
 __device__ __forceinline__ void add_bias(float (&sums)[MT][NT][4], const T* bias, int columns) {
@@ -312,20 +299,7 @@ __device__ __forceinline__ void store_sums(const float (&sums)[MT][NT][4], T* to
   store_sums<0, NT>(sums, to, ld, rows, columns, vectors);
 }
 
-// Two neighbouring elements as f32, the second 0 where it is past `columns`;
-// `pairs`: both exist and lie aligned.
-__device__ __forceinline__ float2 load_pair(const Elements& e, int64_t i, bool pairs, bool second = true) {
-  if (!pairs) return make_float2(load(e, i), second ? load(e, i + 1) : 0.0f);
-  if (e.dtype == DType::f32) return *reinterpret_cast<const float2*>(static_cast<const float*>(e.data) + i);
-  const unsigned bits = *reinterpret_cast<const unsigned*>(static_cast<const unsigned short*>(e.data) + i);
-  if (e.dtype == DType::bf16)
-    return make_float2(__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000u));
-  __half2 both;
-  memcpy(static_cast<void*>(&both), &bits, 4);
-  return __half22float2(both);
-}
-
-// The same of a known type, in two steps: two elements as they lie in memory, and as f32.
+// Two neighbouring elements of a known type, in two steps: as they lie in memory, and as f32.
 template <class T>
 struct PairBits {
   using Type = unsigned;
