@@ -1,0 +1,180 @@
+#include "tests/differential/judge.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "profiler/audit.h"
+#include "tests/differential/machine.h"
+#include "tests/differential/references.h"
+#include "tests/differential/slopes.h"
+
+namespace reckon::differential {
+namespace {
+
+using autograd::CheckpointPolicy;
+using ops::HostTensor;
+
+struct Complaints {
+  std::vector<std::string>& all;
+  std::string where;
+  void add(const std::string& what) { all.push_back(where + ": " + what); }
+};
+
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', '|');
+  return text.substr(0, 500);
+}
+
+bool same_bits(const HostTensor& a, const HostTensor& b) {
+  if (a.shape != b.shape || a.dtype != b.dtype) return false;
+  for (size_t i = 0; i < a.values.size(); ++i) {
+    const bool both_nan = std::isnan(a.values[i]) && std::isnan(b.values[i]);
+    if (!both_nan && (a.values[i] != b.values[i] || std::signbit(a.values[i]) != std::signbit(b.values[i])))
+      return false;
+  }
+  return true;
+}
+
+void compare_bits(const std::map<std::string, HostTensor>& a, const std::map<std::string, HostTensor>& b,
+                  const char* what, Complaints& c) {
+  for (const auto& [name, t] : a) {
+    const auto other = b.find(name);
+    if (other == b.end())
+      c.add(fmt::format("{} {} is missing", what, name));
+    else if (!same_bits(t, other->second))
+      c.add(fmt::format("{} {} has other bits", what, name));
+  }
+  for (const auto& [name, t] : b)
+    if (!a.contains(name)) c.add(fmt::format("{} {} is there, without checkpoints it is not", what, name));
+}
+
+// What holds for any run by itself.
+void check_run(const Program& p, const Settings& settings, const Outcome& o, Complaints& c) {
+  for (const std::string& b : o.broken) c.add(b);
+  if (o.live_bytes != 0) c.add(fmt::format("{} bytes are alive after everything was dropped", o.live_bytes));
+  const profiler::BooksCheck books = profiler::check_books(o.events);
+  if (!books.closed) c.add("the books do not close: " + one_line(books.text));
+  Settings dry = settings;
+  dry.device = DeviceKind::meta;
+  const Outcome predicted = run_program(p, dry);
+  if (predicted.raised != o.raised) {
+    const auto& more = predicted.raised.size() > o.raised.size() ? predicted.raised : o.raised;
+    c.add(fmt::format("the dry run raises otherwise: {} against {} errors; {}", predicted.raised.size(),
+                      o.raised.size(), one_line(more.back().line + ": " + more.back().message)));
+    return;
+  }
+  const profiler::AuditResult audit = profiler::audit(predicted.events, o.events);
+  if (!audit.equal) c.add("the dry run has other events: " + one_line(audit.text));
+}
+
+const Statement* statement_at(const Program& p, int number) {
+  const Statement* found = nullptr;
+  int n = 0;
+  for_each_statement(p.body, [&](const Statement& s) {
+    if (n++ == number) found = &s;
+  });
+  return found;
+}
+
+// Errors that the program does not ask for. Whether backward may refuse is for the caller.
+void check_errors(const Program& p, const Outcome& o, Complaints& c) {
+  std::set<int> raised;
+  for (const Raised& r : o.raised) {
+    raised.insert(r.statement);
+    if (r.kind == RaisedKind::overwritten) continue;
+    const Statement* s = statement_at(p, r.statement);
+    const std::string expected = s->text("expect");
+    if (expected == "maybe" && r.kind == RaisedKind::error && r.message.find("contiguous") != std::string::npos)
+      continue;
+    if (expected != (r.kind == RaisedKind::hook ? "hook" : "error"))
+      c.add(fmt::format("'{}' raised: {}", r.line, one_line(r.message)));
+  }
+  int n = 0;
+  for_each_statement(p.body, [&](const Statement& s) {
+    if (s.find("expect") && s.text("expect") != "maybe" && !raised.contains(n))
+      c.add(fmt::format("'{}' raised nothing", to_text(s)));
+    ++n;
+  });
+}
+
+bool writes_in_place(const Program& p) {
+  bool found = false;
+  for_each_statement(p.body, [&](const Statement& s) {
+    for (const char* word : {"fill", "copy_into", "accumulate", "copy_from_host"}) found |= s.word == word;
+  });
+  return found;
+}
+
+bool backward_raised(const Outcome& o) {
+  for (const Raised& r : o.raised)
+    if (r.line.starts_with("backward")) return true;
+  return false;
+}
+
+void judge_in_f64(const Program& p, Verdict& v) {
+  Complaints c{v.complaints, "f64"};
+  Tape tape(p);
+  const Settings settings{.in_f64 = true};
+  Outcome real;
+  bool at_kink = false;
+  {
+    const CheckedCalls checked(v.complaints);
+    real = run_program(p, settings, &tape);
+    at_kink = checked.at_kink();
+  }
+  check_errors(p, real, c);
+  check_run(p, settings, real, c);
+  for (const auto& [name, g] : real.gradients)
+    if (g.shape != real.values.at(name).shape || g.dtype != real.values.at(name).dtype)
+      c.add(fmt::format("the gradient of {} is {} {}", name, name_of(g.dtype), to_string(g.shape)));
+  if (backward_raised(real)) return;
+  const Slope slope = judge_slope(p, tape, real, 1000);
+  v.at_kink = !slope.judged || (at_kink && !slope.wrong.empty());
+  v.has_slope = !v.at_kink;
+  if (!slope.wrong.empty() && !v.at_kink) c.add(slope.wrong);
+}
+
+void judge_policies(const Program& p, Verdict& v) {
+  Outcome first;
+  int threads = 1;
+  for (CheckpointPolicy policy : {CheckpointPolicy::none, CheckpointPolicy::selective,
+                                  CheckpointPolicy::sublayer, CheckpointPolicy::block}) {
+    const Settings settings{.policy = policy, .threads = threads};
+    threads = 3 - threads;
+    Complaints c{v.complaints, std::string(name_of(policy))};
+    Outcome o = run_program(p, settings);
+    check_run(p, settings, o, c);
+    check_errors(p, o, c);
+    for (const Raised& r : o.raised)
+      if (r.kind == RaisedKind::overwritten) {
+        v.overwritten = true;
+        if (!writes_in_place(p)) c.add("nothing writes in place, yet " + one_line(r.message));
+      }
+    if (policy == CheckpointPolicy::none) {
+      std::set<std::string> names;
+      for (const Event& e : o.events)
+        if (e.kind == EventKind::op_begin) names.insert(std::string(name_of(e.op)));
+      v.ops.assign(names.begin(), names.end());
+      first = std::move(o);
+      continue;
+    }
+    if (o.raised != first.raised)
+      c.add(fmt::format("raises otherwise than without checkpoints: {} against {} errors", o.raised.size(),
+                        first.raised.size()));
+    compare_bits(first.values, o.values, "value", c);
+    compare_bits(first.last, o.last, "last value", c);
+    compare_bits(first.gradients, o.gradients, "gradient of", c);
+  }
+}
+
+}  // namespace
+
+Verdict judge(const Program& p) {
+  Verdict v;
+  judge_in_f64(p, v);
+  judge_policies(p, v);
+  return v;
+}
+
+}  // namespace reckon::differential

@@ -1,0 +1,120 @@
+// Runs a program on a device and tells what came out: values, gradients, errors, events, what was left alive. It
+// never judges.
+//
+// Words besides those of operations.h:
+//   x = leaf shape= type= values= scale= grad=(1, 0, frozen) layout=(swap:A:B, step:AXIS:STEP:OFFSET, spread:AXIS)
+//   a,b = segment x y boundary=(block, sublayer) { ... return t u }    a checkpoint segment; captures leaves
+//   no_grad { ... }    autocast type= { ... }    try { ... }            names made in `try` end with it
+//   backward t u seed=     of sum(t * s + u * s'), s and s' drawn from the seed
+//   hook t kind=(scale, throw) factor=                  a gradient hook
+//   g = grad x    clear_grad    drop t u
+//   copy_from_host x values=
+// A statement outside of bodies that raises is noted and the program goes on; one whose inputs are missing because
+// of that is skipped.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "autograd/grad_mode.h"
+#include "ops/reference.h"
+#include "runtime/device.h"
+#include "tests/differential/program.h"
+
+namespace reckon::differential {
+
+struct Settings {
+  DeviceKind device = DeviceKind::cpu;
+  autograd::CheckpointPolicy policy = autograd::CheckpointPolicy::none;
+  int threads = 1;
+  int isa_level = -1;  // the machine's
+  bool in_f64 = false;
+  bool keep_values = true;  // read every tensor when it is made
+};
+
+enum class RaisedKind : uint8_t { error, memory, overwritten, hook };
+struct Raised {
+  int statement;  // its number in the order of the text
+  RaisedKind kind;
+  std::string line, message;
+  friend bool operator==(const Raised& a, const Raised& b) {
+    return a.statement == b.statement && a.kind == b.kind;
+  }
+};
+
+struct Outcome {
+  std::map<std::string, ops::HostTensor> values;     // of named tensors, as they were made
+  std::map<std::string, ops::HostTensor> last;       // of those alive at the end
+  std::map<std::string, ops::HostTensor> gradients;  // of leaves that have one
+  std::vector<Raised> raised;
+  std::vector<std::string> broken;  // state of the thread that an error left changed
+  std::vector<Event> events;
+  size_t live_bytes = 0;
+};
+
+using Env = std::map<std::string, Tensor>;
+
+// Looks on while a program runs, and may replace what it makes.
+struct Watcher {
+  virtual ~Watcher() = default;
+  virtual bool skips(int /*statement*/) { return false; }
+  // A statement that raises leaves nothing: back to what was noted before it.
+  virtual size_t mark() { return 0; }
+  virtual void back_to(size_t /*mark*/) {}
+  virtual void leaf(const std::string& /*name*/, const Tensor& /*t*/) {}
+  virtual Tensor made(const Statement& /*s*/, const std::string& /*name*/, const Tensor& t, bool /*constant*/) {
+    return t;
+  }
+  virtual void before_write(const Tensor& /*target*/) {}
+  virtual void after_write(const Tensor& /*target*/) {}
+  // True: backward is not to run.
+  virtual bool backward(const TensorList& /*roots*/, const TensorList& /*seeds*/) { return false; }
+  virtual void gradients_cleared() {}
+};
+
+class Machine {
+ public:
+  Machine(Device& device, const Settings& settings, Watcher* watcher = nullptr);
+
+  // Runs one statement, raising what it raises.
+  void run(const Statement& s, Env& env);
+  // Runs the statements of a program, noting what they raise.
+  void run_all(const std::vector<Statement>& body, Env& env);
+  void number(const Program& p);  // before run_all
+
+  Outcome& outcome() { return outcome_; }
+  const std::map<std::string, Tensor>& leaves() const { return leaves_; }
+  void forget() { leaves_.clear(); }
+
+ private:
+  void run_body(const std::vector<Statement>& body, Env& env);
+  void run_scope(const std::vector<Statement>& body, Env& env);
+  void operation(const Statement& s, Env& env);
+  void leaf(const Statement& s, Env& env);
+  void segment(const Statement& s, Env& env);
+  void backward(const Statement& s, Env& env);
+  void hook(const Statement& s, Env& env);
+  void copy_from_host(const Statement& s, Env& env);
+  bool special(const Statement& s, Env& env);
+  void define(const Statement& s, const std::string& name, Tensor t, Env& env, bool constant);
+  bool inputs_missing(const Statement& s, const Env& env) const;
+  void note(const Statement& s, std::exception_ptr error);
+
+  Device& device_;
+  Settings settings_;
+  Watcher* watcher_;
+  Outcome outcome_;
+  std::map<std::string, Tensor> leaves_;
+  std::map<const Statement*, int> numbers_;
+  int no_grad_ = 0, inside_ = 0;  // depths of no_grad, and of bodies that raise as one
+};
+
+// The whole of it: a fresh device, the program, its outcome, everything dropped.
+Outcome run_program(const Program& p, const Settings& settings, Watcher* watcher = nullptr);
+
+DeviceSpec spec_for(const Settings& settings);
+
+}  // namespace reckon::differential
