@@ -1,24 +1,39 @@
 #include "autograd/autocast.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <map>
+#include <utility>
 
 #include "autograd/grad_mode.h"
 #include "autograd/hook.h"
 #include "autograd/node.h"
+#include "autograd/segment_trace.h"
 #include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
 
 namespace reckon::autograd {
 namespace {
 
-// Casts of leaves (weights), by the leaf's storage; an entry dies with the last holder of the cast.
+// Casts of leaves (weights), by storage and place in it; an entry is good until its source is written to, and dies
+// with the last holder of the cast.
 struct CachedCast {
   std::weak_ptr<Storage> source, storage;
-  Layout layout;
-  DType dtype;
+  uint32_t version, cast_version;  // of the source and of the cast
+  Layout source_layout, layout;
+  DType source_dtype, dtype;
 };
-thread_local std::unordered_map<const Storage*, CachedCast> cache;
+using CastKey = std::pair<const Storage*, int64_t>;  // and the offset of a view
+thread_local std::multimap<CastKey, CachedCast> cache;
+thread_local size_t swept_size =
+    64;  // the cache is swept of dead entries when it has twice as many as after the last time
+
+CastKey key_of(const Tensor& t) { return {t.storage().get(), t.layout().offset}; }
+
+bool describes(const CachedCast& entry, const Tensor& t, DType to) {
+  return entry.source.lock() == t.storage() && entry.version == t.storage()->version() && entry.dtype == to &&
+         entry.source_dtype == t.dtype() && entry.source_layout.shape == t.shape() &&
+         entry.source_layout.strides == t.strides();
+}
 
 bool is_weight(const Tensor& t) {  // trained or frozen
   const AutogradMeta* meta = autograd_meta(t);
@@ -31,16 +46,32 @@ bool wants_cast(const Tensor& t, DType to) {
 
 // The cast that somebody still holds, without a gradient; undefined where there is none.
 Tensor held_cast(const Tensor& t, DType to) {
-  const auto found = cache.find(t.storage().get());
-  if (found == cache.end()) return {};
-  const CachedCast& entry = found->second;
-  if (entry.source.lock() != t.storage() || entry.dtype != to || !t.contiguous()) return {};
-  const auto storage = entry.storage.lock();
-  return storage ? Tensor(storage, entry.layout, to) : Tensor{};
+  SegmentTrace::note_reads({&t, 1});
+  const auto [first, last] = cache.equal_range(key_of(t));
+  for (auto it = first; it != last; ++it)
+    if (const auto storage = it->second.storage.lock();
+        storage && describes(it->second, t, to) && storage->version() == it->second.cast_version)
+      return Tensor(storage, it->second.layout, to);
+  return {};
+}
+
+void sweep() {
+  std::erase_if(cache, [](const auto& e) { return e.second.source.expired() || e.second.storage.expired(); });
+  swept_size = std::max<size_t>(64, 2 * cache.size());
 }
 
 void remember(const Tensor& t, const Tensor& made) {
-  cache[t.storage().get()] = {t.storage(), made.storage(), made.layout(), made.dtype()};
+  const auto [first, last] = cache.equal_range(key_of(t));
+  const CachedCast entry{
+      t.storage(), made.storage(), t.storage()->version(), made.storage()->version(), t.layout(), made.layout(),
+      t.dtype(),   made.dtype()};
+  for (auto it = first; it != last; ++it)
+    if (it->second.storage.expired() || it->second.version != entry.version) {
+      it->second = entry;
+      return;
+    }
+  cache.emplace(key_of(t), entry);
+  if (cache.size() > swept_size) sweep();
 }
 
 // Shares the bytes of a cast, never its node: each use adds its gradient to the weight in the

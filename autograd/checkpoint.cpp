@@ -1,18 +1,44 @@
 #include "autograd/checkpoint.h"
 
+#include <unordered_map>
+
 #include "autograd/autocast.h"
 #include "autograd/engine.h"
 #include "autograd/fusion.h"
 #include "autograd/hook.h"
 #include "autograd/node.h"
+#include "autograd/segment_trace.h"
 #include "runtime/events/scope.h"
 
 namespace reckon::autograd {
 namespace {
 
+// A trace of its own for a segment; the caller's comes back, also after an exception.
+class OwnTrace {
+ public:
+  OwnTrace() : outer_(trace_hash()) { set_trace_hash(0); }
+  ~OwnTrace() { set_trace_hash(outer_); }
+  OwnTrace(const OwnTrace&) = delete;
+  OwnTrace& operator=(const OwnTrace&) = delete;
+
+ private:
+  uint64_t outer_;
+};
+
 class SegmentNode : public Node {
  public:
   explicit SegmentNode(SegmentFn f) : f_(std::move(f)) {}
+
+  // Runs the segment for the first time, which records nothing; returns its outputs.
+  TensorList first_run(const TensorList& inputs) {
+    const OwnTrace own;
+    GeneratorGuard generator;
+    SegmentTrace tracing(reads_);
+    TensorList outputs = f_(inputs);
+    trace_ = trace_hash();
+    generator.keep();
+    return outputs;
+  }
 
   void keep(const TensorList& inputs) {
     for (const Tensor& t : inputs) {
@@ -20,41 +46,23 @@ class SegmentNode : public Node {
       metas_.push_back(t.grad_meta());
     }
   }
-  void set_trace(uint64_t h) { trace_ = h; }
 
-  // Runs the segment again on its kept inputs, with the metadata they had: the rebuilt nodes hang directly
-  // below the graph that was there, and the engine runs them in the order it would have without checkpointing.
-  TensorList run(std::vector<Tensor>& grads) override {
+  void check() const override {
     RECKON_CHECK(f_,
                  "backward through the checkpointed segment '{}' a second time: what it kept was freed by the "
                  "first backward",
                  name_of(module));
-    TensorList outputs;
-    const uint64_t outer_trace = trace_hash();
-    {
-      TensorList inputs;
-      for (size_t i = 0; i < saved_.size(); ++i) {
-        inputs.push_back(saved_[i].unpack());
-        inputs.back().set_grad_meta(metas_[i]);
-      }
-      PhaseScope phase(Phase::recompute);
-      EnableGrad enable;
-      CheckpointScope inner(CheckpointPolicy::none);
-      AutocastScope precision(autocast_);
-      FusionScope fusions(fusions_);
-      const Generator later = grad_state().generator;
-      grad_state().generator = generator_;
-      set_trace_hash(0);
-      outputs = f_(inputs);
-      grad_state().generator = later;
-    }
-    RECKON_CHECK(trace_hash() == trace_,
-                 "the checkpointed segment '{}' ran other ops the second time: it must not depend on values or "
-                 "on state that changes",
-                 name_of(module));
-    set_trace_hash(outer_trace);
+    for (const SavedTensor& s : saved_) s.check();
+    reads_.check(module);
+  }
+
+  // Runs the segment again on its kept inputs, with the metadata they had: the rebuilt nodes hang directly
+  // below the graph that was there, and the engine runs them in the order it would have without checkpointing.
+  TensorList run(std::vector<Tensor>& grads) override {
+    check();
+    TensorList outputs = second_run();
     release();
-    for (size_t i = 0; i < outputs.size(); ++i) {
+    for (size_t i = 0; i < outputs.size() && i < grads.size(); ++i) {
       if (!grads[i].defined() || !outputs[i].requires_grad()) continue;
       auto meta = std::static_pointer_cast<AutogradMeta>(outputs[i].grad_meta());
       outputs[i] = {};
@@ -66,15 +74,39 @@ class SegmentNode : public Node {
   void release() override {
     saved_.clear();
     metas_.clear();
+    reads_ = {};
     f_ = nullptr;
   }
 
  private:
+  TensorList second_run() {
+    TensorList inputs;
+    for (size_t i = 0; i < saved_.size(); ++i) {
+      inputs.push_back(saved_[i].unpack());
+      inputs.back().set_grad_meta(metas_[i]);
+    }
+    const PhaseScope phase(Phase::recompute);
+    const EnableGrad enable;
+    const CheckpointScope inner(CheckpointPolicy::none);
+    const AutocastScope precision(autocast_);
+    const FusionScope fusions(fusions_);
+    const OwnTrace own;
+    const GeneratorGuard later;  // backward goes on with the numbers that come after forward's
+    grad_state().generator = generator_;
+    TensorList outputs = f_(inputs);
+    RECKON_CHECK(trace_hash() == trace_,
+                 "the checkpointed segment '{}' ran other ops the second time: it must not depend on values or "
+                 "on state that changes",
+                 name_of(module));
+    return outputs;
+  }
+
   SegmentFn f_;
   // What held when the segment began.
   Generator generator_ = grad_state().generator;
   AutocastState autocast_ = autocast_state();
   FusionSet fusions_ = fusion_state();
+  OutsideReads reads_;
   std::vector<SavedTensor> saved_;
   std::vector<std::shared_ptr<GradMeta>> metas_;
   uint64_t trace_ = 0;
@@ -82,9 +114,29 @@ class SegmentNode : public Node {
 
 bool applies(Boundary boundary) {
   const GradState& s = grad_state();
-  if (!s.enabled) return false;
+  if (!s.enabled || SegmentTrace::active()) return false;
   return boundary == Boundary::block ? s.policy == CheckpointPolicy::block
                                      : s.policy == CheckpointPolicy::sublayer;
+}
+
+// Gives the outputs that the segment made from something with a gradient to the node. Others leave as they came:
+// inputs and parameters that were handed through, and what no gradient flows to. False when none is left.
+bool hang_outputs(const std::shared_ptr<SegmentNode>& node, TensorList& outputs) {
+  std::unordered_map<const GradMeta*, std::shared_ptr<AutogradMeta>> made;  // one that is returned twice is one
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const AutogradMeta* traced = autograd_meta(outputs[i]);
+    if (!traced || !is_traced(*traced)) continue;
+    std::shared_ptr<AutogradMeta>& meta = made[traced];
+    if (!meta) {
+      meta = std::make_shared<AutogradMeta>();
+      meta->requires_grad = true;
+      meta->node = node;
+      meta->output = static_cast<int>(i);
+      meta->grad_dtype = traced->grad_dtype;
+    }
+    outputs[i].set_grad_meta(meta);
+  }
+  return !made.empty();
 }
 
 }  // namespace
@@ -95,28 +147,11 @@ TensorList segment(Boundary boundary, const SegmentFn& f, TensorList inputs) {
   auto node = std::make_shared<SegmentNode>(f);
   node->module = context().module;
   node->name = intern("checkpoint");
-  const uint64_t outer_trace = trace_hash();
-  set_trace_hash(0);
-  TensorList outputs;
-  {
-    NoGrad no_grad;
-    outputs = f(inputs);
-  }
-  node->set_trace(trace_hash());
-  set_trace_hash(outer_trace);
+  TensorList outputs = node->first_run(inputs);
   node->sequence = next_sequence();
+  if (!hang_outputs(node, outputs)) return outputs;
   node->keep(inputs);
   node->output_grads.resize(outputs.size());
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    if (!is_compute_type(outputs[i].dtype())) continue;
-    auto meta = std::make_shared<AutogradMeta>();
-    meta->requires_grad = true;
-    meta->node = node;
-    meta->output = static_cast<int>(i);
-    meta->grad_dtype = outputs[i].dtype();
-    outputs[i] = outputs[i].detached();
-    outputs[i].set_grad_meta(meta);
-  }
   return outputs;
 }
 

@@ -13,8 +13,9 @@ enum class Boundary : uint8_t { sublayer, block };
 
 // Runs f(inputs). Under the matching policy keeps only `inputs`, the random state, the precision, the fusions
 // and the module path; backward runs f once more (phase `recompute`, same random numbers) and checks that it
-// took the same path. f must reach every tensor that changes between calls through its arguments; it may
-// capture parameters, and nothing that dies before backward.
+// took the same path. f may capture parameters, and nothing that dies before backward; a write to what it read,
+// captured or not, is an error in backward. Outputs that no gradient flows to require none, and inputs and
+// parameters that f returns are handed through, so gradients are those of f(inputs) bit for bit.
 using SegmentFn = std::function<TensorList(std::span<const Tensor>)>;
 TensorList segment(Boundary boundary, const SegmentFn& f, TensorList inputs);
 

@@ -63,4 +63,20 @@ class CheckpointScope {
   CheckpointPolicy before_;
 };
 
+// Puts the generator back when the scope is left by an exception: what failed drew no numbers.
+class GeneratorGuard {
+ public:
+  GeneratorGuard() : before_(grad_state().generator) {}
+  ~GeneratorGuard() {
+    if (!kept_) grad_state().generator = before_;
+  }
+  GeneratorGuard(const GeneratorGuard&) = delete;
+  GeneratorGuard& operator=(const GeneratorGuard&) = delete;
+  void keep() { kept_ = true; }  // it went well: the generator stays where it is
+
+ private:
+  Generator before_;
+  bool kept_ = false;
+};
+
 }  // namespace reckon::autograd

@@ -3,6 +3,7 @@
 #include "autograd/autocast.h"
 #include "autograd/grad_mode.h"
 #include "autograd/node.h"
+#include "autograd/segment_trace.h"
 #include "ops/cast/cast.h"
 #include "ops/op.h"
 #include "runtime/events/scope.h"
@@ -30,9 +31,11 @@ uint32_t gradient_mask(const ops::OpDef& op, std::span<const Tensor> inputs) {
 }
 
 TensorList record(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs) {
+  SegmentTrace::note_reads(inputs);
   const uint32_t needs = gradient_mask(op, inputs);
   ops::Plan plan;
-  TensorList outputs = ops::dispatch(op, inputs, attrs, needs, needs ? &plan : nullptr);
+  TensorList outputs =
+      ops::dispatch(op, inputs, attrs, SegmentTrace::active() ? 0 : needs, needs ? &plan : nullptr);
   extend_trace(op, outputs);
   if (needs) attach_node(op, inputs, attrs, needs, plan, outputs);
   return outputs;
@@ -48,6 +51,14 @@ TensorList hooked_call(const ops::OpDef& op, std::span<const Tensor> inputs, con
 
 void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs,
                  uint32_t needs, const ops::Plan& plan, TensorList& outputs) {
+  const auto carries_gradient = [&](size_t i) {
+    return plan.outputs[i].differentiable && is_compute_type(outputs[i].dtype());
+  };
+  if (SegmentTrace::active()) {
+    for (size_t i = 0; i < outputs.size(); ++i)
+      if (carries_gradient(i)) mark_traced(outputs[i]);
+    return;
+  }
   const bool selective = grad_state().policy == CheckpointPolicy::selective;
   auto node = std::make_shared<OpNode>(op, attrs, needs);
   node->module = context().module;
@@ -64,7 +75,7 @@ void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops
     node->edges.push_back(std::move(edge));
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
-    if (!plan.outputs[i].differentiable || !is_compute_type(outputs[i].dtype())) continue;
+    if (!carries_gradient(i)) continue;
     auto meta = std::make_shared<AutogradMeta>();
     meta->requires_grad = true;
     meta->node = node;
@@ -73,9 +84,8 @@ void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops
     const AutogradMeta* viewed =
         source >= 0 && !plan.outputs[i].writes ? autograd_meta(inputs[static_cast<size_t>(source)]) : nullptr;
     meta->grad_dtype = viewed ? viewed->grad_dtype : outputs[i].dtype();
-    if (selective && op.recompute == ops::Recompute::cheap)
-      meta->recipe = std::make_shared<Recipe>(op, std::vector<Tensor>(inputs.begin(), inputs.end()), attrs,
-                                              static_cast<int>(i));
+    if (selective)
+      meta->recipe = make_recipe(op, inputs, attrs, plan.outputs[i], outputs[i], static_cast<int>(i));
     outputs[i].set_grad_meta(meta);
   }
   for (const ops::SaveRef& ref : plan.saves) {

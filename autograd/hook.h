@@ -8,10 +8,11 @@
 
 namespace reckon::autograd {
 
-void install_hook();  // on the calling thread; idempotent
+void install_hook();  // for all threads; idempotent
 
 // Hangs a node for a call that was already made on its outputs; `needs` has bit i set when input i wants a
-// gradient. `plan` is the one the call followed, or would have.
+// gradient. `plan` is the one the call followed, or would have. In the first run of a checkpointed segment the
+// outputs are only marked.
 void attach_node(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs,
                  uint32_t needs, const ops::Plan& plan, TensorList& outputs);
 

@@ -13,14 +13,20 @@ namespace reckon::autograd {
 
 class Node;
 
-// Sees a gradient, may replace it (undefined: keeps it).
+// Sees the whole gradient of a tensor, once per backward, and may give another of the same shape, type and device
+// in its place (undefined: keeps it). It must not write to the one it is given.
 using GradHook = std::function<Tensor(const Tensor& grad)>;
 
 // What a tensor carries. A leaf (parameter) has no node and collects its gradient here.
 struct AutogradMeta : GradMeta {
+  AutogradMeta() = default;
+  ~AutogradMeta() override;
   std::shared_ptr<Node> node;
   int output = 0;
-  Tensor grad;  // leaves only
+  Tensor grad;           // leaves only
+  bool touched = false;  // the backward that is running added to `grad`
+  bool partial = false;  // `grad` holds a part of a backward that raised
+  Tensor before_hooks;   // leaves with hooks: what arrived so far in the backward that is running
   // The type in which its gradient arrives: its own type, or that of the weight it is a cast of.
   DType grad_dtype = DType::f32;
   std::vector<GradHook> hooks;
@@ -31,7 +37,9 @@ AutogradMeta* autograd_meta(const Tensor& t);  // null when it has none
 
 // Makes `t` a leaf that collects its gradient, and makes this thread record calls.
 void set_requires_grad(Tensor& t, bool on = true);
-Tensor grad_of(const Tensor& leaf);  // undefined before the first backward
+// Undefined before the first backward. Error when a backward raised after it had added to a gradient that was
+// there: the sum is then neither the old nor the new one, until clear_grad.
+Tensor grad_of(const Tensor& leaf);
 void clear_grad(const Tensor& leaf);
 void add_grad_hook(const Tensor& t, GradHook hook);
 
@@ -47,7 +55,8 @@ class Node {
   virtual ~Node() = default;
   // Gradients of the inputs from `output_grads` (moved from); undefined where nothing flows.
   virtual TensorList run(std::vector<Tensor>& output_grads) = 0;
-  virtual void release() = 0;  // drops what was kept
+  virtual void check() const = 0;  // Error when run() is bound to fail: spent, or what it kept was overwritten
+  virtual void release() = 0;      // drops what was kept
 
   std::vector<Edge> edges;
   std::vector<Tensor> output_grads;  // collected so far
@@ -55,6 +64,9 @@ class Node {
   NameId name{};
   int64_t sequence = 0;  // later calls have larger numbers
   bool queued = false;
+  uint64_t checked_by = 0;  // the backward that looked at it last
+  // Outputs with gradient hooks that a gradient has reached; empty outside a backward.
+  std::vector<std::shared_ptr<AutogradMeta>> hooked;
 };
 
 // The node of one op call.
@@ -64,6 +76,7 @@ class OpNode : public Node {
       : op_(op), attrs_(std::move(attrs)), needs_(needs) {}
   void save(const Tensor& t, bool allow_recipe) { saved_.emplace_back(t, allow_recipe); }
   TensorList run(std::vector<Tensor>& output_grads) override;
+  void check() const override;
   void release() override {
     saved_.clear();
     released_ = true;
@@ -77,6 +90,6 @@ class OpNode : public Node {
   bool released_ = false;
 };
 
-int64_t next_sequence();
+int64_t next_sequence();  // of the process: a graph may be built by several threads, one after the other
 
 }  // namespace reckon::autograd

@@ -1,6 +1,7 @@
 // The door for ops: the only path from a call to work on a device.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 
 #include "ops/op.h"
@@ -18,7 +19,7 @@ struct Recorder {
   static void note(void* recorder, int index);
 };
 
-thread_local CallHook hook = nullptr;
+std::atomic<CallHook> hook = nullptr;
 
 TensorArg to_arg(const Tensor& t) {
   if (!t.defined()) return {};
@@ -47,6 +48,18 @@ Device& device_of(const OpDef& op, std::span<const Tensor> inputs) {
   return *device;
 }
 
+// Whoever needs the old values of what the op overwrites saves them now; this may run other ops.
+void announce_writes(const Plan& plan, std::span<const Tensor> inputs) {
+  for (const OutputSpec& spec : plan.outputs)
+    if (spec.writes) inputs[static_cast<size_t>(spec.alias_of)].storage()->announce_write();
+}
+
+// Once nothing but the kernel can fail: what was saved of these storages is stale from here on.
+void bump_versions(const Plan& plan, std::span<const Tensor> inputs) {
+  for (const OutputSpec& spec : plan.outputs)
+    if (spec.writes) inputs[static_cast<size_t>(spec.alias_of)].storage()->bump_version();
+}
+
 TensorList make_outputs(const Plan& plan, std::span<const Tensor> inputs, Device& device) {
   TensorList outputs;
   outputs.reserve(plan.outputs.size());
@@ -56,12 +69,7 @@ TensorList make_outputs(const Plan& plan, std::span<const Tensor> inputs, Device
       continue;
     }
     const Tensor& source = inputs[static_cast<size_t>(spec.alias_of)];
-    if (spec.writes) {
-      source.storage()->bump_version();
-      outputs.push_back(source.detached());
-    } else {
-      outputs.push_back(source.with_layout(spec.layout));
-    }
+    outputs.push_back(spec.writes ? source.detached() : source.with_layout(spec.layout));
   }
   return outputs;
 }
@@ -227,6 +235,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
                             name_of(context().module), name_of(context().phase), describe_inputs(inputs)));
   }
 
+  announce_writes(plan, inputs);
   const Context& c = context();
   Event begin{.kind = EventKind::op_begin, .phase = c.phase, .op = c.op, .module = c.module, .step = c.step};
   device.emit(begin);
@@ -242,6 +251,7 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
           std::make_unique<Storage>(device, device.arena(), w.bytes, Category::workspace, intern(w.label)));
       addresses.push_back(workspaces.back()->data());
     }
+    bump_versions(plan, inputs);
     Recorder recorder{device, op, plan};
     if (!plan.launches.empty()) {
       if (device.executes()) {
@@ -268,11 +278,12 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
 }
 
 TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs) {
-  return hook ? hook(op, inputs, attrs) : dispatch(op, inputs, attrs);
+  const CallHook h = call_hook();
+  return h ? h(op, inputs, attrs) : dispatch(op, inputs, attrs);
 }
 
-void set_call_hook(CallHook h) { hook = h; }
-CallHook call_hook() { return hook; }
+void set_call_hook(CallHook h) { hook.store(h, std::memory_order_release); }
+CallHook call_hook() { return hook.load(std::memory_order_acquire); }
 
 const OpDef& op_by_name(std::string_view name) {
   for (const OpDef* op : all_ops())

@@ -187,14 +187,14 @@ const OpDef& op_by_name(std::string_view name);  // Error when unknown
 TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr,
                     uint32_t needs_grad = 0, Plan* used = nullptr);
 
-// What model code calls: goes through the calling thread's hook (autograd), else straight to dispatch.
+// What model code calls: goes through the hook (autograd's), else straight to dispatch.
 TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr);
 inline TensorList call(const OpDef& op, std::initializer_list<Tensor> inputs, const AttrsPtr& attrs = nullptr) {
   return call(op, std::span<const Tensor>(inputs.begin(), inputs.size()), attrs);
 }
 
 using CallHook = TensorList (*)(const OpDef&, std::span<const Tensor>, const AttrsPtr&);
-void set_call_hook(CallHook hook);  // of this thread; null removes it
+void set_call_hook(CallHook hook);  // of the process; null removes it
 CallHook call_hook();
 
 // The plan dispatch uses, for the kind of device that `spec` describes; for tests and for autograd.

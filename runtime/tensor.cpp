@@ -152,7 +152,9 @@ void Tensor::copy_to_host(void* out, size_t bytes) const {
 void Tensor::copy_from_host(const void* data, size_t bytes) const {
   RECKON_CHECK(contiguous() && bytes == this->bytes(),
                "copy from the host needs a contiguous tensor of {} bytes, got {}", bytes, describe(*this));
+  storage_->announce_write();
   device().copy_from_host(address(), data, bytes);
+  storage_->bump_version();
 }
 
 std::span<const std::byte> Tensor::host_bytes(std::vector<std::byte>& copy) const {

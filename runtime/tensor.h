@@ -72,6 +72,7 @@ class Tensor {
   Tensor reshaped(const Shape& shape) const;  // Error when it needs a copy
 
   // First element, for the host. Error where the host cannot read: on meta ("there is no data") and on a GPU.
+  // Writes through this pointer go unnoticed: backward would use the new values of what it kept.
   std::byte* raw() const;
   template <class T>
   T* data() const {
@@ -81,7 +82,8 @@ class Tensor {
   std::byte* address() const {
     return storage_->data() + layout_.offset * static_cast<int64_t>(size_of(dtype_));
   }
-  // Whole contiguous tensors, on any device that has data.
+  // Whole contiguous tensors, on any device that has data. copy_from_host is a write like that of an op: an
+  // error in backward where the old values were kept for it.
   void copy_to_host(void* out, size_t bytes) const;
   void copy_from_host(const void* data, size_t bytes) const;
   std::vector<std::byte> to_host() const;

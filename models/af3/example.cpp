@@ -363,7 +363,7 @@ void upload_structure(Example& e, const Config& c, const StepOptions& o, const C
 
 Example make_example(Device& device, const Config& c, const StepOptions& o, uint64_t seed, uint64_t number,
                      bool with_values) {
-  Random random(seed, number);
+  Random random(seed, stream_of(StreamUse::examples, number));
   Chain chain;
   if (with_values) chain = make_chain(o.tokens, o.atoms_per_token, random);
   Uploader up(device, with_values);

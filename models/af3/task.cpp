@@ -51,6 +51,7 @@ class Task : public BatchedTask<int64_t, Example> {
                         with_values_);
   }
   Tensor forward(const Example& e) override {
+    pending_ = {};  // what a step that raised left behind
     pending_ = model_->loss(e, step_, options_.dtype, options_.dropout);
     return pending_.value;
   }

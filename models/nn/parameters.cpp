@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "autograd/node.h"
+#include "runtime/core/rng.h"
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
@@ -48,7 +49,7 @@ Tensor Builder::parameter(std::string_view name, const Shape& shape, Init init, 
   context().op = intern("parameter");
   const NameId path = join_path(context().module, intern(name));
   Tensor t = Tensor::empty(device_, shape, dtype_, Category::parameter, name);
-  const uint64_t stream = set_.all().size();
+  const uint64_t stream = stream_of(StreamUse::parameters, set_.all().size());
   switch (init.kind) {
     case Init::Kind::constant:
       ops::fill(t, init.value);

@@ -64,7 +64,6 @@ void fill_parameter(const data::TensorView& from, int64_t first, const Tensor& t
       to.copy_from_host(narrowed.data(), narrowed.size());
     }
   }
-  to.storage()->bump_version();
 }
 
 }  // namespace reckon::models

@@ -61,7 +61,8 @@ int64_t choose_token(std::span<const float> logits, const SamplingOptions& o, do
 }
 
 double sampling_draw(uint64_t seed, int64_t row, int64_t position) {
-  const PhiloxBlock block = Philox{seed, static_cast<uint64_t>(row)}(static_cast<uint64_t>(position));
+  const PhiloxBlock block =
+      Philox{seed, stream_of(StreamUse::sampling, static_cast<uint64_t>(row))}(static_cast<uint64_t>(position));
   return (static_cast<double>(block[0] >> 5) * 0x1p26 + static_cast<double>(block[1] >> 6) + 0.5) * 0x1p-53;
 }
 

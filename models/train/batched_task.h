@@ -1,4 +1,4 @@
-// A training task whose batches come in order: made ahead on the host where there is data, uploaded
+// A training task whose batches are numbered: made ahead on the host where there is data, in order, uploaded
 // in phase data, and run through the model. A family's task says what a batch is, how it reaches
 // the device and what its loss is.
 #pragma once
@@ -20,8 +20,9 @@ template <class HostBatch, class Inputs>
 class BatchedTask : public TrainTask {
  public:
   Tensor loss(int64_t batch) final {
-    RECKON_CHECK(batch == next_, "batches come in order: expected number {}, asked for {}", next_, batch);
-    ++next_;
+    // A step that raised is taken again: reading ahead starts anew where it is not where it should be.
+    if (prefetcher_ && batch != next_) prefetcher_.emplace(produce_, static_cast<uint64_t>(batch));
+    next_ = batch + 1;
     Inputs inputs;
     {
       PhaseScope phase(Phase::data);
@@ -38,7 +39,8 @@ class BatchedTask : public TrainTask {
 
   // From here on batches come from `produce`, which another thread calls ahead: it must own what it reads.
   void read_ahead(std::function<HostBatch(uint64_t)> produce) {
-    prefetcher_.emplace(std::move(produce), static_cast<uint64_t>(next_));
+    produce_ = std::move(produce);
+    prefetcher_.emplace(produce_, static_cast<uint64_t>(next_));
   }
 
   virtual HostBatch batch_without_data(int64_t number) const = 0;  // zeros, of the same shape
@@ -50,6 +52,7 @@ class BatchedTask : public TrainTask {
 
  private:
   int64_t next_;
+  std::function<HostBatch(uint64_t)> produce_;
   std::optional<data::Prefetcher<HostBatch>> prefetcher_;
 };
 

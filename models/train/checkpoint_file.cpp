@@ -41,7 +41,6 @@ void fill_from(const data::SafetensorsFile& file, const std::string& name, const
                "{}: tensor '{}' is {} [{}], this run needs {}", file.file_name(), name, data::name_of(v.dtype),
                fmt::join(v.shape, ", "), reckon::describe(t));
   t.copy_from_host(v.bytes.data(), v.bytes.size());
-  t.storage()->bump_version();
 }
 
 int64_t parse_steps(const data::SafetensorsFile& file) {

@@ -6,10 +6,12 @@
 #include "autograd/autocast.h"
 #include "autograd/fusion.h"
 #include "autograd/grad_mode.h"
+#include "autograd/node.h"
 #include "models/train/checkpoint_file.h"
 #include "ops/binary/binary.h"
 #include "ops/view/view.h"
 #include "runtime/core/format.h"
+#include "runtime/core/rng.h"
 #include "runtime/events/scope.h"
 
 namespace reckon::models {
@@ -51,6 +53,16 @@ void Trainer::save(const std::string& checkpoint) {
 }
 
 StepReport Trainer::step() {
+  try {
+    return take_step();
+  } catch (...) {
+    // Of a step that raised before its update nothing is left, so that it can be taken again.
+    for (const NamedParameter& p : task_->parameters().all()) autograd::clear_grad(p.tensor);
+    throw;
+  }
+}
+
+StepReport Trainer::take_step() {
   const auto begin = std::chrono::steady_clock::now();
   StepReport report;
   report.step = next_step_;
@@ -64,7 +76,8 @@ StepReport Trainer::step() {
   bool have_loss = false;
   for (int64_t micro = 0; micro < options_.accumulate; ++micro) {
     const int64_t batch = next_step_ * options_.accumulate + micro;
-    state.generator.next_stream = static_cast<uint64_t>(batch) * kStreamsPerBatch;
+    state.generator.next_stream =
+        stream_of(StreamUse::dropout, static_cast<uint64_t>(batch) * kStreamsPerBatch);
     Tensor loss;
     {
       autograd::CheckpointScope policy(options_.checkpoint);

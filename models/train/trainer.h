@@ -29,13 +29,15 @@ class Trainer {
   void save(const std::string& checkpoint);    // nothing on meta: there are no values
 
   // Accumulates gradients over the micro-batches, clips, updates, drops gradients. Afterwards nothing transient
-  // may be left on the device; if there is, Error names the bytes by category.
+  // may be left on the device; if there is, Error names the bytes by category. A step that raises (out of memory)
+  // drops its gradients and may be taken again, unless the update itself was interrupted (Optimizer::step).
   StepReport step();
   bool done() const { return next_step_ >= options_.steps; }
   int64_t steps_done() const { return next_step_; }
   TrainTask& task() { return *task_; }
 
  private:
+  StepReport take_step();
   void assert_nothing_left() const;
 
   RunOptions options_;

@@ -41,6 +41,14 @@ struct Philox {
   }
 };
 
+// What a stream of a run's seed is for, in the stream's upper byte: no two uses draw the same numbers. Batches of
+// alignments and of tokens take theirs from models/data (upper bytes 1, 2, 3 and 0x74).
+enum class StreamUse : uint64_t { parameters = 0, dropout = 0x64, examples = 0x65, sampling = 0x73 };
+
+constexpr uint64_t stream_of(StreamUse use, uint64_t number) {
+  return (static_cast<uint64_t>(use) << 56) | number;
+}
+
 // Uniform in the open interval (0, 1): odd multiples of 2^-24, so every value is an exact float, the set is
 // symmetric about 1/2 and neither end occurs.
 constexpr float uniform_open(uint32_t bits) { return static_cast<float>((bits >> 8) | 1u) * 0x1p-24f; }

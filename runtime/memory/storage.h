@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "runtime/core/hash.h"
 #include "runtime/memory/arena.h"
@@ -10,6 +11,13 @@
 namespace reckon {
 
 class Device;
+
+// Told before a storage is overwritten, while the old values are still there. What it throws stops the write.
+class WriteListener {
+ public:
+  virtual ~WriteListener() = default;
+  virtual void before_write() = 0;
+};
 
 class Storage {
  public:
@@ -31,12 +39,21 @@ class Storage {
   int savers() const { return savers_; }
   void set_category(Category category);
 
-  // Counts writes after birth, so that a saved tensor that was overwritten is noticed.
+  // Every write after birth goes through these two: first everybody who still needs the old values is told (who
+  // may run ops), then, when nothing can fail any more but the write itself, the version counts it, so that a
+  // saved tensor that was overwritten is noticed.
+  void announce_write();
   void bump_version() {
     ++version_;
     value_ = 0;
   }
   uint32_t version() const { return version_; }
+  void add_listener(WriteListener* listener) { listeners_.push_back(listener); }
+  void remove_listener(WriteListener* listener);
+
+  // Storages of a process in the order they were made, over all devices and threads.
+  uint64_t birth() const { return birth_; }
+  static uint64_t next_birth();
 
   // Names what is stored without looking at it: the call that made it, or the block and its
   // version. Equal names, equal values.
@@ -50,6 +67,8 @@ class Storage {
   int savers_ = 0;
   uint32_t version_ = 0;
   uint64_t value_ = 0;
+  uint64_t birth_;
+  std::vector<WriteListener*> listeners_;
 };
 
 }  // namespace reckon

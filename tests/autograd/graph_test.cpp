@@ -35,7 +35,7 @@ TEST(Graph, HooksSeeAGradientAndMayReplaceIt) {
     return Tensor{};  // looks only
   });
   autograd::backward(ops::sum_all(y));
-  EXPECT_EQ(seen, 3) << "y once, x once per factor of the product";
+  EXPECT_EQ(seen, 2) << "each once, on the whole gradient, though the product gives x two";
   EXPECT_EQ(to_doubles(autograd::grad_of(x)), std::vector<double>(3, 40.0));
 }
 
@@ -146,33 +146,6 @@ TEST(FusionScope, ASegmentIsRecomputedUnderTheSetItRanUnder) {
     EXPECT_EQ(autograd::fusion_state().to_string(), "triangle") << "the caller's comes back";
   }
   EXPECT_EQ(seen, (std::vector<std::string>{"attention", "attention"}));
-}
-
-// Under `selective` an output of a cheap op is rebuilt from its inputs; these are
-// gone with the last who saved it.
-TEST(Selective, AnOutputSavedAgainAfterItsOnlySaverWentIsKeptItself) {
-  auto d = make_device(DeviceKind::cpu);
-  const auto gradient = [&](autograd::CheckpointPolicy policy) {
-    const autograd::CheckpointScope scope(policy);
-    Tensor x = leaf(*d, {4}, 2.0);
-    const Tensor y = ops::silu(x);
-    { const Tensor dropped = ops::mul(y, y); }
-    autograd::backward(ops::sum_all(ops::mul(y, y)));
-    return to_doubles(autograd::grad_of(x));
-  };
-  EXPECT_EQ(gradient(autograd::CheckpointPolicy::selective), gradient(autograd::CheckpointPolicy::none));
-}
-
-TEST(Selective, AnOutputNobodySavesHoldsItsInputsAsLongAsItLives) {
-  auto d = make_device(DeviceKind::meta);
-  const autograd::CheckpointScope scope(autograd::CheckpointPolicy::selective);
-  Tensor x = leaf(*d, {1000}, 1.0);
-  Tensor input = ops::add(x, x), output = ops::scale(input, 2.0);
-  input = {};
-  EXPECT_EQ(d->arena().live_bytes(Category::transient), 8000u);
-  EXPECT_EQ(d->arena().live_bytes(Category::saved), 0u);
-  output = {};
-  EXPECT_EQ(d->arena().live_bytes(Category::transient), 0u);
 }
 
 TEST(Graph, TheGradientOfASharedBufferIsNotStolen) {
