@@ -36,7 +36,7 @@ void add_into(Tensor& sum, Tensor&& grad) {
 }
 
 Tensor run_hooks(const AutogradMeta& meta, Tensor grad) {
-  const std::vector<GradHook> hooks = meta.hooks;  // a hook may hang up another, for the next time
+  const std::vector<GradHook> hooks = meta.hooks->list;  // a hook may hang up another, for the next time
   for (const GradHook& hook : hooks) {
     const uint32_t version = grad.storage()->version();
     const Tensor replaced = hook(grad);
@@ -131,12 +131,12 @@ void Run::add_to_leaf(const std::shared_ptr<AutogradMeta>& target, Tensor grad) 
 
 void Run::deliver(const std::shared_ptr<AutogradMeta>& target, Tensor grad) {
   if (!target->node) {
-    if (target->hooks.empty()) {
+    if (!target->hooks) {
       add_to_leaf(target, std::move(grad));
       return;
     }
-    if (!target->before_hooks.defined()) waiting_for_hooks_.push_back(target);
-    add_into(target->before_hooks, std::move(grad));
+    if (!target->hooks->arrived.defined()) waiting_for_hooks_.push_back(target);
+    add_into(target->hooks->arrived, std::move(grad));
     return;
   }
   Node& node = *target->node;
@@ -146,7 +146,7 @@ void Run::deliver(const std::shared_ptr<AutogradMeta>& target, Tensor grad) {
     node.queued = true;
     queue_.push(target->node);
   }
-  if (!target->hooks.empty() && std::find(node.hooked.begin(), node.hooked.end(), target) == node.hooked.end())
+  if (target->hooks && std::find(node.hooked.begin(), node.hooked.end(), target) == node.hooked.end())
     node.hooked.push_back(target);
   add_into(node.output_grads[static_cast<size_t>(target->output)], std::move(grad));
 }
@@ -183,8 +183,8 @@ void Run::run_next() {
 void Run::finish() {
   while (!queue_.empty()) run_next();
   for (const std::shared_ptr<AutogradMeta>& leaf : waiting_for_hooks_) {
-    Tensor grad = std::move(leaf->before_hooks);
-    leaf->before_hooks = {};
+    Tensor grad = std::move(leaf->hooks->arrived);
+    leaf->hooks->arrived = {};
     add_to_leaf(leaf, run_hooks(*leaf, std::move(grad)));
   }
   forget_marks();
@@ -204,7 +204,7 @@ void Run::undo() noexcept {
     node.hooked.clear();
     std::fill(node.output_grads.begin(), node.output_grads.end(), Tensor{});
   }
-  for (const std::shared_ptr<AutogradMeta>& leaf : waiting_for_hooks_) leaf->before_hooks = {};
+  for (const std::shared_ptr<AutogradMeta>& leaf : waiting_for_hooks_) leaf->hooks->arrived = {};
   for (const Touched& t : touched_) {
     if (t.had_gradient)
       t.leaf->partial = true;

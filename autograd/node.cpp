@@ -68,7 +68,8 @@ void add_grad_hook(const Tensor& t, GradHook hook) {
   RECKON_CHECK(meta && meta->requires_grad, "a gradient hook needs a tensor that requires a gradient, got {}",
                describe(t));
   if (is_traced(*meta)) return;  // the second run of the segment hangs it where gradients will pass
-  meta->hooks.push_back(std::move(hook));
+  if (!meta->hooks) meta->hooks = std::make_unique<GradHooks>();
+  meta->hooks->list.push_back(std::move(hook));
 }
 
 void OpNode::check() const {

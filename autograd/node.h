@@ -17,19 +17,23 @@ class Node;
 // in its place (undefined: keeps it). It must not write to the one it is given.
 using GradHook = std::function<Tensor(const Tensor& grad)>;
 
+struct GradHooks {
+  std::vector<GradHook> list;
+  Tensor arrived;  // of a leaf: the sum so far, in the backward that is running
+};
+
 // What a tensor carries. A leaf (parameter) has no node and collects its gradient here.
 struct AutogradMeta : GradMeta {
   AutogradMeta() = default;
   ~AutogradMeta() override;
   std::shared_ptr<Node> node;
   int output = 0;
-  Tensor grad;           // leaves only
-  bool touched = false;  // the backward that is running added to `grad`
-  bool partial = false;  // `grad` holds a part of a backward that raised
-  Tensor before_hooks;   // leaves with hooks: what arrived so far in the backward that is running
   // The type in which its gradient arrives: its own type, or that of the weight it is a cast of.
   DType grad_dtype = DType::f32;
-  std::vector<GradHook> hooks;
+  bool touched = false;              // the backward that is running added to `grad`
+  bool partial = false;              // `grad` holds a part of a backward that raised
+  Tensor grad;                       // leaves only
+  std::unique_ptr<GradHooks> hooks;  // null: none
   std::shared_ptr<Recipe> recipe;
 };
 
