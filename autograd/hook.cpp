@@ -26,7 +26,10 @@ uint32_t gradient_mask(const ops::OpDef& op, std::span<const Tensor> inputs) {
   if (!grad_state().enabled || op.gradient != ops::Gradient::differentiable) return 0;
   uint32_t mask = 0;
   for (size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i].defined() && inputs[i].requires_grad()) mask |= 1u << i;
+    if (inputs[i].defined() && inputs[i].requires_grad()) {
+      RECKON_CHECK(i < 32, "op '{}' differentiates at most 32 inputs, got {}", op.name, inputs.size());
+      mask |= 1u << i;
+    }
   return mask;
 }
 

@@ -20,13 +20,14 @@ void drop(std::shared_ptr<Node> node) {
   }
   std::vector<std::shared_ptr<Node>> mine;
   pending = &mine;
-  mine.push_back(std::move(node));
+  node.reset();
+  std::reverse(mine.begin(), mine.end());  // the first input first
   while (!mine.empty()) {
     std::shared_ptr<Node> last = std::move(mine.back());
     mine.pop_back();
     const auto below = static_cast<std::ptrdiff_t>(mine.size());
     last.reset();
-    std::reverse(mine.begin() + below, mine.end());  // the first input first
+    std::reverse(mine.begin() + below, mine.end());
   }
   pending = nullptr;
 }

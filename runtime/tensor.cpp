@@ -153,7 +153,7 @@ void Tensor::copy_from_host(const void* data, size_t bytes) const {
   RECKON_CHECK(contiguous() && bytes == this->bytes(),
                "copy from the host needs a contiguous tensor of {} bytes, got {}", bytes, describe(*this));
   storage_->announce_write();
-  device().copy_from_host(address(), data, bytes);
+  if (device().executes()) device().copy_from_host(address(), data, bytes);
   storage_->bump_version();
 }
 

@@ -36,8 +36,8 @@ struct Layout {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(std::shared_ptr<Storage> storage, Layout layout, DType dtype)
-      : storage_(std::move(storage)), layout_(std::move(layout)), dtype_(dtype) {}
+  Tensor(std::shared_ptr<Storage> storage, const Layout& layout, DType dtype)
+      : storage_(std::move(storage)), layout_(layout), dtype_(dtype) {}
 
   // Uninitialised memory under the current scope.
   static Tensor empty(Device& device, const Shape& shape, DType dtype, Category category = Category::transient,
@@ -61,7 +61,7 @@ class Tensor {
   const std::shared_ptr<Storage>& storage() const { return storage_; }
 
   // Another view of the same storage, without gradient history.
-  Tensor with_layout(Layout layout) const { return Tensor(storage_, std::move(layout), dtype_); }
+  Tensor with_layout(const Layout& layout) const { return Tensor(storage_, layout, dtype_); }
   Tensor detached() const { return Tensor(storage_, layout_, dtype_); }
   Tensor permuted(const Dims& axes) const { return with_layout(layout_.permuted(axes)); }
   Tensor transposed(int a, int b) const { return with_layout(layout_.transposed(a, b)); }
@@ -82,8 +82,8 @@ class Tensor {
   std::byte* address() const {
     return storage_->data() + layout_.offset * static_cast<int64_t>(size_of(dtype_));
   }
-  // Whole contiguous tensors, on any device that has data. copy_from_host is a write like that of an op: an
-  // error in backward where the old values were kept for it.
+  // Whole contiguous tensors. copy_from_host is a write like that of an op, an error in backward where the old
+  // values were kept for it; on meta it copies nothing. copy_to_host needs a device that has data.
   void copy_to_host(void* out, size_t bytes) const;
   void copy_from_host(const void* data, size_t bytes) const;
   std::vector<std::byte> to_host() const;

@@ -63,7 +63,8 @@ Tensor soft_bins(const Tensor& values, double low, double high, int64_t bins) {
 
 // Mean cross entropy of logits against shares.
 Tensor soft_cross_entropy(const Tensor& logits, const Tensor& shares) {
-  const double rows = static_cast<double>(logits.numel() / logits.size(-1));
+  const int64_t n_rows = logits.numel() / logits.size(-1);
+  const auto rows = static_cast<double>(n_rows);
   return ops::scale(ops::sum_all(ops::mul(ops::log_softmax(logits), shares)), -1 / rows);
 }
 

@@ -12,7 +12,7 @@ namespace reckon {
 
 class Error : public std::runtime_error {
  public:
-  explicit Error(std::string message) : std::runtime_error(std::move(message)) {}
+  explicit Error(const std::string& message) : std::runtime_error(message) {}
 };
 
 // Raised by an arena that cannot serve a request; callers may catch it apart from other errors.

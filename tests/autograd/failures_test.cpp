@@ -246,6 +246,18 @@ TEST(Hooks, SeeTheWholeGradientOnceAndMustKeepItsShapeTypeAndBytes) {
                Error);
 }
 
+TEST(Hooks, MayDrawRandomNumbersThatNobodyElseDraws) {
+  auto d = make_device(DeviceKind::cpu);
+  Tensor x = leaf(*d, {2}, 1.0);
+  const uint64_t before = autograd::grad_state().generator.next_stream;
+  autograd::add_grad_hook(x, [](const Tensor&) {
+    ++autograd::grad_state().generator.next_stream;
+    return Tensor{};
+  });
+  autograd::backward(ops::sum_all(x));
+  EXPECT_EQ(autograd::grad_state().generator.next_stream, before + 1);
+}
+
 TEST(Hooks, SeeTheSameUnderEveryPolicy) {
   for (CheckpointPolicy policy :
        {CheckpointPolicy::none, CheckpointPolicy::selective, CheckpointPolicy::block}) {
