@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <map>
+#include <sstream>
 
 #include "models/data/safetensors.h"
 
@@ -43,17 +44,33 @@ void fill_from(const data::SafetensorsFile& file, const std::string& name, const
   t.copy_from_host(v.bytes.data(), v.bytes.size());
 }
 
+int64_t parse_count(const std::string& text, const data::SafetensorsFile& file, const char* what) {
+  int64_t n = -1;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
+  RECKON_CHECK(ec == std::errc() && end == text.data() + text.size() && n >= 0,
+               "{}: {} is '{}', expected a count", file.file_name(), what, text);
+  return n;
+}
+
+// How many updates each trained parameter had. A file without a list, as of before they were counted, had one in
+// each step.
+std::vector<int64_t> parse_updates(const data::SafetensorsFile& file, int64_t steps, size_t n) {
+  const auto it = file.metadata().find("updates");
+  if (it == file.metadata().end()) return std::vector<int64_t>(n, steps);
+  std::vector<int64_t> counts;
+  std::istringstream words(it->second);
+  for (std::string word; words >> word;) counts.push_back(parse_count(word, file, "a number of updates"));
+  RECKON_CHECK(counts.size() == n, "{} counts the updates of {} parameters, this run trains {}",
+               file.file_name(), counts.size(), n);
+  return counts;
+}
+
 int64_t parse_steps(const data::SafetensorsFile& file) {
   const auto it = file.metadata().find("steps_done");
   RECKON_CHECK(it != file.metadata().end() && file.metadata().count("format") &&
                    file.metadata().at("format") == "reckon training state 1",
                "{} is not a training state of reckon (a safetensors file without its marks)", file.file_name());
-  int64_t steps = -1;
-  const std::string& s = it->second;
-  const auto [end, ec] = std::from_chars(s.data(), s.data() + s.size(), steps);
-  RECKON_CHECK(ec == std::errc() && end == s.data() + s.size() && steps >= 0,
-               "{}: steps_done is '{}', expected a count", file.file_name(), s);
-  return steps;
+  return parse_count(it->second, file, "steps_done");
 }
 
 }  // namespace
@@ -78,6 +95,9 @@ void save_checkpoint(const std::filesystem::path& path, const RunOptions& option
   for (const NamedParameter& p : parameters.all())
     if (p.tensor.requires_grad()) add(p.name, p.tensor);
   for (const NamedParameter& s : optimizer.state()) add("optimizer." + s.name, s.tensor);
+  const std::vector<int64_t> updates = optimizer.updates();
+  if (std::any_of(updates.begin(), updates.end(), [&](int64_t n) { return n != steps_done; }))
+    writer.set_metadata("updates", fmt::format("{}", fmt::join(updates, " ")));
   writer.write(path);
 }
 
@@ -117,6 +137,9 @@ int64_t load_checkpoint(const std::filesystem::path& path, const RunOptions& opt
   for (const NamedParameter& p : parameters.all())
     if (p.tensor.requires_grad()) fill_from(file, p.name, p.tensor);
   for (const NamedParameter& s : optimizer.state()) fill_from(file, "optimizer." + s.name, s.tensor);
+  const auto trained = std::count_if(parameters.all().begin(), parameters.all().end(),
+                                     [](const NamedParameter& p) { return p.tensor.requires_grad(); });
+  optimizer.set_updates(parse_updates(file, steps, static_cast<size_t>(trained)));
   return steps;
 }
 

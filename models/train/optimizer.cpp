@@ -1,5 +1,8 @@
 #include "models/train/optimizer.h"
 
+#include <algorithm>
+#include <map>
+
 #include "autograd/fusion.h"
 #include "autograd/node.h"
 #include "ops/adamw/adamw.h"
@@ -32,7 +35,7 @@ std::string_view name_of(OptimizerKind k) { return k == OptimizerKind::adamw ? "
 
 Optimizer::Optimizer(const ParameterSet& parameters, OptimizerOptions options) : options_(options) {
   for (const NamedParameter& p : parameters.all())
-    if (p.tensor.requires_grad()) slots_.push_back({&p, {}, {}});
+    if (p.tensor.requires_grad()) slots_.push_back({&p});
   RECKON_CHECK(!slots_.empty(), "every parameter is frozen: there is nothing to train");
 }
 
@@ -59,6 +62,10 @@ void Optimizer::create_scaler() {
   Device& device = slots_.at(0).parameter->tensor.device();
   scale_ = ops::full(device, {1}, DType::f32, kInitialScale, Category::optimizer, "loss_scale");
   growth_tracker_ = ops::full(device, {1}, DType::i64, 0.0, Category::optimizer, "growth_tracker");
+  if (!counts_on_device()) return;
+  const auto n = static_cast<int64_t>(slots_.size());
+  counters_ = ops::full(device, {n}, DType::f32, 0.0, Category::optimizer, "updates");
+  for (int64_t i = 0; i < n; ++i) slots_[static_cast<size_t>(i)].counter = counters_.sliced(0, i, i + 1);
 }
 
 const Tensor& Optimizer::loss_scale() {
@@ -70,29 +77,32 @@ double Optimizer::weight_decay_of(const Slot& slot) const {
   return options_.decay_vectors || slot.parameter->tensor.rank() > 1 ? options_.weight_decay : 0.0;
 }
 
-void Optimizer::update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, int64_t step,
-                             double lr, double weight_decay, const Tensor& factor, const Tensor& skip) {
+void Optimizer::update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, double lr,
+                             double weight_decay, const Tensor& factor, const Tensor& skip) {
   const ops::AdamWSettings settings{.lr = lr,
                                     .beta1 = options_.beta1,
                                     .beta2 = options_.beta2,
                                     .eps = options_.eps,
                                     .weight_decay = weight_decay,
-                                    .step = step + 1};
-  std::vector<Tensor> params, first, second;
+                                    .step = used[0]->updates + 1};
+  std::vector<Tensor> params, first, second, counters;
   for (const Slot* s : used) {
+    if (s->counter.defined()) counters.push_back(s->counter);
     params.push_back(s->parameter->tensor.detached());
     first.push_back(s->first);
     second.push_back(s->second);
   }
-  if (fuses(Fusion::adamw)) return ops::adamw_all(params, grads, first, second, settings, factor, skip);
+  if (fuses(Fusion::adamw))
+    return ops::adamw_all(params, grads, first, second, settings, factor, skip, counters);
   for (size_t i = 0; i < used.size(); ++i) {
     Scope scope;
     context().module = intern(used[i]->parameter->name);
-    ops::adamw_eager(params[i], grads[i], first[i], second[i], settings, factor, skip);
+    ops::adamw_eager(params[i], grads[i], first[i], second[i], settings, factor, skip, used[i]->counter);
   }
 }
 
 Tensor Optimizer::step(int64_t step, double lr) {
+  RECKON_CHECK(step >= 0, "an optimizer step must be 0 or later, got {}", step);
   PhaseScope phase(Phase::optimizer);
   std::vector<Tensor> grads;
   std::vector<Slot*> used;
@@ -117,18 +127,19 @@ Tensor Optimizer::step(int64_t step, double lr) {
     factor = ops::clip_coefficient(norm, options_.clip);
   }
   if (options_.kind == OptimizerKind::adamw) {
-    // One group with weight decay, one without.
-    for (const bool decays : {true, false}) {
+    // One group with weight decay, one without, and of each one for every number of updates made so far.
+    struct Group {
       std::vector<Slot*> slots;
-      std::vector<Tensor> group;
-      for (size_t i = 0; i < used.size(); ++i) {
-        if ((weight_decay_of(*used[i]) != 0) != decays) continue;
-        slots.push_back(used[i]);
-        group.push_back(grads[i]);
-      }
-      if (!slots.empty())
-        update_adamw(slots, group, step, lr, decays ? options_.weight_decay : 0.0, factor, skip);
+      std::vector<Tensor> grads;
+    };
+    std::map<std::pair<bool, int64_t>, Group> groups;
+    for (size_t i = 0; i < used.size(); ++i) {
+      Group& group = groups[{weight_decay_of(*used[i]) == 0, used[i]->updates}];
+      group.slots.push_back(used[i]);
+      group.grads.push_back(grads[i]);
     }
+    for (const auto& [key, group] : groups)
+      update_adamw(group.slots, group.grads, lr, key.first ? 0.0 : options_.weight_decay, factor, skip);
   } else {
     for (size_t i = 0; i < used.size(); ++i) {
       Scope scope;
@@ -138,10 +149,12 @@ Tensor Optimizer::step(int64_t step, double lr) {
                {.lr = lr,
                 .momentum = options_.momentum,
                 .weight_decay = weight_decay_of(*used[i]),
-                .step = step + 1},
+                .step = used[i]->updates + 1},
                factor, skip);
     }
   }
+  for (Slot* s : used)
+    if (!s->counter.defined()) ++s->updates;
   if (options_.scale_loss)
     ops::scaler_update(scale_, growth_tracker_, skip, kGrowth, kBackoff, kGrowthInterval);
   grads.clear();
@@ -167,6 +180,28 @@ std::vector<NamedParameter> Optimizer::state() {
     out.push_back({"growth_tracker", growth_tracker_});
   }
   return out;
+}
+
+std::vector<int64_t> Optimizer::updates() const {
+  std::vector<int64_t> counts;
+  for (const Slot& s : slots_) counts.push_back(s.updates);
+  if (!counters_.defined()) return counts;
+  std::vector<float> on_device(slots_.size());
+  counters_.copy_to_host(on_device.data(), on_device.size() * sizeof(float));
+  std::copy(on_device.begin(), on_device.end(), counts.begin());
+  return counts;
+}
+
+void Optimizer::set_updates(std::span<const int64_t> counts) {
+  RECKON_CHECK(counts.size() == slots_.size(), "{} counts of updates for {} trained parameters", counts.size(),
+               slots_.size());
+  create_scaler();
+  if (!counters_.defined()) {
+    for (size_t i = 0; i < slots_.size(); ++i) slots_[i].updates = counts[i];
+    return;
+  }
+  const std::vector<float> on_device(counts.begin(), counts.end());
+  counters_.copy_from_host(on_device.data(), on_device.size() * sizeof(float));
 }
 
 }  // namespace reckon::models

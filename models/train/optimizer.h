@@ -1,6 +1,9 @@
 // AdamW and SGD over a parameter set, with clipping and (for f16) loss scaling that never
 // branches on a value: the clip coefficient, the scale and the found-infinity flag stay on the
-// device, so a dry run makes the same calls.
+// device, so a dry run makes the same calls. Each parameter's updates are counted for itself, as PyTorch
+// does: one whose first gradient comes late begins with its first bias correction, and a step that
+// the loss scale skips does not count. The count is the host's, and with loss scaling, where the
+// device decides, the device's: f32 [1] per parameter, category optimizer.
 #pragma once
 
 #include <span>
@@ -30,28 +33,36 @@ class Optimizer {
 
   // The loss scale [1] to multiply the loss with; undefined without scaling. Created at the first call.
   const Tensor& loss_scale();
-  // One update from the gradients the parameters hold; then drops them. `step` counts from 0. Returns the
-  // gradient norm before clipping [1], undefined when clipping is off.
+  // One update from the gradients the parameters hold; then drops them. `step` is the trainer's, from 0.
+  // Returns the gradient norm before clipping [1], undefined when clipping is off.
   Tensor step(int64_t step, double lr);
 
   // State tensors under stable names ("exp_avg.<parameter>", ...), creating those that do not exist yet.
   std::vector<NamedParameter> state();
 
+  // How many updates each parameter that is trained had, in the order of the set; reads the device.
+  std::vector<int64_t> updates() const;
+  void set_updates(std::span<const int64_t> counts);
+
  private:
   struct Slot {
     const NamedParameter* parameter;
     Tensor first, second;  // exp_avg and exp_avg_sq, or momentum
+    Tensor counter;        // of its updates, on the device
+    int64_t updates = 0;   // without one
   };
   void create(Slot& slot);
-  void update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, int64_t step, double lr,
-                    double weight_decay, const Tensor& factor, const Tensor& skip);
+  // Slots of one weight decay and, where the host counts, of one number of updates.
+  void update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, double lr, double weight_decay,
+                    const Tensor& factor, const Tensor& skip);
   double weight_decay_of(const Slot& slot) const;
   Tensor make_state(const Slot& slot, std::string_view label) const;
+  bool counts_on_device() const { return options_.scale_loss && options_.kind == OptimizerKind::adamw; }
   void create_scaler();
 
   OptimizerOptions options_;
   std::vector<Slot> slots_;
-  Tensor scale_, growth_tracker_;
+  Tensor scale_, growth_tracker_, counters_;  // counters_: [trained parameters], what the slots' are views of
 };
 
 }  // namespace reckon::models

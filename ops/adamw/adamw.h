@@ -13,13 +13,17 @@ namespace reckon::ops {
 
 // Shapes of param, grad, exp_avg and exp_avg_sq are equal; all but the gradient are contiguous and written.
 // grad_scale [1], optional: multiplies the gradient. skip [1], optional: non-zero leaves everything unchanged.
-// A weight decay of 0 runs no decay.
+// A weight decay of 0 runs no decay. updates f32 or f64 [1], optional: how many updates were made; it is advanced
+// unless the update is skipped, and settings.step is not read. It is for updates that `skip` decides on, which the
+// host cannot count.
 void adamw_eager(Tensor& param, const Tensor& grad, Tensor& exp_avg, Tensor& exp_avg_sq,
-                 const AdamWSettings& settings, const Tensor& grad_scale = {}, const Tensor& skip = {});
+                 const AdamWSettings& settings, const Tensor& grad_scale = {}, const Tensor& skip = {},
+                 const Tensor& updates = {});
 
-// The same for lists of equal length; needs no buffer but a copy of gradients that are not contiguous.
+// The same for lists of equal length (`updates` may be empty); needs no buffer but a copy of gradients that are not
+// contiguous.
 void adamw_all(std::span<const Tensor> params, std::span<const Tensor> grads, std::span<const Tensor> exp_avg,
                std::span<const Tensor> exp_avg_sq, const AdamWSettings& settings, const Tensor& grad_scale = {},
-               const Tensor& skip = {});
+               const Tensor& skip = {}, std::span<const Tensor> updates = {});
 
 }  // namespace reckon::ops

@@ -23,24 +23,46 @@ static_assert(sizeof(TensorOfList) == 48);
 struct Update {
   Elements grad_scale, skip;  // or none
   bool decays_grad, decays_param;
-  float grad_decay, param_factor, weight1, weight2, root_factor, eps, step;
+  float grad_decay, param_factor, weight1, weight2, eps;
+  float2 factors;  // root and step
 
-  __device__ __forceinline__ void operator()(float& p, float g, float& m, float& v, float scale) const {
+  __device__ __forceinline__ void operator()(float& p, float g, float& m, float& v, float scale,
+                                             float2 of_update) const {
     if (grad_scale) g = __fmul_rn(g, scale);
     if (decays_grad) g = scaled_sum(g, p, grad_decay);
     if (decays_param) p = __fmul_rn(p, param_factor);
     m = lerp_to(m, g, weight1);
     v = lerp_to_square(v, g, weight2);
-    p = quotient_sum(p, m, root_term(v, root_factor, eps), step);
+    p = quotient_sum(p, m, root_term(v, of_update.x, eps), of_update.y);
   }
 };
 
 struct TensorLists {
   Update update;
+  const float2* counted =
+      nullptr;  // the factors of the first tensor and those after it, where they are counted
   int n = 0;
   TensorOfList tensor[kAdamWTensorsPerLaunch];
 };
 static_assert(sizeof(TensorLists) < 30000);  // parameters end at 32764 bytes
+
+struct Counts {
+  AdamWCorrection correction;
+  Elements skip;
+  float2* factors;
+  int n = 0;
+  float* updates[kAdamWCountsPerLaunch];
+};
+static_assert(sizeof(Counts) < 30000);
+
+__global__ void __launch_bounds__(kThreads) count_updates(const __grid_constant__ Counts c) {
+  const int k = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  if (k >= c.n) return;
+  const float made = *c.updates[k] + 1;
+  const AdamWFactors f = c.correction.at(made);
+  c.factors[k] = make_float2(static_cast<float>(f.root), static_cast<float>(f.minus_step));
+  if (!is_set(c.skip)) *c.updates[k] = made;
+}
 
 __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant__ TensorLists t) {
   if (is_set(t.update.skip)) return;
@@ -56,6 +78,7 @@ __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant_
   const Elements p{of.p, of.p_type}, g{of.g, of.g_type}, m{of.m, of.m_type}, v{of.v, of.v_type};
   const int64_t start = int64_t{blockIdx.x - of.first_block} * kChunk;
   const int count = of.n - start < kChunk ? static_cast<int>(of.n - start) : static_cast<int>(kChunk);
+  const float2 factors = t.counted ? t.counted[which] : t.update.factors;
   const float scale = t.update.grad_scale ? load(t.update.grad_scale, 0) : 1.0f;
   const int in_fours = of.fours ? count / 4 * 4 : 0;
   for (int i = threadIdx.x * 4; i < in_fours; i += kThreads * 4) {
@@ -68,7 +91,7 @@ __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant_
     to_floats(m.dtype, m_bits, mv);
     to_floats(v.dtype, v_bits, vv);
 #pragma unroll
-    for (int k = 0; k < 4; ++k) t.update(pv[k], gv[k], mv[k], vv[k], scale);
+    for (int k = 0; k < 4; ++k) t.update(pv[k], gv[k], mv[k], vv[k], scale, factors);
     store4(p, at, pv);
     store4(m, at, mv);
     store4(v, at, vv);
@@ -76,7 +99,7 @@ __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant_
   for (int i = in_fours + threadIdx.x; i < count; i += kThreads) {
     const int64_t at = start + i;
     float pv = load(p, at), mv = load(m, at), vv = load(v, at);
-    t.update(pv, load(g, at), mv, vv, scale);
+    t.update(pv, load(g, at), mv, vv, scale, factors);
     store(p, at, pv);
     store(m, at, mv);
     store(v, at, vv);
@@ -87,7 +110,7 @@ __global__ void __launch_bounds__(kThreads) update_chunks(const __grid_constant_
 
 void adamw_all_gpu(KernelArgs& a) {
   const auto& s = a.as<AdamWAttrs>();
-  const AdamWInputs in(static_cast<size_t>(a.n_in));
+  const AdamWInputs in(static_cast<size_t>(a.n_in), s.counts_updates);
   const int n = static_cast<int>(in.n_tensors);
   const TensorArg *p = a.in + in.param(0), *g = a.in + in.grad(0), *m = a.in + in.exp_avg(0),
                   *v = a.in + in.exp_avg_sq(0);
@@ -101,9 +124,16 @@ void adamw_all_gpu(KernelArgs& a) {
               f32(s.param_factor),
               f32(s.weight1),
               f32(s.weight2),
-              f32(s.root_factor),
               f32(s.eps),
-              f32(s.minus_step_size)};
+              {f32(s.factors.root), f32(s.factors.minus_step)}};
+  float2* counted = s.counts_updates ? reinterpret_cast<float2*>(a.workspace[0]) : nullptr;
+  int next = 0;
+  for (int first = 0; counted && first < n; first += kAdamWCountsPerLaunch) {
+    Counts c{s.correction, elements(a.in[in.skip()]), counted + first};
+    for (; c.n < kAdamWCountsPerLaunch && first + c.n < n; ++c.n)
+      c.updates[c.n] = a.in[in.updates(static_cast<size_t>(first + c.n))].as<float>();
+    launch(a, next++, count_updates, blocks_for(c.n, kThreads), kThreads, 0, c);
+  }
   for (int first = 0; first < n; first += kAdamWTensorsPerLaunch) {
     int64_t blocks = 0;
     for (t.n = 0; t.n < kAdamWTensorsPerLaunch && first + t.n < n; ++t.n) {
@@ -115,7 +145,8 @@ void adamw_all_gpu(KernelArgs& a) {
                        fours,     p[k].dtype, g[k].dtype, m[k].dtype, v[k].dtype};
       blocks += (count + kChunk - 1) / kChunk;
     }
-    launch(a, first / kAdamWTensorsPerLaunch, update_chunks, blocks_for(blocks, 1), kThreads, 0, t);
+    t.counted = counted ? counted + first : nullptr;
+    launch(a, next++, update_chunks, blocks_for(blocks, 1), kThreads, 0, t);
   }
 }
 

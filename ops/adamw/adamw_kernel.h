@@ -79,9 +79,31 @@ inline void scaled_sum_kernel(KernelArgs& a) {  // not in place
   map_binary<C>(
       a, [s](C x, C z) __attribute__((always_inline)) { return scaled_sum(x, z, s); });
 }
+// in: the updates made so far, skip; out: their number after this one, unless it is skipped, and its two factors.
+template <class C>
+inline void adam_factors_kernel(KernelArgs& a) {
+  a.launch(0);
+  const TensorArg& updates = a.in[adam_factors_in::updates];
+  const double step = static_cast<double>(scalar_or<C>(updates, C(0))) + 1;
+  const AdamWFactors f = a.as<AdamFactorsAttrs>().correction.at(step);
+  const C made = C(step), factors[2] = {C(f.root), C(f.minus_step)};
+  if (!is_set<C>(a.in[adam_factors_in::skip])) store_tile<C>(updates.data, updates.dtype, 0, 1, &made);
+  store_tile<C>(a.out[1].data, a.out[1].dtype, 0, 2, factors);
+}
+
+// Element `which` of the factors, where they are given.
+template <class C>
+RECKON_INLINE C factor_or(const KernelArgs& a, int input, int which, double otherwise) {
+  const TensorArg& t = a.in[input];
+  if (!t.defined()) return C(otherwise);
+  C cell;
+  return *load_tile<C>(t.data, t.dtype, which, 1, 1, &cell);
+}
+
 template <class C>
 inline void denominator_kernel(KernelArgs& a) {  // not in place
-  const C f = C(a.as<StepAttrs>().factor), eps = C(a.as<StepAttrs>().shift);
+  const auto& t = a.as<StepAttrs>();
+  const C f = factor_or<C>(a, denominator_in::factors, 0, t.factor), eps = C(t.shift);
   map_unary<C>(
       a, [ f, eps ](C v) __attribute__((always_inline)) { return root_term(v, f, eps); }, 12);
 }
@@ -89,7 +111,7 @@ template <class C>
 inline void add_quotient_kernel(KernelArgs& a) {
   a.launch(0);
   if (is_set<C>(a.in[add_quotient_in::skip])) return;
-  const C s = C(a.as<StepAttrs>().factor);
+  const C s = factor_or<C>(a, add_quotient_in::factors, 1, a.as<StepAttrs>().factor);
   elementwise<C, 3, 1>(a, [s](int64_t, const C* const* in, C* const* out, int64_t n) {
     const C *p = in[add_quotient_in::target], *m = in[add_quotient_in::numerator],
             *d = in[add_quotient_in::denominator];
@@ -101,14 +123,35 @@ inline void add_quotient_kernel(KernelArgs& a) {
 
 // ---- fused --------------------------------------------------------------------------------------------------
 
-// in: n params, n grads, n exp_avg, n exp_avg_sq, grad_scale or absent, skip or absent; out: params, exp_avg,
-// exp_avg_sq. The steps run one after the other over a tile that stays in the first-level cache.
+// in: n params, n grads, n exp_avg, n exp_avg_sq, n updates or none, grad_scale or absent, skip or absent; out:
+// params, exp_avg, exp_avg_sq, updates or none. The steps run one after the other over a tile that stays in the
+// first-level cache. Workspace, where updates are counted: two factors per tensor.
+
+template <class C>
+inline void count_updates(const KernelArgs& a, const AdamWInputs& in, C* factors) {
+  const bool skips = is_set<C>(a.in[in.skip()]);
+  for (size_t k = 0; k < in.n_tensors; ++k) {
+    const TensorArg& updates = a.in[in.updates(k)];
+    const double step = static_cast<double>(scalar_or<C>(updates, C(0))) + 1;
+    const AdamWFactors f = a.as<AdamWAttrs>().correction.at(step);
+    const C made = C(step);
+    factors[2 * k] = C(f.root);
+    factors[2 * k + 1] = C(f.minus_step);
+    if (!skips) store_tile<C>(updates.data, updates.dtype, 0, 1, &made);
+  }
+}
 
 template <class C>
 inline void adamw_all_kernel(KernelArgs& a) {
-  a.launch(0);
   const auto& t = a.as<AdamWAttrs>();
-  const AdamWInputs in(static_cast<size_t>(a.n_in));
+  const AdamWInputs in(static_cast<size_t>(a.n_in), t.counts_updates);
+  C* factors = nullptr;
+  if (t.counts_updates) {
+    factors = reinterpret_cast<C*>(a.workspace[0]);
+    a.launch(0);
+    count_updates(a, in, factors);
+  }
+  a.launch(t.counts_updates ? 1 : 0);
   const int n_tensors = static_cast<int>(in.n_tensors);
   const TensorArg *params = a.in + in.param(0), *grads = a.in + in.grad(0), *averages = a.in + in.exp_avg(0),
                   *squares = a.in + in.exp_avg_sq(0);
@@ -116,9 +159,10 @@ inline void adamw_all_kernel(KernelArgs& a) {
   const TensorArg& scale_arg = a.in[in.grad_scale()];
   const bool scales = scale_arg.defined();
   const C g_scale = scalar_or<C>(scale_arg, C(1)), p_factor = C(t.param_factor), g_decay = C(t.grad_decay),
-          w1 = C(t.weight1), w2 = C(t.weight2), root = C(t.root_factor), eps = C(t.eps),
-          step = C(t.minus_step_size);
+          w1 = C(t.weight1), w2 = C(t.weight2), eps = C(t.eps);
   for_each_chunk(a, params, n_tensors, 16, [&](int k, int64_t start, int64_t count, int64_t) {
+    const C root = factors ? factors[2 * k] : C(t.factors.root),
+            step = factors ? factors[2 * k + 1] : C(t.factors.minus_step);
     alignas(64) C p_cells[kTile], g_cells[kTile], m_cells[kTile], v_cells[kTile], d[kTile];
     for_each_tile(start, count, [&](int64_t at, int64_t n) {
       C* p = direct_output(params[k], at, p_cells);
@@ -164,6 +208,7 @@ RECKON_KERNEL(scale_in_place)
 RECKON_KERNEL(lerp)
 RECKON_KERNEL(lerp_square)
 RECKON_KERNEL(scaled_sum)
+RECKON_KERNEL(adam_factors)
 RECKON_KERNEL(denominator)
 RECKON_KERNEL(add_quotient)
 RECKON_KERNEL(adamw_all)

@@ -161,6 +161,46 @@ TEST(AdamW, ANonZeroSkipLeavesEverythingAndAZeroSkipNothing) {
     }
 }
 
+// Updates counted on the device: as if the host had given their numbers, and in both forms the same bits.
+TEST(AdamW, CountsUpdatesThatAreNotSkipped) {
+  for (const DType t : {DType::f32, DType::f64})
+    for (const bool decoupled : {true, false}) {
+      auto device = make_device(DeviceKind::cpu);
+      const auto state = [&](uint64_t stream) {
+        TensorList s;
+        for (const Shape& shape : {Shape{3, 1411}, Shape{7}}) s.push_back(random(*device, shape, stream++, t));
+        return s;
+      };
+      const TensorList grads = state(10);
+      TensorList by_host = state(20), fused = state(20), eager = state(20), moments[6];
+      for (TensorList& m : moments)
+        for (const Tensor& g : grads) m.push_back(ops::full(*device, g.shape(), t, 0.0));
+      TensorList counts[2];
+      for (TensorList& c : counts)
+        for (double n : {0.0, 4.0}) c.push_back(ops::full(*device, {1}, t, n));
+      ops::AdamWSettings s{.lr = 0.1, .decoupled = decoupled};
+      int64_t made[2] = {0, 4};
+      for (const double skipped : {1.0, 0.0, 1.0, 0.0, 0.0}) {
+        const Tensor skip = ops::full(*device, {1}, DType::f32, skipped);
+        s.step = 1000;  // not read where updates are counted
+        ops::adamw_all(fused, grads, moments[2], moments[3], s, {}, skip, counts[0]);
+        for (size_t i = 0; i < grads.size(); ++i) {
+          ops::adamw_eager(eager[i], grads[i], moments[4][i], moments[5][i], s, {}, skip, counts[1][i]);
+          if (skipped != 0) continue;
+          ops::AdamWSettings known = s;
+          known.step = ++made[i];
+          ops::adamw_all({&by_host[i], 1}, {&grads[i], 1}, {&moments[0][i], 1}, {&moments[1][i], 1}, known);
+        }
+      }
+      for (size_t i = 0; i < grads.size(); ++i) {
+        EXPECT_EQ(bits(fused[i]), bits(eager[i]));
+        EXPECT_LE(relative_error(to_doubles(fused[i]), to_doubles(by_host[i])), tolerance(t));
+        EXPECT_EQ(to_doubles(counts[0][i]), V{static_cast<double>(made[i])});
+        EXPECT_EQ(to_doubles(counts[1][i]), V{static_cast<double>(made[i])});
+      }
+    }
+}
+
 TEST(AdamW, FusedLaunchesOnceForManyTensorsAndAllocatesNothing) {
   auto device = make_device(DeviceKind::cpu);
   Model a(*device);
@@ -234,6 +274,24 @@ TEST(GradNorm, BothFormsGiveTheSameBitsForMoreThan32Tensors) {
   TensorList grads;
   for (uint64_t i = 0; i < 40; ++i) grads.push_back(random(*device, {static_cast<int64_t>(1 + 311 * i)}, i));
   EXPECT_EQ(bits(ops::grad_norm(grads)), bits(ops::grad_norm_eager(grads)));
+}
+
+TEST(GradNorm, BothFormsGiveTheSameBitsForMixedTypes) {
+  for (const auto& types : {std::vector<DType>{DType::f32, DType::f64},
+                            {DType::bf16, DType::f64, DType::f32},
+                            {DType::f16, DType::bf16, DType::f32},
+                            {DType::f64, DType::f16}})
+    for (int threads : {1, 2}) {
+      auto device = make_device(DeviceKind::cpu, threads);
+      TensorList grads;
+      for (DType t : types) {
+        grads.push_back(random(*device, {9001}, grads.size(), t));
+        grads.push_back(ops::full(*device, {10}, t, 0.1));
+      }
+      const Tensor joint = ops::grad_norm(grads), eager = ops::grad_norm_eager(grads);
+      EXPECT_EQ(joint.dtype(), eager.dtype());
+      EXPECT_EQ(bits(joint), bits(eager));
+    }
 }
 
 TEST(GradNorm, ANaNGradientGivesANaNCoefficient) {
