@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "ops/layouts.h"
 #include "ops/op.h"
 #include "runtime/events/scope.h"
 
@@ -207,15 +208,33 @@ void check_gpu_takes(const OpDef& op, std::span<const Tensor> inputs) {
                  describe(t));
 }
 
+// Statistics that backward keeps do not count: without elements of the result nobody reads them.
+bool makes_no_element(const Plan& plan) {
+  bool statistics_only = true;
+  for (const OutputSpec& o : plan.outputs) {
+    if (o.differentiable && numel(o.shape) > 0) return false;
+    statistics_only &= !o.differentiable;
+  }
+  return !statistics_only;
+}
+
 }  // namespace
 
 Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec,
              uint32_t needs_grad) {
   const PlanContext c{inputs, attrs.get(), spec, needs_grad};
+  check_layouts(op, inputs);
   Plan plan = op.plan(c);
+  RECKON_CHECK(!plan.outputs.empty(), "op '{}' is asked for nothing", op.name);
+  check_no_overlap(op, plan, inputs);
+  if (makes_no_element(plan)) {
+    plan.launches = {};
+    plan.workspaces = {};
+    plan.cost = {};
+  }
   if (spec.kind == DeviceKind::cuda) {
     check_gpu_takes(op, inputs);
-    if (op.gpu_plan) op.gpu_plan(c, plan);
+    if (op.gpu_plan && !makes_no_element(plan)) op.gpu_plan(c, plan);
   }
   return plan;
 }
@@ -278,6 +297,8 @@ TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const Attrs
 }
 
 TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs) {
+  TensorList copies;
+  if (!takes_layouts(op, inputs)) inputs = copies = in_taken_layouts(op, inputs, attrs);
   const CallHook h = call_hook();
   return h ? h(op, inputs, attrs) : dispatch(op, inputs, attrs);
 }

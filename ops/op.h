@@ -157,6 +157,13 @@ uint64_t fingerprint_by(const Attrs& attrs) {
   return h;
 }
 
+// The layouts that an op's kernels read right, by input: bit i stands for input i, ~0u for every input of a list.
+// An input in neither set must be contiguous. plan_of refuses any other layout; call() copies it first.
+struct InputLayouts {
+  uint32_t any = 0;   // any strides, 0 among them
+  uint32_t rows = 0;  // a unit stride along the last axis, any along the others
+};
+
 struct OpDef {
   const char* name;
   // Of the attributes; null where there are none, or where calls are not worth comparing (backward, optimizer):
@@ -164,6 +171,7 @@ struct OpDef {
   FingerprintFn fingerprint = nullptr;
   PlanFn plan;
   Kernels kernels;
+  InputLayouts layouts{};
   Gradient gradient = Gradient::none;
   BackwardFn backward = nullptr;
   const char* gradient_note = "";  // why there is none
@@ -187,7 +195,9 @@ const OpDef& op_by_name(std::string_view name);  // Error when unknown
 TensorList dispatch(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr,
                     uint32_t needs_grad = 0, Plan* used = nullptr);
 
-// What model code calls: goes through the hook (autograd's), else straight to dispatch.
+// What model code and backward functions call: goes through the hook (autograd's), else straight to
+// dispatch. An input in a layout that the op does not take is made contiguous first, by an op of its own that
+// the books show and that has its gradient; one that the op writes is refused.
 TensorList call(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs = nullptr);
 inline TensorList call(const OpDef& op, std::initializer_list<Tensor> inputs, const AttrsPtr& attrs = nullptr) {
   return call(op, std::span<const Tensor>(inputs.begin(), inputs.size()), attrs);
@@ -197,7 +207,9 @@ using CallHook = TensorList (*)(const OpDef&, std::span<const Tensor>, const Att
 void set_call_hook(CallHook hook);  // of the process; null removes it
 CallHook call_hook();
 
-// The plan dispatch uses, for the kind of device that `spec` describes; for tests and for autograd.
+// The plan dispatch uses, for the kind of device that `spec` describes; for tests and for autograd. Error where
+// an input's layout is not one that the op takes. A call that makes no element has no launch, no workspace and
+// no cost, whatever the op.
 Plan plan_of(const OpDef& op, std::span<const Tensor> inputs, const AttrsPtr& attrs, const DeviceSpec& spec,
              uint32_t needs_grad);
 

@@ -42,6 +42,23 @@ DType promoted_dtype(const PlanContext& ctx) {
   return t;
 }
 
+int64_t rows_of(const Tensor& t) { return t.rank() > 0 ? numel(t.shape().slice(0, t.rank() - 1)) : 1; }
+
+bool any_empty(std::span<const Tensor> tensors) {
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [](const Tensor& t) { return t.defined() && t.numel() == 0; });
+}
+
+uint32_t axes_mask(const Dims& axes, int rank, const char* what) {
+  uint32_t mask = 0;
+  for (int64_t a : axes) {
+    const int axis = normalize_axis(a, rank);
+    RECKON_CHECK(!((mask >> axis) & 1u), "{} names axis {} twice: {}", what, axis, to_string(axes));
+    mask |= 1u << axis;
+  }
+  return mask;
+}
+
 void check_rank_at_least(const Tensor& t, int rank, const char* what) {
   RECKON_CHECK(t.defined() && t.rank() >= rank, "{} must have at least {} axes, got {}", what, rank,
                describe(t));

@@ -16,6 +16,13 @@ void set_traffic(Plan& plan, const PlanContext& ctx);
 // `flops` vector FLOPs and `special` special functions.
 Plan elementwise_plan(const PlanContext& ctx, const char* name, DType out, int64_t flops, int64_t special);
 
+// All axes but the last, as one.
+int64_t rows_of(const Tensor& t);
+
+// Whether one of them is given and has no element. Fused ops leave calls that their tiles do not take to the ops they
+// are made of.
+bool any_empty(std::span<const Tensor> tensors);
+
 // What sums, statistics and the gradients of parameters are held in.
 inline DType accumulation_dtype(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
 
@@ -27,6 +34,9 @@ inline Shape with_last(Shape s, int64_t extent) {
   s[s.rank() - 1] = extent;
   return s;
 }
+
+// Bit a: axis a is among `axes`. Error, which names `what`, where one stands twice or is out of range.
+uint32_t axes_mask(const Dims& axes, int rank, const char* what);
 
 void check_rank_at_least(const Tensor& t, int rank, const char* what);
 void check_floating(const Tensor& t, const char* what);

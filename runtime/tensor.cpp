@@ -20,7 +20,7 @@ Layout Layout::permuted(const Dims& axes) const {
   Layout out{shape, strides, offset};
   unsigned seen = 0;
   for (int i = 0; i < axes.rank(); ++i) {
-    const int axis = normalize_axis(static_cast<int>(axes[i]), shape.rank());
+    const int axis = normalize_axis(axes[i], shape.rank());
     RECKON_CHECK(!(seen & (1u << axis)), "permute names axis {} twice: {}", axis, to_string(axes));
     seen |= 1u << axis;
     out.shape[i] = shape[axis];
@@ -40,8 +40,9 @@ Layout Layout::transposed(int a, int b) const {
 
 Layout Layout::sliced(int axis, int64_t first, int64_t last) const {
   axis = normalize_axis(axis, shape.rank());
-  RECKON_CHECK(0 <= first && first <= last && last <= shape[axis], "slice [{}, {}) is outside axis {} of {}",
-               first, last, axis, to_string(shape));
+  RECKON_CHECK(0 <= first && first <= last && last <= shape[axis],
+               "slice [{}, {}) of axis {} of {}: expected 0 <= first <= last <= {}", first, last, axis,
+               to_string(shape), shape[axis]);
   Layout out = *this;
   out.shape[axis] = last - first;
   out.offset += first * strides[axis];
@@ -50,12 +51,14 @@ Layout Layout::sliced(int axis, int64_t first, int64_t last) const {
 
 Layout Layout::expanded(const Shape& to) const {
   const int lead = to.rank() - shape.rank();
-  RECKON_CHECK(lead >= 0, "cannot expand {} to {}: the rank would fall", to_string(shape), to_string(to));
+  RECKON_CHECK(lead >= 0, "cannot expand {} to {}: the rank would fall from {} to {}", to_string(shape),
+               to_string(to), shape.rank(), to.rank());
+  numel(to);  // negative extents
   Layout out{to, Dims::filled(to.rank(), 0), offset};
   for (int i = lead; i < to.rank(); ++i) {
     const int64_t have = shape[i - lead];
-    RECKON_CHECK(have == to[i] || have == 1, "cannot expand {} to {}: axis {} has {}", to_string(shape),
-                 to_string(to), i - lead, have);
+    RECKON_CHECK(have == to[i] || have == 1, "cannot expand {} to {}: axis {} has {}, expected {} or 1",
+                 to_string(shape), to_string(to), i - lead, have, to[i]);
     out.strides[i] = have == to[i] ? strides[i - lead] : 0;
   }
   return out;

@@ -52,7 +52,7 @@ class Tensor {
   const Strides& strides() const { return layout_.strides; }
   const Layout& layout() const { return layout_; }
   int rank() const { return layout_.shape.rank(); }
-  int64_t size(int axis) const { return layout_.shape[normalize_axis(axis, rank())]; }
+  int64_t size(int64_t axis) const { return layout_.shape[normalize_axis(axis, rank())]; }
   int64_t numel() const { return reckon::numel(layout_.shape); }
   DType dtype() const { return dtype_; }
   size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }

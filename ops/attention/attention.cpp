@@ -4,7 +4,9 @@
 
 #include "ops/attention/attention_reference.h"
 #include "ops/cast/cast.h"
+#include "ops/matmul/matmul.h"
 #include "ops/plan/fused_plan.h"
+#include "ops/view/view.h"
 
 RECKON_KERNEL(attention)
 RECKON_KERNEL(attention_backward)
@@ -22,18 +24,12 @@ AttentionShape checked_shape(const Tensor& q, const Tensor& k, const Tensor& v, 
        {std::pair{&q, "attention's q"}, std::pair{&k, "attention's k"}, std::pair{&v, "attention's v"}}) {
     check_floating(*t, what);
     RECKON_CHECK(t->rank() == 5, "{} must be [batch, rows, heads, length, width], got {}", what, describe(*t));
-    RECKON_CHECK(t->strides()[4] == 1 || t->size(4) == 1,
-                 "{} needs a unit stride on its last axis, got strides {} (split heads with a reshape and "
-                 "permute them, do not transpose the width)",
-                 what, to_string(t->strides()));
   }
   const AttentionShape s = shape_of(q, k, a.causal);
-  RECKON_CHECK(numel(q.shape()) > 0 && numel(k.shape()) > 0, "attention of empty tensors: q {}, k {}",
-               describe(q), describe(k));
   check_shape(k, {s.B, s.N, s.Hkv, s.Lk, s.D}, "attention's k (batch, rows and width as q)");
   check_shape(v, k.shape(), "attention's v (as k)");
   RECKON_CHECK(
-      s.H % s.Hkv == 0,
+      s.Hkv > 0 ? s.H % s.Hkv == 0 : s.H == 0,
       "attention with {} query heads and {} key/value heads: the first must be a multiple of the second", s.H,
       s.Hkv);
   RECKON_CHECK(s.D <= kMostAttentionWidth,
@@ -54,13 +50,19 @@ AttentionShape checked_shape(const Tensor& q, const Tensor& k, const Tensor& v, 
                      bias.size(3) == s.Lq && bias.size(4) == s.Lk,
                  "attention's bias must be [{} or 1, {} or 1, {}, {}, {}], got {}", s.B, s.N, s.H, s.Lq, s.Lk,
                  describe(bias));
-    RECKON_CHECK(bias.strides()[4] == 1 || s.Lk == 1,
-                 "attention's bias needs a unit stride on its last axis, got strides {}",
-                 to_string(bias.strides()));
   }
   for (const Tensor* t : {&k, &v, &mask, &bias})
     RECKON_CHECK(!t->defined() || (t->dtype() == DType::f64) == (q.dtype() == DType::f64),
                  "attention mixes f64 with another type: q {}, other {}", describe(q), describe(*t));
+  return s;
+}
+
+// As checked_shape, for kernels: attention() leaves tensors without elements to other ops.
+AttentionShape shape_with_elements(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
+                                   const Tensor& bias, const AttentionAttrs& a) {
+  const AttentionShape s = checked_shape(q, k, v, mask, bias, a);
+  RECKON_CHECK(q.numel() > 0 && k.numel() > 0, "attention's kernels take tensors with elements, got q {}, k {}",
+               describe(q), describe(k));
   return s;
 }
 
@@ -81,7 +83,7 @@ Plan plan_attention(const PlanContext& c) {
   using In = AttentionInput;
   const Tensor &q = c.in[In::q], &k = c.in[In::k], &v = c.in[In::v], &mask = c.in[In::key_mask],
                &bias = c.in[In::bias];
-  const AttentionShape s = checked_shape(q, k, v, mask, bias, a);
+  const AttentionShape s = shape_with_elements(q, k, v, mask, bias, a);
   const int64_t heads = product({s.B, s.N, s.H}), pairs = product({heads, s.visible_pairs()}),
                 rows = product({heads, s.Lq});
   const bool amx = attention_on_amx(c.spec.isa_level, q.dtype(), k.dtype(), v.dtype());
@@ -139,12 +141,10 @@ Plan plan_attention_backward(const PlanContext& c) {
   const Tensor &g = c.in[In::dout], &q = c.in[In::q], &k = c.in[In::k], &v = c.in[In::v],
                &mask = c.in[In::key_mask], &bias = c.in[In::bias], &o = c.in[In::out],
                &lse = c.in[In::logsumexp];
-  const AttentionShape s = checked_shape(q, k, v, mask, bias, a);
+  const AttentionShape s = shape_with_elements(q, k, v, mask, bias, a);
   check_shape(g, {s.B, s.N, s.Lq, s.H, s.D}, "attention's output gradient");
   check_shape(o, g.shape(), "attention's output");
   check_shape(lse, {s.B, s.N, s.H, s.Lq}, "attention's logsumexp");
-  RECKON_CHECK(g.contiguous() && o.contiguous() && lse.contiguous(),
-               "attention_backward needs a contiguous gradient, output and logsumexp");
   RECKON_CHECK(lse.dtype() == accumulation_dtype(q.dtype()),
                "attention_backward needs a logsumexp of {}, got {}", name_of(accumulation_dtype(q.dtype())),
                describe(lse));
@@ -258,13 +258,17 @@ std::vector<OpCase> backward_cases() {
   return cases;
 }
 
-const OpDef attention_backward_op{.name = "attention_backward",
-                                  .plan = plan_attention_backward,
-                                  .kernels = attention_backward_kernels,
-                                  .gradient = Gradient::none,
-                                  .gradient_note = "second derivatives are not offered",
-                                  .cases = backward_cases,
-                                  .gpu_plan = plan_attention_backward_gpu};
+const OpDef attention_backward_op{
+    .name = "attention_backward",
+    .plan = plan_attention_backward,
+    .kernels = attention_backward_kernels,
+    .layouts = {.any = input_bits(AttentionBackwardInput::key_mask),
+                .rows = input_bits(AttentionBackwardInput::q, AttentionBackwardInput::k,
+                                   AttentionBackwardInput::v, AttentionBackwardInput::bias)},
+    .gradient = Gradient::none,
+    .gradient_note = "second derivatives are not offered",
+    .cases = backward_cases,
+    .gpu_plan = plan_attention_backward_gpu};
 
 TensorList attention_backward(BackwardContext& c) {
   using In = AttentionInput;
@@ -310,6 +314,9 @@ const OpDef attention_op{
     .fingerprint = fingerprint_by<&AttentionAttrs::scale, &AttentionAttrs::mask_value, &AttentionAttrs::causal>,
     .plan = plan_attention,
     .kernels = attention_kernels,
+    .layouts = {.any = input_bits(AttentionInput::key_mask),
+                .rows =
+                    input_bits(AttentionInput::q, AttentionInput::k, AttentionInput::v, AttentionInput::bias)},
     .gradient = Gradient::differentiable,
     .backward = attention_backward,
     .precision = Precision::low,
@@ -318,8 +325,13 @@ const OpDef attention_op{
     .cases = forward_cases,
     .gpu_plan = plan_attention_gpu};
 
-Tensor unit_last(const Tensor& t) {
-  return !t.defined() || t.strides()[t.rank() - 1] == 1 || t.size(-1) == 1 ? t : contiguous(t);
+// Without keys a query takes up nothing: zeros, as a product over no keys gives them.
+Tensor without_elements(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionShape& s) {
+  const int64_t group = s.Hkv > 0 ? s.H / s.Hkv : 0;
+  const Tensor queries = reshape(q, {s.B, s.N, s.Hkv, group, s.Lq, s.D});
+  const Tensor pairs = matmul(queries, transpose(unsqueeze(k, 3), -2, -1));
+  const Tensor o = reshape(matmul(pairs, unsqueeze(v, 3)), {s.B, s.N, s.H, s.Lq, s.D});
+  return contiguous(cast(permute(o, {0, 1, 3, 2, 4}), q.dtype()));
 }
 
 }  // namespace
@@ -327,7 +339,9 @@ Tensor unit_last(const Tensor& t) {
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& key_mask, const Tensor& bias,
                  const AttentionOptions& options) {
   const auto attrs = std::make_shared<AttentionAttrs>(options.scale, options.causal, options.mask_value);
-  return call(attention_op, {q, k, v, key_mask, unit_last(bias)}, attrs)[0];
+  if (any_empty({&q, 1}) || any_empty({&k, 1}))
+    return without_elements(q, k, v, checked_shape(q, k, v, key_mask, bias, *attrs));
+  return call(attention_op, {q, k, v, key_mask, bias}, attrs)[0];
 }
 
 std::vector<const OpDef*> attention_ops() { return {&attention_op, &attention_backward_op}; }

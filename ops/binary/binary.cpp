@@ -1,6 +1,8 @@
 #include "ops/binary/binary.h"
 
+#include "ops/cast/cast.h"
 #include "ops/elementwise/formula_ops.h"
+#include "ops/layouts.h"
 #include "ops/sum/sum.h"
 
 RECKON_FORMULA_SET(binary)
@@ -76,7 +78,6 @@ std::vector<OpCase> affine_cases() {
 
 Plan plan_accumulate(const PlanContext& c) {
   check_shape(c.in[kB], c.in[kA].shape(), "accumulate's summand");
-  RECKON_CHECK(c.in[kA].contiguous(), "accumulate needs a contiguous target, got {}", describe(c.in[kA]));
   Plan p = elementwise_plan(c, "accumulate", c.in[kA].dtype(), Accumulate::cost.flops, 0);
   p.outputs[0].alias_of = kA;
   p.outputs[0].writes = true;
@@ -99,7 +100,10 @@ const OpDef scale_op = formula_op<Scale>(
     binary_set,
     {.backward = affine_backward, .recompute = Recompute::cheap, .cases = affine_cases<-0.75, 0.0>});
 const OpDef accumulate_op = formula_op<Accumulate>(
-    binary_set, {.plan = plan_accumulate, .gradient_note = "in-place sum of gradients", .cases = [] {
+    binary_set, {.plan = plan_accumulate,
+                 .layouts = {.any = input_bits(kB)},
+                 .gradient_note = "in-place sum of gradients",
+                 .cases = [] {
                    return std::vector<OpCase>{{.name = "matrix", .inputs = {normal({3, 5}), normal({3, 5})}}};
                  }});
 
@@ -117,7 +121,7 @@ Tensor scale(const Tensor& x, double factor) {
 }
 
 void accumulate(Tensor& a, const Tensor& b) {
-  const std::array<Tensor, 2> in{a, b};
+  const std::array<Tensor, 2> in{a, overlap_in_other_layout(a, b) ? copy(b) : b};
   dispatch(accumulate_op, in);
 }
 

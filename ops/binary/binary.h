@@ -13,7 +13,8 @@ Tensor div(const Tensor& a, const Tensor& b);
 Tensor affine(const Tensor& x, double scale, double shift);  // scale * x + shift
 Tensor scale(const Tensor& x, double factor);
 
-// Writes a += b into a's storage; no gradient. Shapes must be equal, a contiguous.
+// Writes a += b into a's storage; no gradient. Shapes must be equal, a contiguous. A b that overlaps a in another
+// layout is copied first.
 void accumulate(Tensor& a, const Tensor& b);
 
 struct AffineAttrs : Attrs {

@@ -54,6 +54,7 @@ const OpDef cast_op{
     .kernels = {.cpu = {cast_any<isa_v1::cast_cpu>, cast_any<isa_v3::cast_cpu>, cast_any<isa_v4::cast_cpu>},
                 .reference = cast_any<cast_kernels.reference>,
                 .counted = cast_kernels.counted},
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {cast(c.grads[0], c.input_dtypes[0])}; },
     .recompute = Recompute::cheap,
@@ -83,6 +84,7 @@ const OpDef contiguous_op{
     .name = "contiguous",
     .plan = [](const PlanContext& c) { return elementwise_plan(c, "contiguous", c.in[0].dtype(), 0, 0); },
     .kernels = contiguous_kernels,
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {c.grads[0]}; },
     .recompute = Recompute::cheap,
@@ -95,7 +97,8 @@ const OpDef contiguous_op{
 }  // namespace
 
 Tensor cast(const Tensor& x, DType to) {
-  return x.dtype() == to ? x : call(cast_op, {x}, std::make_shared<CastAttrs>(to))[0];
+  if (x.dtype() == to) return x;
+  return call(cast_op, {is_f8(x.dtype()) || is_f8(to) ? contiguous(x) : x}, std::make_shared<CastAttrs>(to))[0];
 }
 
 TensorList cast_all(std::span<const Tensor> list, DType to) {

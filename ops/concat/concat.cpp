@@ -1,14 +1,18 @@
 #include "ops/concat/concat.h"
 
+#include <algorithm>
+
 #include "ops/concat/concat_kernel.h"
 #include "ops/rules.h"
 
 namespace reckon::ops {
 namespace {
 
+constexpr size_t kMostDifferentiated = 32;  // bits of a gradient mask
+
 Plan plan_concat(const PlanContext& c) {
   const int axis = c.as<ConcatAttrs>().axis;
-  RECKON_CHECK(c.in.size() <= 32 || c.needs_grad == 0,
+  RECKON_CHECK(c.in.size() <= kMostDifferentiated || c.needs_grad == 0,
                "concat differentiates at most 32 parts, got {}: join them in groups", c.in.size());
   Shape shape = c.in[0].shape();
   shape[axis] = 0;
@@ -52,6 +56,7 @@ const OpDef concat_op{
     .fingerprint = fingerprint_by<&ConcatAttrs::axis>,
     .plan = plan_concat,
     .kernels = concat_kernels,
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = concat_backward,
     .recompute = Recompute::cheap,
@@ -80,6 +85,15 @@ Tensor concat(std::span<const Tensor> parts, int axis) {
   check_rank_at_least(parts[0], 1, "concat's part 0");
   axis = normalize_axis(axis, parts[0].rank());
   if (parts.size() == 1) return parts[0];
+  const bool differentiates =
+      std::any_of(parts.begin(), parts.end(), [](const Tensor& t) { return t.requires_grad(); });
+  if (differentiates &&
+      parts.size() > kMostDifferentiated) {  // more than a gradient mask names: groups of them
+    TensorList groups;
+    for (size_t first = 0; first < parts.size(); first += kMostDifferentiated)
+      groups.push_back(concat(parts.subspan(first, std::min(kMostDifferentiated, parts.size() - first)), axis));
+    return concat(groups, axis);
+  }
   return call(concat_op, parts, std::make_shared<ConcatAttrs>(axis))[0];
 }
 

@@ -8,6 +8,7 @@
 #include "ops/conv2d/plain.h"
 #include "ops/kernel/cpu/gemm.h"
 #include "ops/plan/fused_plan.h"
+#include "ops/plan/product_plan.h"
 #include "ops/sum/sum.h"
 
 namespace reckon::ops {
@@ -22,11 +23,6 @@ Shape shape_of(const TensorArg& t) {
 size_t product_bytes(const PlanContext& c, const ConvGeometry& g, auto bytes_for) {
   const auto level = static_cast<IsaLevel>(c.spec.isa_level);
   return std::max(bytes_for(g.tile, level), bytes_for(g.tail(), level));
-}
-
-void check_dense(const Tensor& t, const char* what) {
-  check_floating(t, what);
-  RECKON_CHECK(t.contiguous(), "{} must be contiguous, got {}", what, describe(t));
 }
 
 void narrow(const float* from, int64_t n, const TensorArg& to, int64_t offset) {
@@ -45,8 +41,8 @@ std::byte* at(const TensorArg& t, int64_t element) {
 Plan plan_conv2d(const PlanContext& c) {
   using In = ConvInput;
   const Tensor &x = c.in[In::x], &w = c.in[In::weight], &b = c.in[In::bias];
-  check_dense(x, "conv2d's input");
-  check_dense(w, "conv2d's weight");
+  check_floating(x, "conv2d's input");
+  check_floating(w, "conv2d's weight");
   const ConvGeometry g = conv_geometry(x.shape(), w.shape(), c.as<ConvAttrs>());
   if (b.defined()) check_shape(b, {g.o}, "conv2d's bias");
   const DType t = promote(x.dtype(), w.dtype());
@@ -102,8 +98,8 @@ Plan plan_input_gradient(const PlanContext& c) {
   using In = ConvInputGradientInput;
   const Tensor &dy = c.in[In::dout], &w = c.in[In::weight];
   const auto& a = c.as<ConvAttrs>();
-  check_dense(dy, "conv2d's output gradient");
-  check_dense(w, "conv2d's weight");
+  check_floating(dy, "conv2d's output gradient");
+  check_floating(w, "conv2d's weight");
   const Shape shape{dy.size(0), w.size(1) * a.groups, a.image[0], a.image[1]};
   const ConvGeometry g = conv_geometry(shape, w.shape(), a);
   check_shape(dy, {g.n, g.o, g.ho, g.wo}, "conv2d's output gradient");
@@ -165,8 +161,8 @@ Plan plan_weight_gradient(const PlanContext& c) {
   using In = ConvWeightGradientInput;
   const Tensor &dy = c.in[In::dout], &x = c.in[In::x];
   const auto& a = c.as<ConvAttrs>();
-  check_dense(dy, "conv2d's output gradient");
-  check_dense(x, "conv2d's input");
+  check_floating(dy, "conv2d's output gradient");
+  check_floating(x, "conv2d's input");
   const Shape shape{dy.size(1), x.size(1) / a.groups, a.kernel[0], a.kernel[1]};
   const ConvGeometry g = conv_geometry(x.shape(), shape, a);
   check_shape(dy, {g.n, g.o, g.ho, g.wo}, "conv2d's output gradient");
@@ -226,6 +222,7 @@ void weight_gradient_run(KernelArgs& a) {
 
 void plan_on_gpu(const PlanContext& c, Plan& p, const char* library_call, bool takes_bias) {
   const Tensor &a = c.in[0], &b = c.in[1];  // the two operands, whichever they are
+  if (a.numel() == 0 || b.numel() == 0) return plan_empty_product(p);
   const ConvSteps s{{{a.dtype(), a.numel()}, {b.dtype(), b.numel()}},
                     takes_bias && c.in[ConvInput::bias].defined()};
   p.launches = {};
@@ -343,8 +340,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const D
   RECKON_CHECK(stride.rank() == 2 && padding.rank() == 2 && dilation.rank() == 2,
                "conv2d expects stride, padding and dilation as two numbers each, got {}, {}, {}",
                to_string(stride), to_string(padding), to_string(dilation));
-  return call(conv2d_op, {contiguous(x), contiguous(weight), bias},
-              attributes(stride, padding, dilation, groups))[0];
+  return call(conv2d_op, {x, weight, bias}, attributes(stride, padding, dilation, groups))[0];
 }
 
 std::vector<const OpDef*> conv2d_ops() { return {&conv2d_op, &input_gradient_op, &weight_gradient_op}; }

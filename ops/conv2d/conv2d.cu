@@ -2,6 +2,7 @@
 // kernel of its own, in any type.
 #include "ops/conv2d/conv2d_steps.h"
 #include "ops/kernel/gpu/elements.cuh"
+#include "ops/kernel/gpu/empty_product.cuh"
 #include "ops/kernel/gpu/gpu_kernels.h"
 #include "ops/kernel/gpu/launch.cuh"
 #include "ops/kernel/plan/device_convolution.h"
@@ -79,6 +80,7 @@ ConvSteps steps_of(const TensorArg& a, const TensorArg& b, bool bias) {
 void conv2d_gpu(KernelArgs& a) {
   using In = ConvInput;
   const TensorArg &x = a.in[In::x], &w = a.in[In::weight], &bias = a.in[In::bias], &y = a.out[0];
+  if (x.numel() == 0 || w.numel() == 0) return launch_empty_product(a, y, bias, y.shape[2] * y.shape[3]);
   const ConvSteps steps = steps_of(x, w, bias.defined());
   const int next = run(a, steps, described(x, w, y, a.as<ConvAttrs>()), &Convolution::x, &Convolution::weight);
   if (!steps.adds_bias) return;
@@ -94,6 +96,7 @@ void conv2d_gpu(KernelArgs& a) {
 void conv2d_input_gradient_gpu(KernelArgs& a) {
   using In = ConvInputGradientInput;
   const TensorArg &dy = a.in[In::dout], &w = a.in[In::weight], &dx = a.out[0];
+  if (dy.numel() == 0 || w.numel() == 0) return launch_empty_product(a, dx, {}, 1);
   Convolution c = described(dx, w, dy, a.as<ConvAttrs>());
   c.pass = ConvolutionPass::input_gradient;
   run(a, steps_of(dy, w, false), c, &Convolution::y, &Convolution::weight);
@@ -102,6 +105,7 @@ void conv2d_input_gradient_gpu(KernelArgs& a) {
 void conv2d_weight_gradient_gpu(KernelArgs& a) {
   using In = ConvWeightGradientInput;
   const TensorArg &dy = a.in[In::dout], &x = a.in[In::x], &dw = a.out[0];
+  if (dy.numel() == 0 || x.numel() == 0) return launch_empty_product(a, dw, {}, 1);
   Convolution c = described(x, dw, dy, a.as<ConvAttrs>());
   c.pass = ConvolutionPass::weight_gradient;
   run(a, steps_of(dy, x, false), c, &Convolution::y, &Convolution::x);

@@ -2,8 +2,10 @@
 
 #include <array>
 
+#include "ops/cast/cast.h"
 #include "ops/copy_into/copy_into_inputs.h"
 #include "ops/copy_into/copy_into_kernel.h"
+#include "ops/layouts.h"
 #include "ops/rules.h"
 
 namespace reckon::ops {
@@ -16,7 +18,7 @@ Plan plan_copy_into(const PlanContext& c) {
                "copy_into needs a source of the target's shape and type, {}, got {} (cast or slice it first)",
                describe(target), source.defined() ? describe(source) : "nothing");
   for (int i = 0; i < target.rank(); ++i)
-    RECKON_CHECK(target.size(i) == 1 || target.strides()[i] != 0,
+    RECKON_CHECK(target.size(i) == 1 || target.strides()[i] != 0 || target.numel() == 0,
                  "copy_into cannot write to a broadcast target: {} has stride 0 on axis {}", describe(target),
                  i);
   Plan p;
@@ -31,6 +33,7 @@ Plan plan_copy_into(const PlanContext& c) {
 const OpDef copy_into_op{.name = "copy_into",
                          .plan = plan_copy_into,
                          .kernels = copy_into_kernels,
+                         .layouts = {.any = ~0u},
                          .gradient_note = "overwrites its target in place, outside the graph",
                          .recompute = Recompute::cheap,
                          .cases = [] {
@@ -44,7 +47,8 @@ const OpDef copy_into_op{.name = "copy_into",
 }  // namespace
 
 void copy_into(const Tensor& target, const Tensor& source) {
-  const std::array<Tensor, 2> in{target.detached(), source.detached()};
+  const Tensor to = target.detached(), from = source.detached();
+  const std::array<Tensor, 2> in{to, overlap_in_other_layout(to, from) ? copy(from) : from};
   dispatch(copy_into_op, in);
 }
 

@@ -95,6 +95,7 @@ const OpDef diagonal_op{
           return p;
         },
     .kernels = one_kernel(no_kernel),
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<DiagonalAttrs>();

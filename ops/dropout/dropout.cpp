@@ -99,6 +99,7 @@ const OpDef dropout_backward_op{
           return p;
         },
     .kernels = dropout_backward_kernels,
+    .layouts = {.any = ~0u},
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
@@ -113,6 +114,7 @@ const OpDef dropout_op{
                                   &DropoutAttrs::shared>,
     .plan = plan_dropout,
     .kernels = dropout_kernels,
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<DropoutAttrs>();
@@ -125,6 +127,7 @@ const OpDef dropout_redraw_op{
     .name = "dropout_redraw",
     .plan = plan_dropout_redraw,
     .kernels = dropout_redraw_kernels,
+    .layouts = {.any = ~0u},
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
@@ -141,6 +144,7 @@ const OpDef dropout_add_op{
                                   &DropoutAttrs::shared>,
     .plan = [](const PlanContext& c) { return plan_redraw(c, "dropout_add", dropout_add_in::x, 2); },
     .kernels = dropout_add_kernels,
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<DropoutAttrs>();
@@ -160,12 +164,6 @@ const OpDef dropout_add_op{
         },
     .gpu_plan = draw_in_place};
 
-uint32_t mask_of(const Dims& axes, int rank) {
-  uint32_t mask = 0;
-  for (int64_t a : axes) mask |= 1u << normalize_axis(static_cast<int>(a), rank);
-  return mask;
-}
-
 void check_p(double p) {
   RECKON_CHECK(p >= 0 && p <= 1 - 0x1p-24, "dropout expects a probability in [0, 1), got {} (a percentage?)",
                p);
@@ -176,14 +174,15 @@ void check_p(double p) {
 Tensor dropout(const Tensor& x, double p, DropoutKey key, const Dims& shared_axes) {
   check_p(p);
   if (p == 0) return x;
-  return call(dropout_op, {x}, std::make_shared<DropoutAttrs>(p, key, mask_of(shared_axes, x.rank())))[0];
+  return call(dropout_op, {x},
+              std::make_shared<DropoutAttrs>(p, key, axes_mask(shared_axes, x.rank(), "dropout")))[0];
 }
 
 Tensor dropout_add(const Tensor& residual, const Tensor& x, double p, DropoutKey key, const Dims& shared_axes) {
   check_p(p);
   if (p == 0) return add(residual, x);
   return call(dropout_add_op, {residual, x},
-              std::make_shared<DropoutAttrs>(p, key, mask_of(shared_axes, x.rank())))[0];
+              std::make_shared<DropoutAttrs>(p, key, axes_mask(shared_axes, x.rank(), "dropout")))[0];
 }
 
 bool dropout_keeps(DropoutKey key, double p, int64_t i) {

@@ -172,6 +172,7 @@ OpDef formula_op(const FormulaSet<List>& set, OpDef op = {}) {
   op.kernels = {{set.level[0]()[i].formula, set.level[1]()[i].formula, set.level[2]()[i].formula},
                 RECKON_ISA::formula_kernel<double, F>,
                 RECKON_ISA::formula_kernel<Counted, F>};
+  if (op.layouts.any == 0) op.layouts = {.any = ~0u};
   if constexpr (WithDerivative<F>) {
     op.plan = checked_formula_plan<F>;
     op.backward = formula_backward<F>;
@@ -192,6 +193,7 @@ OpDef gradient_op(const FormulaSet<List>& set) {
           .kernels = {{set.level[0]()[i].gradient, set.level[1]()[i].gradient, set.level[2]()[i].gradient},
                       RECKON_ISA::gradient_kernel<double, F>,
                       RECKON_ISA::gradient_kernel<Counted, F>},
+          .layouts = {.any = ~0u},
           .gradient = Gradient::none,
           .gradient_note = "second derivatives are not offered",
           .cases = gradient_cases<F>};

@@ -1,6 +1,5 @@
 #include "ops/embedding/embedding.h"
 
-#include "ops/cast/cast.h"
 #include "ops/embedding/embedding_attrs.h"
 #include "ops/embedding/embedding_kernel.h"
 #include "ops/kernel/plan/scatter_rows.h"
@@ -28,16 +27,13 @@ void check_gradient(KernelArgs& a) { check_ids(a.in[embedding_backward_in::ids],
 void check_ids_type(const Tensor& ids) {
   RECKON_CHECK(ids.defined() && ids.dtype() == DType::i64,
                "embedding's ids must be i64, got {} (are ids and table swapped?)", describe(ids));
-  RECKON_CHECK(ids.contiguous(), "embedding needs contiguous ids, got strides {}", to_string(ids.strides()));
 }
 
 Plan plan_embedding(const PlanContext& c) {
   const Tensor &ids = c.in[embedding_in::ids], &table = c.in[embedding_in::table];
   check_ids_type(ids);
   check_floating(table, "embedding's table");
-  RECKON_CHECK(table.rank() == 2 && table.contiguous(),
-               "embedding's table must be a contiguous [V, H], got {} with strides {}", describe(table),
-               to_string(table.strides()));
+  RECKON_CHECK(table.rank() == 2, "embedding's table must be [V, H], got {}", describe(table));
   Shape shape = ids.shape();
   shape.push_back(table.size(1));
   Plan p;
@@ -56,10 +52,9 @@ Plan plan_embedding_backward(const PlanContext& c) {
   const Tensor &g = c.in[embedding_backward_in::g], &ids = c.in[embedding_backward_in::ids];
   check_ids_type(ids);
   check_rank_at_least(g, 1, "embedding's output gradient");
-  RECKON_CHECK(
-      g.contiguous() && g.shape().slice(0, g.rank() - 1) == ids.shape(),
-      "embedding's output gradient must be contiguous, with the ids' shape {} and one more axis, got {}",
-      to_string(ids.shape()), describe(g));
+  RECKON_CHECK(g.shape().slice(0, g.rank() - 1) == ids.shape(),
+               "embedding's output gradient must have the ids' shape {} and one more axis, got {}",
+               to_string(ids.shape()), describe(g));
   RECKON_CHECK(ids.numel() < int64_t{1} << 31 && a.vocabulary < int64_t{1} << 31,
                "embedding's gradient counts positions in 32 bits, got {} ids and {} rows", ids.numel(),
                a.vocabulary);
@@ -109,7 +104,7 @@ const OpDef embedding_op{
     .kernels = checked_kernels<check_rows, embedding_kernels>(),
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
-      return {Tensor{}, call(embedding_backward_op, {contiguous(c.grads[0]), c.saved[0]},
+      return {Tensor{}, call(embedding_backward_op, {c.grads[0], c.saved[0]},
                              std::make_shared<EmbeddingBackwardAttrs>(c.input_shapes[embedding_in::table][0],
                                                                       c.input_dtypes[embedding_in::table]))[0]};
     },
@@ -122,9 +117,7 @@ const OpDef embedding_op{
 
 }  // namespace
 
-Tensor embedding(const Tensor& ids, const Tensor& table) {
-  return call(embedding_op, {contiguous(ids), contiguous(table)})[0];
-}
+Tensor embedding(const Tensor& ids, const Tensor& table) { return call(embedding_op, {ids, table})[0]; }
 
 std::vector<const OpDef*> embedding_ops() { return {&embedding_op, &embedding_backward_op}; }
 

@@ -1,6 +1,5 @@
 #include "ops/index_select/index_select.h"
 
-#include "ops/cast/cast.h"
 #include "ops/index_select/index_select_kernel.h"
 #include "ops/kernel/plan/scatter_rows.h"
 #include "ops/rules.h"
@@ -9,8 +8,8 @@ namespace reckon::ops {
 namespace {
 
 void check_ids(const Tensor& ids, const char* op) {
-  RECKON_CHECK(ids.defined() && ids.dtype() == DType::i64 && ids.contiguous(),
-               "{}'s indices must be contiguous i64, got {}", op, ids.defined() ? describe(ids) : "none");
+  RECKON_CHECK(ids.defined() && ids.dtype() == DType::i64, "{}'s indices must be i64, got {}", op,
+               ids.defined() ? describe(ids) : "none");
 }
 
 // Kernels cannot raise errors; an index outside would read or write foreign memory.
@@ -40,9 +39,8 @@ Plan plan_index_select(const PlanContext& c) {
   const auto& a = c.as<IndexAttrs>();
   const Tensor &x = c.in[index_select_in::x], &ids = c.in[index_select_in::ids];
   check_ids(ids, "index_select");
-  RECKON_CHECK(x.contiguous() && x.shape()[a.axis] == a.extent,
-               "index_select needs a contiguous input of extent {} on axis {}, got {}", a.extent, a.axis,
-               describe(x));
+  RECKON_CHECK(x.shape()[a.axis] == a.extent, "index_select needs an input of extent {} on axis {}, got {}",
+               a.extent, a.axis, describe(x));
   Plan p;
   p.outputs = {
       {.shape = selected_shape(x.shape(), a.axis, ids.shape()), .dtype = x.dtype(), .label = "selected"}};
@@ -66,8 +64,6 @@ Plan plan_scatter_add(const PlanContext& c) {
   for (int i = a.axis + ids.rank(); i < src.rank(); ++i) shape.push_back(src.shape()[i]);
   check_shape(src, selected_shape(shape, a.axis, ids.shape()), "scatter_add's source");
   if (x.defined()) check_shape(x, shape, "scatter_add's input");
-  RECKON_CHECK(src.contiguous() && (!x.defined() || x.contiguous()),
-               "scatter_add needs contiguous tensors, got source {}", describe(src));
   const DType type = x.defined() ? promote(x.dtype(), src.dtype()) : src.dtype();
   Plan p;
   p.outputs = {{.shape = shape, .dtype = type, .label = "sums"}};
@@ -142,7 +138,7 @@ const OpDef index_select_op{
 
 TensorList index_select_backward(BackwardContext& c) {
   const auto& a = c.as<IndexAttrs>();
-  return {call(scatter_add_op, {Tensor{}, c.saved[0], contiguous(c.grads[0])},
+  return {call(scatter_add_op, {Tensor{}, c.saved[0], c.grads[0]},
                std::make_shared<IndexAttrs>(a.axis, a.extent))[0]};
 }
 
@@ -180,18 +176,16 @@ const OpDef one_hot_op{
 
 Tensor index_select(const Tensor& x, int axis, const Tensor& ids) {
   axis = normalize_axis(axis, x.rank());
-  return call(index_select_op, {contiguous(x), contiguous(ids)},
-              std::make_shared<IndexAttrs>(axis, x.size(axis)))[0];
+  return call(index_select_op, {x, ids}, std::make_shared<IndexAttrs>(axis, x.size(axis)))[0];
 }
 
 Tensor scatter_add(const Tensor& x, int axis, const Tensor& ids, const Tensor& src) {
   axis = normalize_axis(axis, x.rank());
-  return call(scatter_add_op, {contiguous(x), contiguous(ids), contiguous(src)},
-              std::make_shared<IndexAttrs>(axis, x.size(axis)))[0];
+  return call(scatter_add_op, {x, ids, src}, std::make_shared<IndexAttrs>(axis, x.size(axis)))[0];
 }
 
 Tensor one_hot(const Tensor& ids, int64_t n_classes, DType dtype) {
-  return call(one_hot_op, {contiguous(ids)}, std::make_shared<OneHotAttrs>(n_classes, dtype))[0];
+  return call(one_hot_op, {ids}, std::make_shared<OneHotAttrs>(n_classes, dtype))[0];
 }
 
 std::vector<const OpDef*> index_select_ops() { return {&index_select_op, &scatter_add_op, &one_hot_op}; }

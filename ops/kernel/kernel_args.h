@@ -33,7 +33,11 @@ struct TensorArg {
     return n;
   }
   RECKON_INLINE int64_t last() const { return rank > 0 ? shape[rank - 1] : 1; }
-  RECKON_INLINE int64_t rows() const { return last() > 0 ? numel() / last() : 0; }  // all axes but the last
+  RECKON_INLINE int64_t rows() const {  // all axes but the last
+    int64_t n = 1;
+    for (int i = 0; i < rank - 1; ++i) n *= shape[i];
+    return n;
+  }
 };
 
 struct KernelArgs {

@@ -19,10 +19,7 @@ Plan plan_linear(const PlanContext& c) {
                "linear of {} with weight {}: expected a weight [out, {}]", describe(x), describe(w),
                x.size(-1));
   if (b.defined()) check_shape(b, {w.size(0)}, "linear's bias");
-  RECKON_CHECK(x.contiguous() && w.contiguous() && (!b.defined() || b.contiguous()),
-               "linear needs contiguous operands, got strides {} and {}{}", to_string(x.strides()),
-               to_string(w.strides()), b.defined() ? fmt::format(", bias {}", to_string(b.strides())) : "");
-  const int64_t k = w.size(1), n = w.size(0), m = k > 0 ? x.numel() / k : 0;
+  const int64_t k = w.size(1), n = w.size(0), m = rows_of(x);
   const DType t = promote(x.dtype(), w.dtype());
   Plan p;
   p.outputs = {{.shape = with_last(x.shape(), n), .dtype = t}};
@@ -43,6 +40,7 @@ void plan_linear_gpu(const PlanContext& c, Plan& p) {
   for (size_t i = 0; i < LinearInput::n_inputs; ++i) in[i] = shape_of_argument(c.in[i]);
   p.launches = {};
   p.workspaces = {};
+  if (c.in[LinearInput::weight].size(1) == 0) return plan_empty_product(p);
   append_product(p, c.spec, gpu::product_steps(linear_problem(in, shape_of_argument(p.outputs[0])), {}));
 }
 
@@ -56,7 +54,7 @@ void linear_counted(KernelArgs& args) {
   args.launch(0);
   using In = LinearInput;
   const TensorArg &x = args.in[In::x], &w = args.in[In::weight], &b = args.in[In::bias], &y = args.out[0];
-  const int64_t k = w.shape[1], n = w.shape[0], m = y.numel() / n;
+  const int64_t k = w.shape[1], n = w.shape[0], m = y.rows();
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
       Counted acc(0);
@@ -72,8 +70,8 @@ TensorList linear_backward(BackwardContext& c) {
   SavedReader saved(c);
   const Tensor x = saved.take(c.needs(In::weight)), w = saved.take(c.needs(In::x));
   const Tensor g = take_gradient(c);
-  const int64_t n = g.size(-1), m = g.numel() / n;
-  const Tensor g2 = g.reshaped({m, n});
+  const int64_t m = rows_of(g);
+  const Tensor g2 = g.reshaped({m, g.size(-1)});
   if (c.needs(In::bias)) out[In::bias] = sum_wide(g2, {0});
   if (c.needs(In::weight))
     out[In::weight] = matmul(g2.transposed(0, 1), x.reshaped({m, x.size(-1)}), accumulation_dtype(g.dtype()));
@@ -99,7 +97,7 @@ const OpDef linear_op{.name = "linear",
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return call(linear_op, {contiguous(x), weight, bias})[0];
+  return call(linear_op, {x, weight, bias})[0];
 }
 
 std::vector<const OpDef*> linear_ops() { return {&linear_op}; }

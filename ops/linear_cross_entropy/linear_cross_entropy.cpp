@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "ops/cross_entropy/cross_entropy.h"
 #include "ops/kernel/cpu/gemm.h"
+#include "ops/linear/linear.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_reference.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy_steps.h"
 #include "ops/plan/fused_plan.h"
@@ -40,9 +42,6 @@ LogitTiles checked_tiles(const Tensor& x, const Tensor& w, const Tensor& targets
                "linear_cross_entropy mixes f64 with another type: {} and {}", describe(x), describe(w));
   RECKON_CHECK(targets.defined() && targets.dtype() == DType::i64 && targets.shape() == Shape{x.size(0)},
                "linear_cross_entropy's targets must be i64 [{}], got {}", x.size(0), describe(targets));
-  RECKON_CHECK(x.contiguous() && w.contiguous() && targets.contiguous(),
-               "linear_cross_entropy needs contiguous operands, got strides {}, {} and {}",
-               to_string(x.strides()), to_string(w.strides()), to_string(targets.strides()));
   RECKON_CHECK(reduction != Reduction::none,
                "linear_cross_entropy gives the mean or the sum of the losses, not one per row: use linear and "
                "cross_entropy for those");
@@ -224,7 +223,9 @@ const OpDef linear_cross_entropy_op{
 
 Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& targets, Reduction reduction,
                             int64_t ignore_index) {
-  return call(linear_cross_entropy_op, {contiguous(x), contiguous(weight), contiguous(targets)},
+  if (any_empty({&x, 1}) || any_empty({&weight, 1}))  // rows without losses, or logits of 0
+    return cross_entropy(linear(x, weight), targets, reduction, ignore_index);
+  return call(linear_cross_entropy_op, {x, weight, targets},
               std::make_shared<LinearCrossEntropyAttrs>(reduction, ignore_index))[0];
 }
 

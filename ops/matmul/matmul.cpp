@@ -1,11 +1,14 @@
 #include "ops/matmul/matmul.h"
 
+#include <algorithm>
+
 #include "ops/binary/binary.h"
 #include "ops/matmul/matmul_attrs.h"
 #include "ops/matmul/naive_product.h"
 #include "ops/plan/fused_plan.h"
 #include "ops/plan/product_plan.h"
 #include "ops/sum/sum.h"
+#include "ops/view/view.h"
 
 namespace reckon::ops {
 
@@ -53,6 +56,7 @@ void plan_matmul_gpu(const PlanContext& c, Plan& p) {
   const BatchedShape s = batched_shape(a, b, out);
   p.launches = {};
   p.workspaces = {};
+  if (s.k == 0) return plan_empty_product(p);
   append_product(p, c.spec, gpu::product_steps(matmul_problem(s, a, b, out), s.batch));
 }
 
@@ -91,6 +95,7 @@ const OpDef matmul_op{
     .fingerprint = fingerprint_by<&MatmulAttrs::product>,
     .plan = plan_matmul,
     .kernels = one_kernel(matmul_run, matmul_counted),
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = matmul_backward,
     .precision = Precision::low,
@@ -108,14 +113,38 @@ const OpDef matmul_op{
         },
     .gpu_plan = plan_matmul_gpu};
 
+// Both operands over the whole batch in row-major order, where their batch axes step in more ways than a product
+// walks through.
+TensorList steppable(const Tensor& a, const Tensor& b) {
+  const auto as_is = TensorList{a, b};
+  if (std::max(a.rank(), b.rank()) - 2 <= GemmBatch::kMaxRank || std::min(a.rank(), b.rank()) < 2) return as_is;
+  const Shape batch = broadcast_shapes(a.shape().slice(0, a.rank() - 2), b.shape().slice(0, b.rank() - 2));
+  const auto over_batch = [&](const Tensor& t) {
+    Shape to = batch;
+    to.push_back(t.size(-2));
+    to.push_back(t.size(-1));
+    return expand(t, to);
+  };
+  const TensorList whole{over_batch(a), over_batch(b)};
+  int steps = 0;
+  for (int i = 0, last = -1; i < batch.rank(); ++i) {
+    if (batch[i] == 1) continue;
+    const auto goes_on = [&](const Tensor& t) { return t.strides()[last] == t.strides()[i] * batch[i]; };
+    steps += last >= 0 && goes_on(whole[0]) && goes_on(whole[1]) ? 0 : 1;
+    last = i;
+  }
+  if (steps <= GemmBatch::kMaxRank) return as_is;
+  return {contiguous(whole[0]), contiguous(whole[1])};
+}
+
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, {a, b})[0]; }
+Tensor matmul(const Tensor& a, const Tensor& b) { return call(matmul_op, steppable(a, b))[0]; }
 
 Tensor matmul(const Tensor& a, const Tensor& b, DType product) {
   return product == promote(a.dtype(), b.dtype())
              ? matmul(a, b)
-             : call(matmul_op, {a, b}, std::make_shared<MatmulAttrs>(product))[0];
+             : call(matmul_op, steppable(a, b), std::make_shared<MatmulAttrs>(product))[0];
 }
 
 std::vector<const OpDef*> matmul_ops() { return {&matmul_op}; }

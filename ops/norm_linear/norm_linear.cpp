@@ -1,8 +1,11 @@
 #include "ops/norm_linear/norm_linear.h"
 
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/linear/linear.h"
 #include "ops/norm_linear/norm_linear_gpu.h"
 #include "ops/norm_linear/norm_linear_kernel.h"
 #include "ops/plan/fused_plan.h"
+#include "ops/rms_norm/rms_norm.h"
 
 namespace reckon::ops {
 namespace {
@@ -28,7 +31,7 @@ Plan plan_norm_linear(const PlanContext& c) {
   const bool layer = attrs.kind == NormKind::layer;
   const Tensor &x = c.in[In::x], &norm_weight = c.in[In::norm_weight], &norm_bias = c.in[In::norm_bias];
   check_rank_at_least(x, 1, "norm_linear's input");
-  const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
+  const int64_t width = x.size(-1), rows = rows_of(x);
   check_shape(norm_weight, {width}, "norm_linear's norm weight");
   if (norm_bias.defined()) check_shape(norm_bias, {width}, "norm_linear's norm bias");
   RECKON_CHECK(layer || !norm_bias.defined(), "norm_linear: an rms norm has no bias, got {}",
@@ -79,7 +82,7 @@ Plan plan_norm_linear_backward(const PlanContext& c) {
   using Forward = NormLinearInput;
   const int n_linears = In::n_linears(c.in.size());
   const Tensor &x = c.in[In::x], &norm_bias = c.in[In::norm_bias];
-  const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
+  const int64_t width = x.size(-1), rows = rows_of(x);
   const NormCost norm{attrs.kind, width, norm_bias.defined()};
   check_fused_types(c.in, 0, "norm_linear_backward");
   Plan p;
@@ -141,7 +144,7 @@ void plan_norm_linear_backward_gpu(const PlanContext& c, Plan& p) {
   using In = NormLinearBackwardInput;
   const int n_linears = In::n_linears(c.in.size());
   const Tensor& x = c.in[In::x];
-  const int64_t width = x.size(-1), rows = width > 0 ? x.numel() / width : 0;
+  const int64_t width = x.size(-1), rows = rows_of(x);
   const DType weights = c.in[In::weight(0)].dtype();
   const auto out = [&](int i) { return c.in[In::weight(i)].size(0); };
   uint32_t used = 0;
@@ -227,10 +230,11 @@ TensorList norm_linear_backward(BackwardContext& c) {
   for (int i = 0; i < Forward::n_linears(c.input_shapes.size()); ++i) {
     Tensor& dout = c.grads[static_cast<size_t>(i)];
     in.push_back(saved.take());
-    in.push_back(dout.defined() ? contiguous(dout) : Tensor{});
+    in.push_back(dout);
     dout = {};
     if (!in.back().defined()) needs &= ~input_bits(Forward::weight(i), Forward::bias(i));
   }
+  if (needs == 0) return TensorList(c.input_shapes.size());  // nothing below this output is trained
   return by_input(call(norm_linear_backward_op, in, make_attrs(attrs.kind, attrs.eps, needs)), needs,
                   c.input_shapes.size());
 }
@@ -273,13 +277,26 @@ TensorList norm_linear(const Tensor& x, NormKind kind, const Tensor& norm_weight
                        double eps, std::span<const Tensor> weights, std::span<const Tensor> biases) {
   RECKON_CHECK(biases.empty() || biases.size() == weights.size(), "norm_linear got {} weights and {} biases",
                weights.size(), biases.size());
-  TensorList in{contiguous(x), norm_weight, norm_bias};
-  for (size_t i = 0; i < weights.size(); ++i) {
-    in.push_back(weights[i]);
-    in.push_back(biases.empty() ? Tensor{} : biases[i]);
+  RECKON_CHECK(!weights.empty(), "norm_linear got no weight: expected at least one linear");
+  TensorList out;
+  out.reserve(weights.size());
+  if (any_empty(weights)) {
+    const Tensor n =
+        kind == NormKind::layer ? layer_norm(x, norm_weight, norm_bias, eps) : rms_norm(x, norm_weight, eps);
+    for (size_t i = 0; i < weights.size(); ++i)
+      out.push_back(linear(cast(n, weights[i].dtype()), weights[i], biases.empty() ? Tensor{} : biases[i]));
+    return out;
   }
-  TensorList out = call(norm_linear_op, in, make_attrs(kind, eps));
-  out.resize(weights.size());
+  for (size_t first = 0; first < weights.size(); first += kMaxNormLinears) {
+    const size_t n = std::min<size_t>(weights.size() - first, kMaxNormLinears);
+    TensorList in{x, norm_weight, norm_bias};
+    for (size_t i = first; i < first + n; ++i) {
+      in.push_back(weights[i]);
+      in.push_back(biases.empty() ? Tensor{} : biases[i]);
+    }
+    const TensorList made = call(norm_linear_op, in, make_attrs(kind, eps));
+    out.insert(out.end(), made.begin(), made.begin() + static_cast<std::ptrdiff_t>(n));
+  }
   return out;
 }
 

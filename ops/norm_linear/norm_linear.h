@@ -8,7 +8,8 @@
 
 namespace reckon::ops {
 
-// `norm_bias` is undefined for rms (and may be for layer). `biases` is as long as `weights`, or empty.
+// `norm_bias` is undefined for rms (and may be for layer). `biases` is as long as `weights`, or empty. At least
+// one linear; one op call for every 14 of them.
 TensorList norm_linear(const Tensor& x, NormKind kind, const Tensor& norm_weight, const Tensor& norm_bias,
                        double eps, std::span<const Tensor> weights, std::span<const Tensor> biases);
 

@@ -1,9 +1,14 @@
 #include "ops/outer_product_mean/outer_product_mean.h"
 
+#include "ops/activation/activation.h"
+#include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
+#include "ops/einsum/einsum.h"
+#include "ops/linear/linear.h"
 #include "ops/outer_product_mean/outer_product_mean_gpu.h"
 #include "ops/outer_product_mean/outer_product_mean_kernel.h"
 #include "ops/plan/fused_plan.h"
+#include "ops/view/view.h"
 
 namespace reckon::ops {
 namespace {
@@ -16,7 +21,7 @@ OuterSizes check_sizes(const Tensor& a, const Tensor& b, const Tensor& weight, c
                "outer_product_mean takes a and b of one shape [B, S, R, c], got {} and {}", describe(a),
                b.defined() ? describe(b) : "nothing");
   const int64_t c = a.size(3);
-  RECKON_CHECK(weight.defined() && weight.rank() == 2 && weight.size(1) == c * c && c > 0 && a.numel() > 0,
+  RECKON_CHECK(weight.defined() && weight.rank() == 2 && weight.size(1) == c * c && a.numel() > 0,
                "outer_product_mean of {}: weight must be [c_z, {}], got {}", describe(a), c * c,
                weight.defined() ? describe(weight) : "nothing");
   if (mask.defined()) check_shape(mask, a.shape().slice(0, 3), "outer_product_mean's mask");
@@ -283,13 +288,30 @@ const OpDef forward_op{
         },
     .gpu_plan = plan_forward_gpu};
 
+// Of other ops, for tensors without elements.
+Tensor composed(const Tensor& a, const Tensor& b, const Tensor& weight, const Tensor& bias, const Tensor& mask,
+                const OuterProductMeanOptions& options) {
+  const int64_t S = a.size(1), R = a.size(2), c = a.size(3);
+  Tensor outer = cast(reshape(einsum("bsic,bsjd->bijcd", {a, b}), {a.size(0), R, R, c * c}), weight.dtype());
+  Tensor count;  // rows that cover both
+  if (counts_pairs(OuterProductMeanAttrs(options), mask))
+    count = cast(unsqueeze(einsum("bsi,bsj->bij", {mask, mask}), -1), outer.dtype());
+  if (options.normalize == OuterNormalize::divide_before)
+    outer = count.defined() ? div(outer, add(count, relu(affine(count, -1.0, 1.0))))
+                            : scale(outer, 1.0 / static_cast<double>(std::max<int64_t>(S, 1)));
+  const Tensor made = linear(outer, weight, bias);
+  if (options.normalize != OuterNormalize::divide_after) return made;
+  return count.defined() ? div(made, affine(count, 1.0, options.eps))
+                         : scale(made, 1.0 / (options.eps + static_cast<double>(S)));
+}
+
 }  // namespace
 
 Tensor outer_product_mean(const Tensor& a, const Tensor& b, const Tensor& weight, const Tensor& bias,
                           const Tensor& mask, const OuterProductMeanOptions& options) {
-  return call(forward_op,
-              {contiguous(a), contiguous(b), weight, bias, mask.defined() ? contiguous(mask) : mask},
-              std::make_shared<OuterProductMeanAttrs>(options))[0];
+  const TensorList in{a, b, weight, bias, mask};
+  if (any_empty(in)) return composed(a, b, weight, bias, mask, options);
+  return call(forward_op, in, std::make_shared<OuterProductMeanAttrs>(options))[0];
 }
 
 std::vector<const OpDef*> outer_product_mean_ops() { return {&forward_op, &backward_op}; }

@@ -29,6 +29,12 @@ inline TensorArg shape_of_argument(const OutputSpec& o) {
   return arg;
 }
 
+// Of products whose sums have no terms: the library does not take them (ops/kernel/gpu/empty_product.cuh).
+inline void plan_empty_product(Plan& p) {
+  p.workspaces = {};
+  p.launches = {{"empty_product"}};
+}
+
 // In the order that run_product keeps to.
 inline void append_product(Plan& p, const DeviceSpec& spec, const gpu::ProductSteps& s) {
   p.workspaces.push_back({"library workspace", spec.library_workspace_bytes});

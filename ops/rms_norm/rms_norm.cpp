@@ -1,6 +1,5 @@
 #include "ops/rms_norm/rms_norm.h"
 
-#include "ops/cast/cast.h"
 #include "ops/kernel/plan/norm_pieces.h"
 #include "ops/rms_norm/rms_norm_kernel.h"
 #include "ops/rules.h"
@@ -12,8 +11,7 @@ Plan plan_rms_norm(const PlanContext& c) {
   const Tensor &x = c.in[rms_norm_in::x], &w = c.in[rms_norm_in::weight];
   check_rank_at_least(x, 1, "rms_norm's input");
   check_shape(w, {x.size(-1)}, "rms_norm's weight");
-  RECKON_CHECK(x.contiguous(), "rms_norm needs a contiguous input, got strides {}", to_string(x.strides()));
-  const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
+  const int64_t width = x.size(-1), rows = rows_of(x);
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype()},
                {.shape = x.shape().slice(0, x.rank() - 1),
@@ -32,8 +30,7 @@ Plan plan_rms_norm_backward(const PlanContext& c) {
   const Tensor &g = c.in[rms_norm_backward_in::g], &x = c.in[rms_norm_backward_in::x],
                &w = c.in[rms_norm_backward_in::weight];
   check_shape(g, x.shape(), "rms_norm's output gradient");
-  RECKON_CHECK(g.contiguous(), "rms_norm_backward needs a contiguous gradient");
-  const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
+  const int64_t width = x.size(-1), rows = rows_of(x);
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype(), .label = "dx"},
                {.shape = w.shape(), .dtype = w.dtype(), .label = "dweight"}};
@@ -45,7 +42,7 @@ Plan plan_rms_norm_backward(const PlanContext& c) {
 
 void plan_rms_norm_backward_gpu(const PlanContext& c, Plan& p) {
   const Tensor& x = c.in[rms_norm_backward_in::x];
-  const int64_t width = x.size(-1), rows = x.numel() / std::max<int64_t>(width, 1);
+  const int64_t width = x.size(-1), rows = rows_of(x);
   p.workspaces = {
       {"sums of row pieces", static_cast<size_t>(norm_gpu_pieces(rows, width) * width) * sizeof(float)}};
   p.launches = {{"rms_norm_backward"}, {"rms_norm_dweight"}};
@@ -78,7 +75,7 @@ const OpDef rms_norm_op{
     .kernels = rms_norm_kernels,
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
-      return call(rms_norm_backward_op, {contiguous(c.grads[0]), c.saved[0], c.saved[1], c.saved[2]});
+      return call(rms_norm_backward_op, {c.grads[0], c.saved[0], c.saved[1], c.saved[2]});
     },
     .precision = Precision::fp32,
     .recompute = Recompute::cheap,
@@ -94,7 +91,7 @@ const OpDef rms_norm_op{
 }  // namespace
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
-  return call(rms_norm_op, {contiguous(x), weight}, std::make_shared<RmsNormAttrs>(eps))[0];
+  return call(rms_norm_op, {x, weight}, std::make_shared<RmsNormAttrs>(eps))[0];
 }
 
 std::vector<const OpDef*> rms_norm_ops() { return {&rms_norm_op, &rms_norm_backward_op}; }

@@ -24,8 +24,6 @@ Plan plan_sgd(const PlanContext& c) {
                momentum ? "needs" : "takes no");
   check_shape(g, p.shape(), "sgd's gradient");
   if (momentum) check_shape(buffer, p.shape(), "sgd's momentum buffer");
-  RECKON_CHECK(p.contiguous() && g.contiguous() && (!momentum || buffer.contiguous()),
-               "sgd needs contiguous tensors, got parameter strides {}", to_string(p.strides()));
   for (const Tensor& t : {scale, c.in[sgd_in::skip]})
     RECKON_CHECK(!t.defined() || t.numel() == 1, "sgd's gradient scale and skip flag hold one element, got {}",
                  describe(t));

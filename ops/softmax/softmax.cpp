@@ -18,11 +18,10 @@ Plan row_plan(const PlanContext& c, const Tensor& x, const char* name, const Sha
               const char* label, RowCost cost) {
   check_rank_at_least(x, 1, name);
   check_floating(x, name);
-  RECKON_CHECK(x.size(-1) > 0, "{} needs a last axis that is not empty, got {}", name, describe(x));
   for (const Tensor& t : c.in)
     RECKON_CHECK(t.contiguous(), "{} needs contiguous tensors, got {} with strides {}", name, describe(t),
                  to_string(t.strides()));
-  const int64_t n = x.numel(), rows = n / x.size(-1);
+  const int64_t n = x.numel(), rows = rows_of(x);
   Plan p;
   p.outputs = {{.shape = out, .dtype = type, .label = label}};
   p.launches = {{name}};

@@ -41,17 +41,12 @@ TensorList sum_backward(BackwardContext& c) {
   return {c.grads[0].reshaped(kept).expanded(c.input_shapes[0])};
 }
 
-uint32_t mask_of(const Dims& axes, int rank) {
-  uint32_t mask = 0;
-  for (int64_t a : axes) mask |= 1u << normalize_axis(static_cast<int>(a), rank);
-  return mask;
-}
-
 const OpDef sum_op{
     .name = "sum",
     .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes, &SumAttrs::wide>,
     .plan = plan_sum,
     .kernels = sum_kernels,
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = sum_backward,
     .precision = Precision::fp32,
@@ -88,11 +83,11 @@ const OpDef sum_op{
 }  // namespace
 
 Tensor sum(const Tensor& x, const Dims& axes, bool keep_axes) {
-  return call(sum_op, {x}, std::make_shared<SumAttrs>(mask_of(axes, x.rank()), keep_axes))[0];
+  return call(sum_op, {x}, std::make_shared<SumAttrs>(axes_mask(axes, x.rank(), "sum"), keep_axes))[0];
 }
 
 Tensor sum_wide(const Tensor& x, const Dims& axes) {
-  return call(sum_op, {x}, std::make_shared<SumAttrs>(mask_of(axes, x.rank()), false, true))[0];
+  return call(sum_op, {x}, std::make_shared<SumAttrs>(axes_mask(axes, x.rank(), "sum"), false, true))[0];
 }
 
 Tensor sum_all(const Tensor& x) {

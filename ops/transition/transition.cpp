@@ -1,6 +1,10 @@
 #include "ops/transition/transition.h"
 
+#include "ops/activation/activation.h"
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/linear/linear.h"
 #include "ops/plan/fused_plan.h"
+#include "ops/swiglu/swiglu.h"
 #include "ops/transition/transition_kernel.h"
 #include "ops/transition/transition_wide.h"
 
@@ -416,12 +420,22 @@ const OpDef swiglu_op{
 
 Tensor relu_transition(const Tensor& x, const Tensor& ln_weight, const Tensor& ln_bias, const Tensor& w1,
                        const Tensor& b1, const Tensor& w2, const Tensor& b2, double eps) {
-  return call(relu_op, {contiguous(x), ln_weight, ln_bias, w1, b1, w2, b2}, make_attrs(eps))[0];
+  const TensorList in{x, ln_weight, ln_bias, w1, b1, w2, b2};
+  if (any_empty(std::span(in).subspan(1))) {
+    const Tensor n = cast(layer_norm(x, ln_weight, ln_bias, eps), w1.dtype());
+    return linear(relu(linear(n, w1, b1)), w2, b2);
+  }
+  return call(relu_op, in, make_attrs(eps))[0];
 }
 
 Tensor swiglu_transition(const Tensor& x, const Tensor& ln_weight, const Tensor& ln_bias, const Tensor& w_a,
                          const Tensor& w_b, const Tensor& w_o, double eps) {
-  return call(swiglu_op, {contiguous(x), ln_weight, ln_bias, w_a, w_b, w_o}, make_attrs(eps))[0];
+  const TensorList in{x, ln_weight, ln_bias, w_a, w_b, w_o};
+  if (any_empty(std::span(in).subspan(1))) {
+    const Tensor n = cast(ln_weight.defined() ? layer_norm(x, ln_weight, ln_bias, eps) : x, w_a.dtype());
+    return linear(swiglu(linear(n, w_a, {}), linear(n, w_b, {})), w_o, {});
+  }
+  return call(swiglu_op, in, make_attrs(eps))[0];
 }
 
 std::vector<const OpDef*> transition_ops() {

@@ -1,9 +1,15 @@
 #include "ops/triangle_multiply/triangle_multiply.h"
 
+#include "ops/binary/binary.h"
 #include "ops/cast/cast.h"
+#include "ops/einsum/einsum.h"
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/linear/linear.h"
+#include "ops/mul_sigmoid/mul_sigmoid.h"
 #include "ops/plan/fused_plan.h"
 #include "ops/triangle_multiply/triangle_multiply_backward_kernel.h"
 #include "ops/triangle_multiply/triangle_multiply_gpu.h"
+#include "ops/view/view.h"
 
 namespace reckon::ops {
 namespace {
@@ -351,15 +357,28 @@ const OpDef forward_op{
         },
     .gpu_plan = plan_forward_gpu};
 
+// Of other ops, for tensors without elements.
+Tensor composed(const Tensor& z_BRRC, const Tensor& mask_BRR, const TriangleMultiplyWeights& w, bool outgoing,
+                double eps) {
+  const Tensor x = cast(layer_norm(z_BRRC, w.ln_in_w, w.ln_in_b, eps), w.w_a.dtype());
+  const auto side = [&](const Tensor& weight, const Tensor& bias, const Tensor& gate, const Tensor& gate_bias) {
+    const Tensor gated = mul_sigmoid(linear(x, weight, bias), linear(x, gate, gate_bias));
+    return mask_BRR.defined() ? mul(gated, cast(unsqueeze(mask_BRR, -1), gated.dtype())) : gated;
+  };
+  const Tensor t = einsum(outgoing ? "bikc,bjkc->bijc" : "bkic,bkjc->bijc",
+                          {side(w.w_a, w.b_a, w.w_ag, w.b_ag), side(w.w_b, w.b_b, w.w_bg, w.b_bg)});
+  const Tensor o = linear(layer_norm(t, w.ln_out_w, w.ln_out_b, eps), w.w_z, w.b_z);
+  return mul_sigmoid(o, linear(x, w.w_g, w.b_g));
+}
+
 }  // namespace
 
 Tensor triangle_multiply(const Tensor& z_BRRC, const Tensor& mask_BRR, const TriangleMultiplyWeights& w,
                          bool outgoing, double eps) {
-  return call(
-      forward_op,
-      {contiguous(z_BRRC), mask_BRR.defined() ? contiguous(mask_BRR) : mask_BRR, w.ln_in_w, w.ln_in_b, w.w_a,
-       w.b_a, w.w_ag, w.b_ag, w.w_b, w.b_b, w.w_bg, w.b_bg, w.ln_out_w, w.ln_out_b, w.w_z, w.b_z, w.w_g, w.b_g},
-      std::make_shared<TriangleMultiplyAttrs>(outgoing, eps))[0];
+  const TensorList in{z_BRRC, mask_BRR, w.ln_in_w, w.ln_in_b,  w.w_a,      w.b_a, w.w_ag, w.b_ag, w.w_b,
+                      w.b_b,  w.w_bg,   w.b_bg,    w.ln_out_w, w.ln_out_b, w.w_z, w.b_z,  w.w_g,  w.b_g};
+  if (any_empty(in)) return composed(z_BRRC, mask_BRR, w, outgoing, eps);
+  return call(forward_op, in, std::make_shared<TriangleMultiplyAttrs>(outgoing, eps))[0];
 }
 
 std::vector<const OpDef*> triangle_multiply_ops() { return {&forward_op, &backward_op}; }

@@ -17,7 +17,7 @@ Plan view_plan(const PlanContext& c, Layout layout) {
 
 Dims inverse(const Dims& axes) {
   Dims out = Dims::filled(axes.rank(), 0);
-  for (int i = 0; i < axes.rank(); ++i) out[normalize_axis(static_cast<int>(axes[i]), axes.rank())] = i;
+  for (int i = 0; i < axes.rank(); ++i) out[normalize_axis(axes[i], axes.rank())] = i;
   return out;
 }
 
@@ -28,6 +28,7 @@ const OpDef permute_op{
     .plan =
         [](const PlanContext& c) { return view_plan(c, c.in[0].layout().permuted(c.as<AxesAttrs>().dims)); },
     .kernels = one_kernel(no_kernel),
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList {
       return {c.grads[0].permuted(inverse(c.as<AxesAttrs>().dims))};
@@ -51,6 +52,7 @@ const OpDef reshape_op{
           return view_plan(c, out);
         },
     .kernels = one_kernel(no_kernel),
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {reshape(c.grads[0], c.input_shapes[0])}; },
     .recompute = Recompute::cheap,
@@ -66,6 +68,7 @@ const OpDef expand_op{
     .plan =
         [](const PlanContext& c) { return view_plan(c, c.in[0].layout().expanded(c.as<AxesAttrs>().dims)); },
     .kernels = one_kernel(no_kernel),
+    .layouts = {.any = ~0u},
     .gradient = Gradient::differentiable,
     .backward = [](BackwardContext& c) -> TensorList { return {sum_to(c.grads[0], c.input_shapes[0])}; },
     .recompute = Recompute::cheap,
@@ -83,6 +86,7 @@ const OpDef slice_op{.name = "slice",
                            return view_plan(c, c.in[0].layout().sliced(a.axis, a.first, a.last));
                          },
                      .kernels = one_kernel(no_kernel),
+                     .layouts = {.any = ~0u},
                      .gradient = Gradient::differentiable,
                      .backward = [](BackwardContext& c) -> TensorList {
                        const auto& a = c.as<SliceAttrs>();
@@ -106,7 +110,6 @@ const OpDef pad_op{.name = "pad_with_zeros",
                                           a.first + x.shape()[a.axis] <= a.last,
                                       "padding of {} to extent {} from {} on axis {} does not fit", describe(x),
                                       a.last, a.first, a.axis);
-                         RECKON_CHECK(x.contiguous(), "padding needs a contiguous tensor, got {}", describe(x));
                          Plan p;
                          Shape shape = x.shape();
                          shape[a.axis] = a.last;
@@ -150,19 +153,17 @@ Tensor transpose(const Tensor& x, int a, int b) {
 
 Tensor reshape(const Tensor& x, const Shape& wanted) {
   Shape shape = wanted;
-  int64_t known = 1;
   int open = -1;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (shape[i] == -1) {
-      RECKON_CHECK(open < 0, "reshape to {} leaves two extents open", to_string(wanted));
-      open = i;
-    } else {
-      known *= shape[i];
-    }
+    if (shape[i] != -1) continue;
+    RECKON_CHECK(open < 0, "reshape to {} leaves two extents open", to_string(wanted));
+    shape[open = i] = 1;
   }
   if (open >= 0) {
-    RECKON_CHECK(known > 0 && x.numel() % known == 0, "cannot reshape {} to {}", describe(x),
-                 to_string(wanted));
+    const int64_t known = numel(shape);
+    RECKON_CHECK(known > 0 && x.numel() % known == 0,
+                 "cannot reshape {} to {}: no extent {} of axis {} gives {} elements", describe(x),
+                 to_string(wanted), -1, open, x.numel());
     shape[open] = x.numel() / known;
   }
   if (shape == x.shape()) return x;
@@ -211,7 +212,7 @@ TensorList split(const Tensor& x, int axis, int n_pieces) {
 
 Tensor pad_with_zeros(const Tensor& x, int axis, int64_t first, int64_t extent) {
   axis = normalize_axis(axis, x.rank());
-  return call(pad_op, {contiguous(x)}, std::make_shared<SliceAttrs>(axis, first, extent))[0];
+  return call(pad_op, {x}, std::make_shared<SliceAttrs>(axis, first, extent))[0];
 }
 
 std::vector<const OpDef*> view_ops() { return {&permute_op, &reshape_op, &expand_op, &slice_op, &pad_op}; }

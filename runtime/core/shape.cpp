@@ -12,7 +12,10 @@ int64_t checked_multiply(int64_t a, int64_t b, const char* what) {
 
 int64_t numel(const Shape& shape) {
   int64_t n = 1;
-  for (int64_t extent : shape) n = checked_multiply(n, extent, "number of elements");
+  for (int64_t extent : shape) {
+    RECKON_CHECK(extent >= 0, "shape {} has a negative extent, {}", to_string(shape), extent);
+    n = checked_multiply(n, extent, "number of elements");
+  }
   return n;
 }
 
@@ -24,11 +27,13 @@ Strides contiguous_strides(const Shape& shape) {
 
 bool is_contiguous(const Shape& shape, const Strides& strides) {
   int64_t expected = 1;
+  bool in_order = true;
   for (int i = shape.rank() - 1; i >= 0; --i) {
-    if (shape[i] != 1 && strides[i] != expected) return false;
+    if (shape[i] == 0) return true;
+    in_order = in_order && (shape[i] == 1 || strides[i] == expected);
     expected *= shape[i];
   }
-  return true;
+  return in_order;
 }
 
 Shape broadcast_shapes(const Shape& a, const Shape& b) {
@@ -48,9 +53,9 @@ Shape broadcast_shapes(const Shape& a, const Shape& b) {
   return out;
 }
 
-int normalize_axis(int axis, int rank) {
+int normalize_axis(int64_t axis, int rank) {
   RECKON_CHECK(axis >= -rank && axis < rank, "axis {} is out of range for a tensor of rank {}", axis, rank);
-  return axis < 0 ? axis + rank : axis;
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
 
 std::string to_string(const Dims& dims) {

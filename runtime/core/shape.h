@@ -58,11 +58,11 @@ class Dims {
 using Shape = Dims;
 using Strides = Dims;
 
-int64_t numel(const Shape& shape);               // Error on overflow
-Strides contiguous_strides(const Shape& shape);  // row-major, in elements
-bool is_contiguous(const Shape& shape, const Strides& strides);
-Shape broadcast_shapes(const Shape& a, const Shape& b);  // Error names both shapes and the axis
-int normalize_axis(int axis, int rank);                  // -1 is the last axis; Error when out of range
-std::string to_string(const Dims& dims);                 // "[2, 3, 4]"
+int64_t numel(const Shape& shape);                               // Error on overflow and on a negative extent
+Strides contiguous_strides(const Shape& shape);                  // row-major, in elements
+bool is_contiguous(const Shape& shape, const Strides& strides);  // always without elements
+Shape broadcast_shapes(const Shape& a, const Shape& b);          // Error names both shapes and the axis
+int normalize_axis(int64_t axis, int rank);                      // -1 is the last axis; Error when out of range
+std::string to_string(const Dims& dims);                         // "[2, 3, 4]"
 
 }  // namespace reckon

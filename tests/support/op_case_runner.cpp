@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "ops/cast/cast.h"
+#include "ops/copy_into/copy_into.h"
+#include "ops/fill/fill.h"
 #include "runtime/core/element.h"
 #include "runtime/core/rng.h"
 #include "runtime/cpu/isa.h"
@@ -28,7 +30,71 @@ double draw(const ops::InputSpec& spec, const Philox& random, uint64_t i) {
   return 0;
 }
 
+// The values of t in the layout given, inside a buffer of `elements`.
+Tensor laid_out(const Tensor& t, const Strides& strides, int64_t offset, int64_t elements) {
+  const Tensor buffer = Tensor::empty(t.device(), {elements}, t.dtype(), Category::input, "laid out");
+  ops::fill(buffer, is_floating(t.dtype()) ? NAN : (t.dtype() == DType::i64 ? 1e15 : 255));
+  const Tensor view = buffer.with_layout({t.shape(), strides, offset});
+  ops::copy_into(view, t);
+  return view;
+}
+
+// Dense in memory, the axes from the slowest to the fastest in the order given.
+Tensor in_memory_order(const Tensor& t, const Dims& order) {
+  Strides strides = t.strides();
+  int64_t step = 1;
+  for (int i = order.rank() - 1; i >= 0; --i) {
+    strides[static_cast<int>(order[i])] = step;
+    step *= t.shape()[static_cast<int>(order[i])];
+  }
+  return laid_out(t, strides, 2, step + 4);
+}
+
+Dims counting(int rank) {
+  Dims axes;
+  for (int i = 0; i < rank; ++i) axes.push_back(i);
+  return axes;
+}
+
+Tensor every_second(const Tensor& t) {
+  Strides strides = contiguous_strides(t.shape());
+  for (int i = 0; i < t.rank(); ++i) strides[i] *= 2;
+  return laid_out(t, strides, 3, 2 * t.numel() + 6);
+}
+Tensor apart(const Tensor& t) {  // rows with a gap after each
+  if (t.rank() == 0) return {};
+  Shape padded = t.shape();
+  padded[t.rank() - 1] += 3;
+  return laid_out(t, contiguous_strides(padded), 1, numel(padded) + 4);
+}
+Tensor transposed(const Tensor& t) {
+  if (t.rank() < 2) return {};
+  Dims order = counting(t.rank());
+  std::swap(order[t.rank() - 1], order[t.rank() - 2]);
+  return in_memory_order(t, order);
+}
+Tensor reversed(const Tensor& t) {
+  if (t.rank() < 3) return {};
+  Dims order = counting(t.rank());
+  std::reverse(&order[0], &order[0] + t.rank());
+  return in_memory_order(t, order);
+}
+Tensor shifted(const Tensor& t) {  // contiguous, at an address of no alignment
+  return laid_out(t, contiguous_strides(t.shape()), 1, t.numel() + 2);
+}
+
 }  // namespace
+
+const std::vector<Relayout>& relayouts() {
+  static const std::vector<Relayout> all{{"every second element", every_second},
+                                         {"rows apart", apart},
+                                         {"last axes swapped", transposed},
+                                         {"axes reversed", reversed},
+                                         {"shifted", shifted}};
+  return all;
+}
+
+Tensor repeated_along(const Tensor& t, int axis) { return t.sliced(axis, 0, 1).expanded(t.shape()); }
 
 Tensor from_doubles(Device& device, const Shape& shape, DType type, const std::vector<double>& values) {
   const std::vector<std::byte> host = bytes_of(values, type);

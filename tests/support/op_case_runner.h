@@ -16,6 +16,18 @@ Tensor from_doubles(Device& device, const Shape& shape, DType type, const std::v
 // inputs have type `dtype` unless the case fixes them to f32.
 TensorList make_inputs(Device& device, const ops::OpCase& c, DType dtype, uint64_t seed);
 
+// Ways to lay out the same values: `make` gives a tensor that shows the values of t in another layout, with NaN (in
+// integers a number out of every range) in the memory around and between them; undefined where the layout needs
+// more axes.
+struct Relayout {
+  const char* name;
+  Tensor (*make)(const Tensor& t);
+};
+const std::vector<Relayout>& relayouts();
+
+// t with the values at index 0 of the axis everywhere along it: a view of stride 0.
+Tensor repeated_along(const Tensor& t, int axis);
+
 // What a tensor of any device holds. Only one that is not contiguous costs an op there.
 std::vector<double> to_doubles(const Tensor& t);
 
