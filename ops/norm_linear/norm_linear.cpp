@@ -230,7 +230,7 @@ TensorList norm_linear_backward(BackwardContext& c) {
   for (int i = 0; i < Forward::n_linears(c.input_shapes.size()); ++i) {
     Tensor& dout = c.grads[static_cast<size_t>(i)];
     in.push_back(saved.take());
-    in.push_back(dout);
+    in.push_back(dout.defined() ? contiguous(dout) : dout);  // here, so that the original can go
     dout = {};
     if (!in.back().defined()) needs &= ~input_bits(Forward::weight(i), Forward::bias(i));
   }

@@ -39,6 +39,40 @@ TEST(NormLinear, EqualsRmsNormFollowedByLinears) {
       });
 }
 
+TEST(NormLinear, TakesAnyNumberOfLinears) {
+  for (const size_t n : {1, 14, 15, 29, 40}) {
+    std::vector<ops::InputSpec> specs{normal({6, 5}), normal({5}), normal({5})};
+    for (size_t i = 0; i < 2 * n; ++i) specs.push_back(normal(i < n ? Shape{3, 5} : Shape{3}));
+    const auto part = [n](const TensorList& in, size_t first) { return std::span(in).subspan(first, n); };
+    expect_equals_composition(
+        specs,
+        [&](const TensorList& in) {
+          return ops::norm_linear(in[0], NormKind::layer, in[1], in[2], 1e-5, part(in, 3), part(in, 3 + n));
+        },
+        [&](const TensorList& in) {
+          const Tensor y = eager_layer_norm(in[0], in[1], in[2], 1e-5);
+          TensorList out;
+          for (size_t i = 0; i < n; ++i) out.push_back(ops::linear(y, in[3 + i], in[3 + n + i]));
+          return out;
+        });
+  }
+}
+
+TEST(NormLinear, AGradientWithNothingTrainedBelowItsOutputIsDropped) {
+  const auto frozen = [](Shape s) {
+    ops::InputSpec spec = normal(s);
+    spec.no_grad = true;
+    return spec;
+  };
+  const Outcome r =
+      run_composition({frozen({6, 5}), frozen({5}), frozen({5}), normal({4, 5}), frozen({3, 5})}, DType::f64,
+                      [](const TensorList& in) {
+                        return TensorList{ops::norm_linear(in[0], NormKind::layer, in[1], in[2], 1e-5,
+                                                           std::array{in[3], in[4]}, {})[1]};
+                      });
+  for (const auto& gradient : r.gradients) EXPECT_TRUE(gradient.empty());
+}
+
 TEST(NormLinear, OutputsThatNobodyUsesGetNoGradient) {
   const auto specs = std::vector{normal({6, 5}), normal({5}), normal({5}), normal({4, 5}), normal({3, 5})};
   const Outcome all = run_composition(specs, DType::f64, [](const TensorList& in) {
