@@ -100,9 +100,9 @@ constexpr const char *kRelu = "relu", *kSigmoid = "sigmoid", *kTanh = "tanh", *k
 
 std::vector<Operation> elementwise_operations() {
   return {
-      {"add", two<ops::add>, [](Generator& g) { return make_sum(g, "add"); }, {}, false, 5},
+      {"add", two<ops::add>, [](Generator& g) { return make_sum(g, "add"); }, nullptr, false, 5},
       {"sub", two<ops::sub>, [](Generator& g) { return make_sum(g, "sub"); }},
-      {"mul", two<ops::mul>, make_mul, {}, false, 5},
+      {"mul", two<ops::mul>, make_mul, nullptr, false, 5},
       {"div", two<ops::div>, make_div},
       {"affine",
        [](const Call& c) { return TensorList{ops::affine(c[0], c.s.number("scale"), c.s.number("shift"))}; },

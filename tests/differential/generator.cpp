@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include "autograd/checkpoint.h"
-#include "autograd/node.h"
 #include "runtime/core/rng.h"
+#include "tests/differential/judge.h"
 
 namespace reckon::differential {
 namespace {
@@ -18,18 +17,25 @@ DeviceSpec any_machine() {
 
 }  // namespace
 
-Generator::Generator(uint64_t seed)
-    : seed_(seed),
+Generator::Generator(uint64_t seed, std::function<void(const Program&)> before)
+    : before_(std::move(before)),
+      seed_(seed),
       device_(DeviceKind::meta, any_machine()),
       machine_(device_, {.device = DeviceKind::meta, .keep_values = false}),
       body_(&program_.body) {
   autograd::grad_state().generator = {7, 0};
-  style_.type = one_of({DType::f32, DType::f32, DType::f64});
+  style_.type = one_of({DType::f32, DType::f32, DType::f32, DType::f64, DType::bf16, DType::f16});
+  style_.mixed = style_.type == DType::f32 && chance(0.15);
+  if (style_.type == DType::f32 && chance(0.4)) style_.low = one_of<std::string>({"bf16", "f16"});
   style_.segments = chance(0.5);
-  style_.layouts = chance(0.5);
-  style_.empties = false;
+  style_.layouts = chance(0.4);
+  style_.writes = chance(0.25);
+  style_.errors = chance(0.2);
+  style_.hooks = chance(0.2);
+  style_.scopes = chance(0.3);
   program_.header.word = "program";
   program_.header.set("seed", seed);
+  if (!style_.low.empty() && chance(0.6)) program_.header.set("autocast", style_.low);
 }
 
 uint64_t Generator::below(uint64_t n) { return uniform_below(Philox{0xd1ff, seed_}(draws_++), n); }
@@ -39,10 +45,7 @@ double Generator::number(double least, double most) {
   return least + static_cast<double>(below(steps + 1)) / 16;
 }
 
-int64_t Generator::extent() {
-  if (style_.empties && chance(0.1)) return 0;
-  return one_of<int64_t>({1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 17});
-}
+int64_t Generator::extent() { return one_of<int64_t>({1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 8, 17}); }
 
 Shape Generator::shape(int least_rank, int most_rank, int64_t most_elements) {
   while (true) {
@@ -59,6 +62,41 @@ Shape Generator::broadcastable_to(const Shape& shape) {
     if (chance(0.25)) s[a] = 1;
   return s;
 }
+
+std::string Generator::type() {
+  if (style_.mixed) return one_of<std::string>({"f32", "bf16", "f16"});
+  return std::string(name_of(style_.type));
+}
+
+std::string Generator::other_type(const std::string& of) {
+  const std::string from = type_of(of);
+  while (true)
+    if (std::string to = one_of<std::string>({"f32", "bf16", "f16", "f64"}); to != from) return to;
+}
+
+std::string Generator::same_shape(const std::string& as) {
+  if (chance(0.5))
+    for (size_t i = pool_.size(); i > 0; --i) {
+      const Known& k = tensors_.at(pool_[i - 1]);
+      if (k.tensor.shape() == shape_of(as) && k.bound <= 16 &&
+          k.tensor.dtype() == tensors_.at(as).tensor.dtype() && chance(0.7))
+        return pool_[i - 1];
+    }
+  return leaf(shape_of(as), {.type = type_of(as)});
+}
+
+std::string Generator::writable() {
+  if (depth_ > 0) return "";
+  std::vector<std::string> names;
+  for (const std::string& n : pool_) {
+    const Tensor& t = tensors_.at(n).tensor;
+    bool apart = is_compute_type(t.dtype()) && t.contiguous() && t.numel() > 0;
+    if (apart && !frozen_.contains(t.storage().get())) names.push_back(n);
+  }
+  return names.empty() ? "" : names[below(names.size())];
+}
+
+Statement Generator::host_values(Statement s) { return std::move(s.set("values", "signed:" + stream())); }
 
 std::vector<std::string> Generator::usable(const Wanted& wanted) const {
   std::vector<std::string> names;
@@ -82,7 +120,8 @@ std::string Generator::pick(const Wanted& wanted) {
   for (int tries = 0; tries < 50; ++tries) {
     const Shape s = shape(wanted.least_rank, std::min(wanted.most_rank, 4));
     if ((wanted.elements && numel(s) == 0) || (wanted.fits && !wanted.fits(s))) continue;
-    const std::string n = leaf(s);
+    const std::string types[] = {"f32", "bf16", "f16"};
+    const std::string n = leaf(s, {.type = style_.mixed ? types[below(3)] : ""});
     pool_.push_back(n);
     return n;
   }
@@ -94,14 +133,15 @@ std::string Generator::leaf(const Shape& shape, const LeafOptions& options) {
   const bool whole = options.kind.starts_with("index") || options.kind.starts_with("target");
   const bool plain = options.kind == "signed" || options.kind == "positive";
   s.set("shape", shape);
-  s.set("type", std::string(options.type ? options.type : whole ? "i64" : name_of(style_.type)));
+  s.set("type", !options.type.empty() ? options.type : whole ? "i64" : std::string(name_of(style_.type)));
   const bool floating = is_compute_type(dtype_from_name(s.text("type")));
   const std::string grads[] = {"1", "1", "1", "1", "0", "frozen"};
   s.set("grad", !floating || options.constant || !plain ? "0" : grads[below(6)]);
   const size_t colon = options.kind.find(':');
-  s.set("values", options.kind.substr(0, colon) + ":" + std::to_string(++n_streams_ + 1000 * seed_) +
+  s.set("values", options.kind.substr(0, colon) + ":" + stream() +
                       (colon == std::string::npos ? "" : options.kind.substr(colon)));
   if (options.scale != 1) s.set("scale", options.scale);
+  if (options.fixed) s.set("fixed", 1);
   if (style_.layouts && !options.dense && floating && shape.rank() > 0 && chance(0.35)) {
     const int a = between(0, shape.rank() - 1), b = between(0, shape.rank() - 1);
     switch (below(3)) {
@@ -117,7 +157,7 @@ std::string Generator::leaf(const Shape& shape, const LeafOptions& options) {
   }
   run(s);
   const std::string n = s.outs[0];
-  tensors_[n] = {env_.at(n), 2 * options.scale};
+  remember(n, 2 * options.scale, false);
   leaves_.push_back(n);
   if (depth_ == 0)
     program_.body.push_back(std::move(s));
@@ -126,25 +166,62 @@ std::string Generator::leaf(const Shape& shape, const LeafOptions& options) {
   return n;
 }
 
-bool Generator::run(const Statement& s) {
+std::string Generator::run(const Statement& s) {
+  if (before_) {
+    Program so_far = program_;
+    so_far.body.insert(so_far.body.end(), new_leaves_.begin(), new_leaves_.end());
+    if (body_ != &program_.body) so_far.body.insert(so_far.body.end(), body_->begin(), body_->end());
+    so_far.body.push_back(s);
+    before_(so_far);
+  }
   try {
     machine_.run(s, env_);
-    return true;
-  } catch (const std::exception&) {
-    return false;
+    return "";
+  } catch (const std::exception& e) {
+    return e.what();
   }
+}
+
+void Generator::remember(const std::string& name, double bound, bool constant) {
+  const Tensor& t = env_.at(name);
+  const bool owner = owned_.insert(t.storage().get()).second;
+  if (constant && !owner) frozen_.insert(t.storage().get());
+  tensors_[name] = {t, bound, owner};
+}
+
+bool Generator::dense_inputs(const Statement& s) const {
+  for (const std::string& in : s.ins)
+    if (in != "_" && !tensors_.at(in).tensor.contiguous()) return false;
+  return true;
 }
 
 std::string Generator::emit(Statement s, double bound, int n_outs) {
   if (broken_) return "";
   for (int i = 0; i < n_outs; ++i) s.outs.push_back(name('t'));
-  if (!run(s)) {
-    broken_ = s.text("expect") != "maybe";
-    body_->push_back(std::move(s));
+  if (const std::string error = run(s); !error.empty()) {
+    // A layout or a mixture of types may be refused; anything else is for the judge.
+    std::set<DType> types;
+    for (const std::string& in : s.ins)
+      if (in != "_" && is_compute_type(tensors_.at(in).tensor.dtype()))
+        types.insert(tensors_.at(in).tensor.dtype());
+    const bool one_type = types.size() < 2 && style_.low.empty();
+    if (!dense_inputs(s) && is_refusal(error)) {
+      s.set("expect", std::string("maybe"));
+      if (depth_ == 0) body_->push_back(std::move(s));
+    } else if (one_type) {
+      broken_ = true;
+      body_->push_back(std::move(s));
+    }
     return "";
   }
+  // Autocast's casts are dense; in f64 there are none, and the layout may be refused.
+  if (!style_.low.empty() && !dense_inputs(s)) {
+    s.set("expect", std::string("maybe"));
+    refusable_ = true;
+  }
+  const Operation* op = find_operation(s.word);
   for (const std::string& n : s.outs) {
-    tensors_[n] = {env_.at(n), bound};
+    remember(n, bound, scopes_ > 0 || (op && op->constant) || s.word == "cast");
     pool_.push_back(n);
   }
   const std::string first = s.outs.empty() ? s.word : s.outs[0];
@@ -152,86 +229,19 @@ std::string Generator::emit(Statement s, double bound, int n_outs) {
   return first;
 }
 
-void Generator::step() {
-  if (style_.segments && depth_ < 2 && chance(0.2)) return segment();
+void Generator::operation() {
   const auto all = operations();
+  const auto weight = [&](const Operation& op) {
+    return !op.make || (op.writes && !style_.writes) ? 0 : op.weight * (op.writes ? 3 : 1);
+  };
   int total = 0;
-  for (const Operation& op : all) total += op.make ? op.weight : 0;
-  int64_t drawn = static_cast<int64_t>(below(static_cast<uint64_t>(total)));
+  for (const Operation& op : all) total += weight(op);
+  auto drawn = static_cast<int64_t>(below(static_cast<uint64_t>(total)));
   for (const Operation& op : all) {
-    if (!op.make || (drawn -= op.weight) >= 0) continue;
+    if ((drawn -= weight(op)) >= 0) continue;
     op.make(*this);
     return;
   }
-}
-
-void Generator::segment() {
-  if (pool_.empty()) return;
-  Statement s{.word = "segment"};
-  for (int n = between(1, 3); n > 0; --n) {
-    const std::string& in = pool_[pool_.size() - 1 - below(std::min<size_t>(pool_.size(), 8))];
-    if (std::find(s.ins.begin(), s.ins.end(), in) == s.ins.end()) s.ins.push_back(in);
-  }
-  s.set("boundary", one_of<std::string>({"block", "sublayer"}));
-  const auto outer_pool = pool_;
-  auto* outer_body = body_;
-  pool_ = s.ins;
-  for (const std::string& l : leaves_)
-    if (is_compute_type(tensors_.at(l).tensor.dtype()) && chance(0.2)) pool_.push_back(l);
-  const size_t given = pool_.size();
-  body_ = &s.body;
-  ++depth_;
-  for (int n = between(1, 5); n > 0 && !broken_; --n) step();
-  --depth_;
-  body_ = outer_body;
-  std::vector<std::string> made;
-  for (size_t i = given; i < pool_.size(); ++i)
-    if (pool_[i][0] == 't') made.push_back(pool_[i]);
-  pool_ = outer_pool;
-  if (made.empty() && !broken_) return;
-  Statement back{.word = "return"};
-  for (int n = between(1, 2); n > 0 && !made.empty(); --n) {
-    const std::string& one = made[made.size() - 1 - below(std::min<size_t>(made.size(), 3))];
-    if (std::find(back.ins.begin(), back.ins.end(), one) == back.ins.end()) back.ins.push_back(one);
-  }
-  if (chance(0.08)) back.ins.push_back(s.ins[0]);
-  for (size_t i = 0; i < back.ins.size(); ++i) s.outs.push_back(name('t'));
-  double most = 0;
-  for (const std::string& n : back.ins) most = std::max(most, tensors_.at(n).bound);
-  s.body.push_back(std::move(back));
-  if (depth_ == 0) {
-    for (Statement& l : new_leaves_) program_.body.push_back(std::move(l));
-    new_leaves_.clear();
-  }
-  if (!broken_ && !run(s)) broken_ = true;
-  if (!broken_)
-    for (const std::string& n : s.outs) {
-      tensors_[n] = {env_.at(n), most};
-      pool_.push_back(n);
-    }
-  body_->push_back(std::move(s));
-}
-
-void Generator::backward() {
-  Statement s{.word = "backward"};
-  for (int n = between(1, 3); n > 0; --n)
-    for (int tries = 0; tries < 10; ++tries) {
-      if (pool_.empty()) break;
-      const std::string& root = pool_[pool_.size() - 1 - below(std::min<size_t>(pool_.size(), 6))];
-      if (root[0] != 't' || !tensors_.at(root).tensor.requires_grad()) continue;
-      if (std::find(s.ins.begin(), s.ins.end(), root) == s.ins.end()) s.ins.push_back(root);
-      break;
-    }
-  if (s.ins.empty()) return;
-  s.set("seed", 1000 * seed_ + 500 + ++n_streams_);
-  run(s);
-  body_->push_back(std::move(s));
-}
-
-Program Generator::program() {
-  for (int n = between(3, 12); n > 0 && !broken_; --n) step();
-  if (!broken_) backward();
-  return program_;
 }
 
 }  // namespace reckon::differential

@@ -2,9 +2,9 @@
 // which a dry run of the program so far tells. Bounds of the values are carried along, so that no program overflows.
 #pragma once
 
-#include <deque>
+#include <functional>
 #include <map>
-#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,7 +16,9 @@ namespace reckon::differential {
 // Which kinds of statements a program may have.
 struct Style {
   DType type = DType::f32;  // of most leaves
-  bool segments = false, layouts = false, empties = false;
+  std::string low;          // autocast's type, where it is on somewhere
+  bool mixed = false;       // types of leaves differ
+  bool segments = false, layouts = false, writes = false, errors = false, hooks = false, scopes = false;
 };
 
 // What is asked of a tensor to pick.
@@ -30,14 +32,16 @@ struct Wanted {
 struct LeafOptions {
   std::string kind = "signed";  // of its values, with what follows the stream
   double scale = 1;
-  const char* type = nullptr;  // null: the program's
-  bool dense = false;          // no strange layout
-  bool constant = false;       // no gradient
+  std::string type = {};  // empty: the program's
+  bool dense = false;     // no strange layout
+  bool constant = false;  // no gradient
+  bool fixed = false;     // keeps its type in f64 runs
 };
 
 class Generator {
  public:
-  explicit Generator(uint64_t seed);
+  // `before` gets the program so far, before each statement is tried: what is left of one whose dry run crashes.
+  explicit Generator(uint64_t seed, std::function<void(const Program&)> before = {});
   Program program();
 
   // For the makers of operations.
@@ -54,20 +58,24 @@ class Generator {
   int64_t extent();
   Shape shape(int least_rank, int most_rank, int64_t most_elements = 300);
   Shape broadcastable_to(const Shape& shape);
+  std::string type();                             // of floats, one that the program has
+  std::string other_type(const std::string& of);  // to cast to
+  bool dense_parameters() { return !style_.layouts || !chance(0.15); }
 
   std::string pick(const Wanted& wanted);  // a tensor of the program so far, or a new leaf
   std::string leaf(const Shape& shape, const LeafOptions& options = {});
   std::string maybe_leaf(const Shape& shape, const LeafOptions& options = {}) {
     return chance(0.7) ? leaf(shape, options) : "_";
   }
-  // Whether the call in the making gets inputs in layouts that it may refuse, by an error that says so.
-  bool may_refuse() { return style_.layouts && depth_ == 0 && chance(0.15); }
-  static Statement refusable(Statement s, bool is) {
-    return is ? std::move(s.set("expect", "maybe")) : std::move(s);
-  }
+  std::string same_shape(const std::string& as);  // there already, or a new leaf
+  std::string writable();                         // may be written in place; empty: nothing is
+  Statement host_values(Statement s);
   const Shape& shape_of(const std::string& name) const { return tensors_.at(name).tensor.shape(); }
+  std::string type_of(const std::string& name) const {
+    return std::string(name_of(tensors_.at(name).tensor.dtype()));
+  }
   double bound(const std::string& name) const { return tensors_.at(name).bound; }
-  // Adds the statement, whose results are at most `bound`; the first result's name.
+  // Adds the statement, whose results are at most `bound`; the first result's name, empty where it was refused.
   std::string emit(Statement s, double bound, int n_outs = 1);
   bool add(Statement s, double bound, int n_outs = 1) { return !emit(std::move(s), bound, n_outs).empty(); }
 
@@ -75,28 +83,44 @@ class Generator {
   struct Known {
     Tensor tensor;  // on a meta device
     double bound;
+    bool owner;  // made its storage, shares no other's
   };
 
   void step();
+  void operation();
   void segment();
-  void backward();
+  void finish_segment(Statement s, const std::vector<std::string>& made);
+  void scope();
+  void hook();
+  void drop();
+  void bad_statement();
+  bool backward();
+  void optimizer();
+  void forget_graph();
+  bool dense_inputs(const Statement& s) const;
+  void remember(const std::string& name, double bound, bool constant);
   std::string name(char letter) { return letter + std::to_string(++n_names_); }
+  std::string stream() { return std::to_string(1000 * seed_ + ++n_streams_); }
   std::vector<std::string> usable(const Wanted& wanted) const;
-  bool run(const Statement& s);
+  std::string run(const Statement& s);  // what it raised
 
+  std::function<void(const Program&)> before_;
   uint64_t seed_, draws_ = 0, n_names_ = 0, n_streams_ = 0;
   Style style_;
   Device device_;
   Machine machine_;
   Env env_;
   std::map<std::string, Known> tensors_;
-  std::vector<std::string> pool_;  // what statements may read, oldest first
+  std::set<const Storage*> owned_, frozen_;  // frozen: someone holds the values as constants
+  std::vector<std::string> pool_;            // what statements may read, oldest first
   std::vector<std::string> leaves_;
   Program program_;
   std::vector<Statement>* body_;
   std::vector<Statement> new_leaves_;  // of the statement in the making, which they precede
-  int depth_ = 0;
-  bool broken_ = false;  // a statement raised: the program ends there, for the judge to say so
+  int depth_ = 0, scopes_ = 0;
+  bool thrower_ = false;    // a hook throws at the next backward
+  bool refusable_ = false;  // in the segment in the making
+  bool broken_ = false;     // a statement raised: the program ends there, for the judge to say so
 };
 
 }  // namespace reckon::differential

@@ -23,4 +23,7 @@ struct Verdict {
 
 Verdict judge(const Program& p);
 
+// Whether a message says that a layout is not taken.
+bool is_refusal(const std::string& message);
+
 }  // namespace reckon::differential

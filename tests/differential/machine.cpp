@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <exception>
+#include <utility>
 
 #include "autograd/autocast.h"
 #include "autograd/checkpoint.h"
@@ -9,7 +10,6 @@
 #include "autograd/fusion.h"
 #include "autograd/hook.h"
 #include "autograd/node.h"
-#include "runtime/core/element.h"
 #include "runtime/cpu/isa.h"
 #include "runtime/events/scope.h"
 #include "tests/differential/operations.h"
@@ -144,6 +144,8 @@ void Machine::run_all(const std::vector<Statement>& body, Env& env) {
     } catch (const std::exception&) {
       note(s, std::current_exception());
       if (watcher_) watcher_->back_to(mark);
+      if (s.word != "backward")  // whoever tries again draws the same numbers
+        autograd::grad_state().generator = {before.seed, before.stream};
       const std::string changed = before.differs(ThreadState(), s.word == "backward");
       if (!changed.empty()) outcome_.broken.push_back("an error in '" + to_text(s) + "': " + changed);
     }
@@ -183,6 +185,7 @@ void Machine::define(const Statement& s, const std::string& name, Tensor t, Env&
   if (name == "_") return;
   const Phase phase = context().phase;
   if (watcher_ && phase != Phase::recompute) t = watcher_->made(s, name, t, constant || no_grad_ > 0);
+  if (!t.defined()) return;  // a leaf without gradient
   if (settings_.keep_values && phase != Phase::recompute && device_.executes()) outcome_.values[name] = read(t);
   env[name] = std::move(t);
 }
@@ -197,11 +200,12 @@ void Machine::operation(const Statement& s, Env& env) {
   RECKON_CHECK(op, "no statement begins with '{}'", s.word);
   TensorList in;
   for (const std::string& name : s.ins) in.push_back(name == "_" ? Tensor() : env.at(name));
-  if (watcher_)
-    for (int i : op->writes) watcher_->before_write(in.at(static_cast<size_t>(i)));
+  const auto written = op->writes && watcher_ ? op->writes(s) : std::vector<size_t>{};
+  for (size_t i : written)
+    if (in.at(i).defined()) watcher_->before_write(in[i]);
   TensorList out = op->call({s, in, settings_.in_f64});
-  if (watcher_)
-    for (int i : op->writes) watcher_->after_write(in.at(static_cast<size_t>(i)));
+  for (size_t i : written)
+    if (in[i].defined()) watcher_->after_write(in[i]);
   RECKON_CHECK(out.size() >= s.outs.size(), "'{}' gives {} tensors", to_text(s), out.size());
   in.clear();
   for (size_t i = 0; i < s.outs.size(); ++i) define(s, s.outs[i], std::move(out[i]), env, op->constant);
@@ -227,11 +231,10 @@ bool Machine::special(const Statement& s, Env& env) {
     define(s, s.outs[0], autograd::grad_of(env.at(s.ins[0])), env, true);
   } else if (s.word == "clear_grad") {
     for (auto& [name, t] : leaves_) autograd::clear_grad(t);
+    outcome_.gradients.clear();
     if (watcher_) watcher_->gradients_cleared();
   } else if (s.word == "drop") {
     for (const std::string& name : s.ins) env.erase(name);
-  } else if (s.word == "copy_from_host") {
-    copy_from_host(s, env);
   } else {
     return false;
   }
@@ -241,7 +244,8 @@ bool Machine::special(const Statement& s, Env& env) {
 void Machine::leaf(const Statement& s, Env& env) {
   const std::string grad = s.text("grad", "0");
   Shape drawn_shape;
-  Tensor t = laid_out(device_, s, run_type(dtype_from_name(s.text("type", "f32")), settings_.in_f64),
+  const bool in_f64 = settings_.in_f64 && s.text("fixed") != "1";
+  Tensor t = laid_out(device_, s, run_type(dtype_from_name(s.text("type", "f32")), in_f64),
                       grad == "0" ? Category::input : Category::parameter, drawn_shape);
   std::vector<double> values =
       drawn(s.text("values"), s.number("scale", 1), static_cast<size_t>(numel(drawn_shape)));
@@ -296,12 +300,18 @@ void Machine::backward(const Statement& s, Env& env) {
   }
   if (watcher_ && watcher_->backward(roots, seeds)) return;
   autograd::backward(roots, seeds);
+  if (!device_.executes()) return;
+  for (const auto& [name, t] : leaves_)
+    if (const Tensor g = autograd::grad_of(t); g.defined()) outcome_.gradients[name] = read(g);
 }
 
 void Machine::hook(const Statement& s, Env& env) {
-  if (watcher_ && !env.at(s.ins[0]).requires_grad()) return;
+  if (!autograd::grad_state().enabled) return;  // evaluated without gradients
   if (s.text("kind") == "throw") {
-    autograd::add_grad_hook(env.at(s.ins[0]), [](const Tensor&) -> Tensor { throw Error(kThrown); });
+    autograd::add_grad_hook(env.at(s.ins[0]), [thrown = false](const Tensor&) mutable -> Tensor {
+      if (std::exchange(thrown, true)) return {};
+      throw Error(kThrown);
+    });
     return;
   }
   const auto scale = find_operation("scale")->call;
@@ -312,15 +322,6 @@ void Machine::hook(const Statement& s, Env& env) {
     const TensorList in{g};
     return scale({scaled, in, f64})[0];
   });
-}
-
-void Machine::copy_from_host(const Statement& s, Env& env) {
-  const Tensor& t = env.at(s.ins[0]);
-  if (watcher_) watcher_->before_write(t);
-  const auto values = drawn(s.text("values"), s.number("scale", 1), static_cast<size_t>(t.numel()));
-  const auto bytes = bytes_of(values, t.dtype());
-  if (device_.executes()) t.copy_from_host(bytes.data(), bytes.size());
-  if (watcher_) watcher_->after_write(t);
 }
 
 Outcome run_program(const Program& p, const Settings& settings, Watcher* watcher) {
@@ -347,8 +348,6 @@ Outcome run_program(const Program& p, const Settings& settings, Watcher* watcher
     if (device.executes()) {
       for (const auto& [name, t] : env)
         if (t.defined()) o.last[name] = read(t);
-      for (const auto& [name, t] : machine.leaves())
-        if (const Tensor g = autograd::grad_of(t); g.defined()) o.gradients[name] = read(g);
     }
     device.end_step();
   }

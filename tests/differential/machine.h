@@ -2,13 +2,13 @@
 // never judges.
 //
 // Words besides those of operations.h:
-//   x = leaf shape= type= values= scale= grad=(1, 0, frozen) layout=(swap:A:B, step:AXIS:STEP:OFFSET, spread:AXIS)
+//   x = leaf shape= type= values= scale= grad=(1, 0, frozen) fixed=(1: its type in f64 too) layout=(swap:A:B, step:AXIS:STEP:OFFSET, spread:AXIS)
 //   a,b = segment x y boundary=(block, sublayer) { ... return t u }    a checkpoint segment; captures leaves
 //   no_grad { ... }    autocast type= { ... }    try { ... }            names made in `try` end with it
 //   backward t u seed=     of sum(t * s + u * s'), s and s' drawn from the seed
-//   hook t kind=(scale, throw) factor=                  a gradient hook
+//   hook t kind=(scale, throw) factor=                  a gradient hook; one that throws does so once
 //   g = grad x    clear_grad    drop t u
-//   copy_from_host x values=
+// `expect` of a statement: error or hook where it must raise, maybe where it may refuse layouts, maybe_hook.
 // A statement outside of bodies that raises is noted and the program goes on; one whose inputs are missing because
 // of that is skipped.
 #pragma once
@@ -48,7 +48,7 @@ struct Raised {
 struct Outcome {
   std::map<std::string, ops::HostTensor> values;     // of named tensors, as they were made
   std::map<std::string, ops::HostTensor> last;       // of those alive at the end
-  std::map<std::string, ops::HostTensor> gradients;  // of leaves that have one
+  std::map<std::string, ops::HostTensor> gradients;  // of leaves that have one, as the last backward left them
   std::vector<Raised> raised;
   std::vector<std::string> broken;  // state of the thread that an error left changed
   std::vector<Event> events;
@@ -97,7 +97,6 @@ class Machine {
   void segment(const Statement& s, Env& env);
   void backward(const Statement& s, Env& env);
   void hook(const Statement& s, Env& env);
-  void copy_from_host(const Statement& s, Env& env);
   bool special(const Statement& s, Env& env);
   void define(const Statement& s, const std::string& name, Tensor t, Env& env, bool constant);
   bool inputs_missing(const Statement& s, const Env& env) const;

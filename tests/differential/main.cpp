@@ -97,6 +97,20 @@ std::vector<std::string> complaints_about(const Program& p) {
   return lines;
 }
 
+// Made in a child: of a seed whose dry run crashes, as far as it came.
+Program program_of(uint64_t seed) {
+  const Finished whole =
+      in_child([&](FILE* out) { std::fprintf(out, "%s", to_text(Generator(seed).program()).c_str()); });
+  if (!whole.crashed) return parse_program(whole.output);
+  const Finished part = in_child([&](FILE* out) {
+    Generator(seed, [&](const Program& p) {
+      std::fprintf(out, "\f%s", to_text(p).c_str());
+      std::fflush(out);
+    }).program();
+  });
+  return parse_program(part.output.substr(part.output.rfind('\f') + 1));
+}
+
 void report(const std::string& name, const Program& p, const std::vector<std::string>& complaints, bool cut) {
   std::printf("\nFAULT in %s\n", name.c_str());
   for (size_t i = 0; i < complaints.size() && i < 8; ++i) std::printf("  %s\n", complaints[i].c_str());
@@ -181,7 +195,7 @@ int run_random(const Options& o) {
     const size_t before = totals.faults.size();
     seed = run_seeds(seed, std::min(end, seed + 500), deadline, totals);
     if (totals.faults.size() == before) continue;
-    const Program p = Generator(totals.faults.back()).program();
+    const Program p = program_of(totals.faults.back());
     report(fmt::format("the program of --seed {}", totals.faults.back()), p, complaints_about(p), true);
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();

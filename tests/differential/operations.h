@@ -31,9 +31,10 @@ struct Operation {
   TensorList (*call)(const Call&);
   // Appends a statement with this word; false when the program so far has nothing that fits.
   bool (*make)(Generator&);
-  std::vector<int> writes = {};  // inputs written in place, without the graph's knowledge
-  bool constant = false;         // what it returns carries no gradient
-  int weight = 2;                // how often it is drawn
+  // Inputs written in place, without the graph's knowledge; null: none.
+  std::vector<size_t> (*writes)(const Statement&) = nullptr;
+  bool constant = false;  // what it returns carries no gradient
+  int weight = 2;         // how often it is drawn
 };
 
 // All of them; the same order on every machine.
@@ -44,5 +45,8 @@ std::vector<Operation> elementwise_operations();
 std::vector<Operation> reduction_operations();
 std::vector<Operation> view_operations();
 std::vector<Operation> product_operations();
+std::vector<Operation> row_operations();
+std::vector<Operation> block_operations();
+std::vector<Operation> update_operations();
 
 }  // namespace reckon::differential

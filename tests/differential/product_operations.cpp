@@ -23,24 +23,32 @@ bool make_matmul(Generator& g) {
 bool make_linear(Generator& g) {
   const std::string x = g.pick({.least_rank = 1, .most = 16});
   const int64_t k = g.shape_of(x).back(), n = g.extent();
-  const bool odd = g.may_refuse();
-  const std::string w = g.leaf({n, k}, {.scale = weight_scale(k), .dense = !odd});
-  const std::string b = g.maybe_leaf({n}, {.dense = !odd});
-  return g.add(g.refusable({.word = "linear", .ins = {x, w, b}}, odd),
-               static_cast<double>(k) * g.bound(x) * g.bound(w) + 2);
+  const bool dense = g.dense_parameters();
+  const std::string w = g.leaf({n, k}, {.scale = weight_scale(k), .dense = dense});
+  const std::string b = g.maybe_leaf({n}, {.dense = dense});
+  return g.add({.word = "linear", .ins = {x, w, b}}, static_cast<double>(k) * g.bound(x) * g.bound(w) + 2);
+}
+
+// The product in a type of its own, such as f32 of bf16 operands.
+bool make_matmul_as(Generator& g) {
+  const std::string a = g.pick({.least_rank = 2, .most_rank = 3, .most = 16});
+  const int64_t k = g.shape_of(a).back();
+  const std::string b = g.leaf({k, g.extent()}, {.scale = weight_scale(k), .type = g.type_of(a)});
+  Statement s{.word = "matmul_as", .ins = {a, b}};
+  return g.add(std::move(s.set("type", g.type_of(a) == "f64" ? "f64" : std::string("f32"))),
+               static_cast<double>(k) * g.bound(a) * g.bound(b));
 }
 
 }  // namespace
 
 std::vector<Operation> product_operations() {
   return {
-      {"matmul", [](const Call& c) { return TensorList{ops::matmul(c[0], c[1])}; }, make_matmul, {}, false, 4},
-      {"linear",
-       [](const Call& c) { return TensorList{ops::linear(c[0], c[1], c[2])}; },
-       make_linear,
-       {},
-       false,
+      {"matmul_as", [](const Call& c) { return TensorList{ops::matmul(c[0], c[1], c.type("type"))}; },
+       make_matmul_as},
+      {"matmul", [](const Call& c) { return TensorList{ops::matmul(c[0], c[1])}; }, make_matmul, nullptr, false,
        4},
+      {"linear", [](const Call& c) { return TensorList{ops::linear(c[0], c[1], c[2])}; }, make_linear, nullptr,
+       false, 4},
   };
 }
 

@@ -70,12 +70,16 @@ int axis_of(const Call& c) { return static_cast<int>(c.s.integer("axis", -1)); }
 
 std::vector<Operation> reduction_operations() {
   return {
-      {"sum",
-       [](const Call& c) { return TensorList{ops::sum(c[0], c.s.dims("axes"), keeps(c))}; },
-       make_sum,
-       {},
-       false,
-       4},
+      {"sum", [](const Call& c) { return TensorList{ops::sum(c[0], c.s.dims("axes"), keeps(c))}; }, make_sum,
+       nullptr, false, 4},
+      {"sum_wide", [](const Call& c) { return TensorList{ops::sum_wide(c[0], c.s.dims("axes"))}; },
+       [](Generator& g) {
+         const std::string a = g.pick({.least_rank = 1, .most = 8});
+         int64_t n = 1;
+         const Dims axes = some_axes(g, g.shape_of(a), &n);
+         return g.add(Statement{.word = "sum_wide", .ins = {a}}.set("axes", axes),
+                      static_cast<double>(n) * g.bound(a));
+       }},
       {"sum_all", [](const Call& c) { return TensorList{ops::sum_all(c[0])}; }, make_sum_all},
       {"mean", [](const Call& c) { return TensorList{ops::mean(c[0], c.s.dims("axes"), keeps(c))}; },
        make_mean},

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 
+#include "autograd/grad_mode.h"
 #include "autograd/hook.h"
 #include "ops/reference.h"
 #include "tests/differential/values.h"
@@ -75,7 +76,10 @@ TensorList checked_call(const ops::OpDef& op, std::span<const Tensor> inputs, co
     for (double v : host[0].values) kink_met |= std::fabs(v) < 1e-7;
   TensorList outputs = checked_hook(op, inputs, attrs);
   const ops::OpReference& r = reference_of(op);
-  const ops::ReferenceCall call{host, attrs.get(), outputs.size() > 1};
+  bool keeps = false;
+  for (const Tensor& t : inputs) keeps |= t.defined() && t.requires_grad();
+  keeps &= autograd::grad_state().enabled && op.gradient == ops::Gradient::differentiable;
+  const ops::ReferenceCall call{host, attrs.get(), keeps};
   const HostTensors expected = r.compute(call);
   for (size_t i = 0; i < outputs.size() && i < expected.size(); ++i) {
     if (!expected[i].defined) continue;

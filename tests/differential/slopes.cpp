@@ -1,6 +1,7 @@
 #include "tests/differential/slopes.h"
 
 #include <cmath>
+#include <deque>
 
 #include "tests/differential/references.h"
 #include "tests/differential/values.h"
@@ -19,6 +20,7 @@ class Moved : public Watcher {
   bool skips(int statement) override { return skipped_.contains(statement); }
 
   void leaf(const std::string& name, const Tensor& t) override {
+    device_ = &t.device();
     HostTensor at = read(t);
     const std::vector<double> base = at.values;
     ++n_leaves_;
@@ -43,17 +45,24 @@ class Moved : public Watcher {
       for (size_t i = 0; i < now.values.size(); ++i)
         now.values[i] = base.values[i] + hook->second * (now.values[i] - base.values[i]);
     }
-    if (!t.defined()) return t;
-    Tensor own = Tensor::empty(t.device(), t.shape(), t.dtype(), Category::transient, s.word);
+    if (!now.defined) return t;
+    Tensor own =
+        Tensor::empty(t.defined() ? t.device() : *device_, now.shape, now.dtype, Category::transient, s.word);
     write(own, now.values);
     return own;
   }
 
-  void before_write(const Tensor& target) override { held_ = read(target); }
+  // Of an update of several tensors all are read before and all are written after.
+  void before_write(const Tensor& target) override {
+    HostTensor moved = read(target);
+    const HostTensor& base = next();
+    for (size_t i = 0; i < moved.values.size(); ++i) moved.values[i] -= base.values[i];
+    held_.push_back(std::move(moved));
+  }
   void after_write(const Tensor& target) override {
-    const HostTensor &before = next(), &after = next();
-    HostTensor now = after;
-    for (size_t i = 0; i < now.values.size(); ++i) now.values[i] += held_.values[i] - before.values[i];
+    HostTensor now = next();
+    for (size_t i = 0; i < now.values.size(); ++i) now.values[i] += held_.front().values[i];
+    held_.pop_front();
     write(target, now.values);
   }
 
@@ -83,7 +92,8 @@ class Moved : public Watcher {
   std::string only_;
   uint64_t n_leaves_ = 0;
   size_t at_ = 0;
-  HostTensor held_;
+  std::deque<HostTensor> held_;
+  Device* device_ = nullptr;
 };
 
 struct Difference {
@@ -132,8 +142,10 @@ Tape::Tape(const Program& p) {
   });
 }
 
-Tensor Tape::made(const Statement&, const std::string& name, const Tensor& t, bool constant) {
-  if (constant || hooked.contains(name)) entries.push_back(t.defined() ? read(t) : HostTensor());
+Tensor Tape::made(const Statement& s, const std::string& name, const Tensor& t, bool constant) {
+  // Some ops return their input itself, with its graph, under no_grad too: no constant.
+  const bool passed = constant && s.word != "detach" && t.defined() && t.requires_grad();
+  if (constant || hooked.contains(name)) entries.push_back(t.defined() && !passed ? read(t) : HostTensor());
   return t;
 }
 void Tape::before_write(const Tensor& target) { entries.push_back(read(target)); }
