@@ -17,14 +17,16 @@ DeviceSpec any_machine() {
 
 }  // namespace
 
-Generator::Generator(uint64_t seed, std::function<void(const Program&)> before)
+Generator::Generator(uint64_t seed, bool gpu, std::function<void(const Program&)> before)
     : before_(std::move(before)),
+      gpu_(gpu),
       seed_(seed),
       device_(DeviceKind::meta, any_machine()),
       machine_(device_, {.device = DeviceKind::meta, .keep_values = false}),
       body_(&program_.body) {
   autograd::grad_state().generator = {7, 0};
   style_.type = one_of({DType::f32, DType::f32, DType::f32, DType::f64, DType::bf16, DType::f16});
+  if (gpu_ && style_.type == DType::f64) style_.type = DType::f32;
   style_.mixed = style_.type == DType::f32 && chance(0.15);
   if (style_.type == DType::f32 && chance(0.4)) style_.low = one_of<std::string>({"bf16", "f16"});
   style_.segments = chance(0.5);
@@ -71,7 +73,9 @@ std::string Generator::type() {
 std::string Generator::other_type(const std::string& of) {
   const std::string from = type_of(of);
   while (true)
-    if (std::string to = one_of<std::string>({"f32", "bf16", "f16", "f64"}); to != from) return to;
+    if (std::string to = one_of<std::string>({"f32", "bf16", "f16", "f64"});
+        to != from && !(gpu_ && to == "f64"))
+      return to;
 }
 
 std::string Generator::same_shape(const std::string& as) {

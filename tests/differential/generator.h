@@ -41,7 +41,8 @@ struct LeafOptions {
 class Generator {
  public:
   // `before` gets the program so far, before each statement is tried: what is left of one whose dry run crashes.
-  explicit Generator(uint64_t seed, std::function<void(const Program&)> before = {});
+  // `gpu`: without f64, which a GPU does not compute in.
+  explicit Generator(uint64_t seed, bool gpu = false, std::function<void(const Program&)> before = {});
   Program program();
 
   // For the makers of operations.
@@ -105,6 +106,7 @@ class Generator {
   std::string run(const Statement& s);  // what it raised
 
   std::function<void(const Program&)> before_;
+  bool gpu_;
   uint64_t seed_, draws_ = 0, n_names_ = 0, n_streams_ = 0;
   Style style_;
   Device device_;

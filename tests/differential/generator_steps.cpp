@@ -170,7 +170,7 @@ void Generator::optimizer() {
   std::vector<std::string> parameters, gradients;
   for (const std::string& l : leaves_) {
     const Tensor& t = env_.at(l);
-    if (!autograd::grad_of(t).defined() || !t.contiguous() || t.dtype() != style_.type ||
+    if (!gradient_of(t).defined() || !t.contiguous() || t.dtype() != style_.type ||
         frozen_.contains(t.storage().get()))
       continue;
     if (parameters.size() == 4) break;

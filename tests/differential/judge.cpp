@@ -5,6 +5,8 @@
 #include <set>
 
 #include "profiler/audit.h"
+#include "runtime/cpu/isa.h"
+#include "tests/differential/closeness.h"
 #include "tests/differential/machine.h"
 #include "tests/differential/operations.h"
 #include "tests/differential/references.h"
@@ -61,6 +63,7 @@ void check_run(const Program& p, const Settings& settings, const Outcome& o, Com
   if (!books.closed) c.add("the books do not close: " + one_line(books.text));
   Settings dry = settings;
   dry.device = DeviceKind::meta;
+  dry.gpu_plans = settings.device == DeviceKind::cuda;
   const Outcome predicted = run_program(p, dry);
   if (predicted.raised != o.raised) {
     const auto& more = predicted.raised.size() > o.raised.size() ? predicted.raised : o.raised;
@@ -145,7 +148,8 @@ void judge_gradients(const Program& p, const Tape& tape, const Outcome& real, bo
 }
 
 // Without checkpoints, and under policies that go on where it refuses.
-void judge_in_f64(const Program& p, Verdict& v) {
+Outcome judge_in_f64(const Program& p, Verdict& v) {
+  Outcome none;
   for (CheckpointPolicy policy : kPolicies) {
     Complaints c{v.complaints, fmt::format("f64 {}", name_of(policy))};
     Tape tape(p);
@@ -164,8 +168,11 @@ void judge_in_f64(const Program& p, Verdict& v) {
       check_run(p, settings, real, c);
     }
     judge_gradients(p, tape, real, kink_met, v, c);
-    if (policy == CheckpointPolicy::none && !refused_backward(real)) return;
+    const bool done = policy == CheckpointPolicy::none && !refused_backward(real);
+    if (policy == CheckpointPolicy::none) none = std::move(real);
+    if (done) break;
   }
+  return none;
 }
 
 std::vector<Raised> without_refusals(std::vector<Raised> raised) {
@@ -187,13 +194,13 @@ void compare_policies(const Program& p, const Outcome& none, const Outcome& o, C
   compare_bits(none.gradients, o.gradients, "gradient of", c);
 }
 
-Outcome judge_policies(const Program& p, Verdict& v) {
+Outcome judge_policies(const Program& p, DeviceKind device, Verdict& v) {
   Outcome first;
   int threads = 1;
   for (CheckpointPolicy policy : kPolicies) {
-    const Settings settings{.policy = policy, .threads = threads};
+    const Settings settings{.device = device, .policy = policy, .threads = threads};
     threads = 3 - threads;
-    Complaints c{v.complaints, std::string(name_of(policy))};
+    Complaints c{v.complaints, (device == DeviceKind::cuda ? "gpu " : "") + std::string(name_of(policy))};
     Outcome o = run_program(p, settings);
     check_run(p, settings, o, c);
     check_errors(p, o, c);
@@ -221,8 +228,30 @@ bool is_refusal(const std::string& message) {
 
 Verdict judge(const Program& p) {
   Verdict v;
-  judge_in_f64(p, v);
-  judge_policies(p, v);
+  const Outcome exact = judge_in_f64(p, v);
+  const Outcome own = judge_policies(p, DeviceKind::cpu, v);
+  Closeness closeness(p, exact);
+  Complaints c{v.complaints, "none"};
+  for (const std::string& far : closeness.too_far(own)) c.add(far);
+  // Another instruction set: no bits are promised, but the same accuracy.
+  const int level = static_cast<int>(p.header.natural("seed") % 2);
+  if (level < static_cast<int>(cpu_isa_level())) {
+    const Settings settings{.isa_level = level};
+    Complaints older{v.complaints, fmt::format("instruction set {}", level)};
+    const Outcome o = run_program(p, settings);
+    check_run(p, settings, o, older);
+    if (o.raised != own.raised) older.add("raises otherwise than the machine's own");
+    for (const std::string& far : closeness.too_far(o)) older.add(far);
+  }
+  return v;
+}
+
+Verdict judge_on_gpu(const Program& p) {
+  Verdict v;
+  const Outcome exact = run_program(p, {.in_f64 = true});
+  const Outcome gpu = judge_policies(p, DeviceKind::cuda, v);
+  Complaints c{v.complaints, "gpu"};
+  for (const std::string& far : Closeness(p, exact).too_far(gpu)) c.add(far);
   return v;
 }
 

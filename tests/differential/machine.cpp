@@ -103,7 +103,25 @@ Tensor laid_out(Device& device, const Statement& s, DType type, Category categor
 
 }  // namespace
 
+Tensor gradient_of(const Tensor& leaf) {
+  try {
+    return autograd::grad_of(leaf);
+  } catch (const Error&) {  // a part of one, of a backward that raised
+    return {};
+  }
+}
+
+GpuUnderTest& gpu_under_test() {
+  static GpuUnderTest gpu;
+  return gpu;
+}
+
 DeviceSpec spec_for(const Settings& settings) {
+  if (settings.device == DeviceKind::cuda || settings.gpu_plans) {
+    DeviceSpec spec = gpu_under_test().spec();
+    spec.library_workspace_bytes = size_t{1} << 16;
+    return spec;
+  }
   DeviceSpec spec;
   spec.threads = settings.threads;
   const int machine = static_cast<int>(cpu_isa_level());
@@ -228,7 +246,7 @@ bool Machine::special(const Statement& s, Env& env) {
   } else if (s.word == "hook") {
     hook(s, env);
   } else if (s.word == "grad") {
-    define(s, s.outs[0], autograd::grad_of(env.at(s.ins[0])), env, true);
+    define(s, s.outs[0], gradient_of(env.at(s.ins[0])), env, true);
   } else if (s.word == "clear_grad") {
     for (auto& [name, t] : leaves_) autograd::clear_grad(t);
     outcome_.gradients.clear();
@@ -258,10 +276,10 @@ void Machine::leaf(const Statement& s, Env& env) {
     write(t, values);
   }
   if (grad != "0") autograd::set_requires_grad(t, grad == "1");
-  if (grad == "1") {
-    if (watcher_) watcher_->leaf(s.outs[0], t);
-    leaves_[s.outs[0]] = t;
-  }
+  const std::string kind = s.text("values");
+  if (watcher_ && (kind.starts_with("signed") || kind.starts_with("positive")))
+    watcher_->leaf(s.outs[0], t, grad == "1");
+  if (grad == "1") leaves_[s.outs[0]] = t;
   if (settings_.keep_values && device_.executes()) outcome_.values[s.outs[0]] = read(t);
   env[s.outs[0]] = t;
 }
@@ -302,7 +320,7 @@ void Machine::backward(const Statement& s, Env& env) {
   autograd::backward(roots, seeds);
   if (!device_.executes()) return;
   for (const auto& [name, t] : leaves_)
-    if (const Tensor g = autograd::grad_of(t); g.defined()) outcome_.gradients[name] = read(g);
+    if (const Tensor g = gradient_of(t); g.defined()) outcome_.gradients[name] = read(g);
 }
 
 void Machine::hook(const Statement& s, Env& env) {
@@ -329,7 +347,11 @@ Outcome run_program(const Program& p, const Settings& settings, Watcher* watcher
     void on(const Event& e) override { events.push_back(e); }
     std::vector<Event> events;
   } log;
-  Device device(settings.device, spec_for(settings));
+  const DeviceSpec spec = spec_for(settings);
+  const std::unique_ptr<Device> made = settings.device == DeviceKind::cuda
+                                           ? gpu_under_test().make(spec)
+                                           : std::make_unique<Device>(settings.device, spec);
+  Device& device = *made;
   device.add_sink(&log);
   Machine machine(device, settings, watcher);
   machine.number(p);

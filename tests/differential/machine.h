@@ -33,7 +33,15 @@ struct Settings {
   int isa_level = -1;  // the machine's
   bool in_f64 = false;
   bool keep_values = true;  // read every tensor when it is made
+  bool gpu_plans = false;   // of a dry run: it imitates the GPU
 };
+
+// The emulated GPU, in the program that has one.
+struct GpuUnderTest {
+  DeviceSpec (*spec)() = nullptr;
+  std::unique_ptr<Device> (*make)(const DeviceSpec&) = nullptr;
+};
+GpuUnderTest& gpu_under_test();
 
 enum class RaisedKind : uint8_t { error, memory, overwritten, hook };
 struct Raised {
@@ -64,7 +72,8 @@ struct Watcher {
   // A statement that raises leaves nothing: back to what was noted before it.
   virtual size_t mark() { return 0; }
   virtual void back_to(size_t /*mark*/) {}
-  virtual void leaf(const std::string& /*name*/, const Tensor& /*t*/) {}
+  // One of ordinary values: no mask, no index.
+  virtual void leaf(const std::string& /*name*/, const Tensor& /*t*/, bool /*trained*/) {}
   virtual Tensor made(const Statement& /*s*/, const std::string& /*name*/, const Tensor& t, bool /*constant*/) {
     return t;
   }
@@ -115,5 +124,6 @@ class Machine {
 Outcome run_program(const Program& p, const Settings& settings, Watcher* watcher = nullptr);
 
 DeviceSpec spec_for(const Settings& settings);
+Tensor gradient_of(const Tensor& leaf);  // undefined, too, where a backward that raised left a part of one
 
 }  // namespace reckon::differential

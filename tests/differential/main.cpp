@@ -18,6 +18,7 @@
 #include "ops/op.h"
 #include "tests/differential/generator.h"
 #include "tests/differential/judge.h"
+#include "tests/differential/results.h"
 #include "tests/differential/shrink.h"
 
 namespace reckon::differential {
@@ -31,6 +32,7 @@ struct Options {
   uint64_t from = 1, programs = 1000;
   double seconds = 0;
   std::vector<std::string> files;
+  std::string results;
   bool print = false, all_ops = false;
   size_t most_faults = 5;
 };
@@ -73,6 +75,10 @@ Finished in_child(const std::function<void(FILE*)>& work) {
   return f;
 }
 
+// The judge and the programs of this build: with the emulated GPU, those that run on it.
+bool on_gpu() { return gpu_under_test().make != nullptr; }
+Verdict verdict(const Program& p) { return on_gpu() ? judge_on_gpu(p) : judge(p); }
+
 // A complaint without what changes from program to program: shrinking must not wander to another fault.
 std::string kind_of(const std::string& complaint) {
   std::string kind;
@@ -85,7 +91,7 @@ std::vector<std::string> complaints_about(const Program& p) {
   const Finished f = in_child([&](FILE* out) {
     alarm(kMostSeconds);
     try {
-      for (const std::string& c : judge(p).complaints) std::fprintf(out, "%s\n", c.c_str());
+      for (const std::string& c : verdict(p).complaints) std::fprintf(out, "%s\n", c.c_str());
     } catch (const std::exception& e) {
       std::fprintf(out, "the judge failed: %s\n", e.what());
     }
@@ -99,11 +105,11 @@ std::vector<std::string> complaints_about(const Program& p) {
 
 // Made in a child: of a seed whose dry run crashes, as far as it came.
 Program program_of(uint64_t seed) {
-  const Finished whole =
-      in_child([&](FILE* out) { std::fprintf(out, "%s", to_text(Generator(seed).program()).c_str()); });
+  const Finished whole = in_child(
+      [&](FILE* out) { std::fprintf(out, "%s", to_text(Generator(seed, on_gpu()).program()).c_str()); });
   if (!whole.crashed) return parse_program(whole.output);
   const Finished part = in_child([&](FILE* out) {
-    Generator(seed, [&](const Program& p) {
+    Generator(seed, on_gpu(), [&](const Program& p) {
       std::fprintf(out, "\f%s", to_text(p).c_str());
       std::fflush(out);
     }).program();
@@ -145,7 +151,7 @@ uint64_t run_seeds(uint64_t first, uint64_t end, Clock::time_point deadline, Tot
       alarm(kMostSeconds);
       Verdict v;
       try {
-        v = judge(Generator(seed).program());
+        v = verdict(Generator(seed, on_gpu()).program());
       } catch (const std::exception& e) {
         v.complaints.push_back(std::string("the judge failed: ") + e.what());
       }
@@ -217,6 +223,37 @@ int run_random(const Options& o) {
   return totals.faults.empty() && missing == 0 ? 0 : 1;
 }
 
+// Programs and what they compute, for another judge.
+int write_results(const Options& o) {
+  FILE* file = std::fopen(o.results.c_str(), "w");
+  RECKON_CHECK(file, "cannot write {}", o.results);
+  for (uint64_t seed = o.from; seed < o.from + o.programs; ++seed) {
+    uint64_t last = seed;
+    const Finished f = in_child([&](FILE* out) {
+      for (; seed < std::min(last + 200, o.from + o.programs); ++seed) {
+        alarm(kMostSeconds);
+        const Program p = Generator(seed).program();
+        std::fprintf(out, "seed %llu\n%s%send\n", static_cast<unsigned long long>(seed), to_text(p).c_str(),
+                     results_of(p).c_str());
+        std::fflush(out);
+      }
+    });
+    std::fputs(f.output.c_str(), file);
+    const size_t at = f.output.rfind("\nend\n");
+    if (f.crashed && at == std::string::npos) continue;  // at the very first: go on behind it
+    const size_t line = f.output.rfind("seed ", at);
+    const size_t named = f.output.rfind("\nseed ", at);
+    seed = std::stoull(f.output.substr(named == std::string::npos ? line + 5 : named + 6));
+    if (f.crashed) {
+      std::printf("seed %llu crashed\n", static_cast<unsigned long long>(seed + 1));
+      std::fputs("\n", file);
+      ++seed;
+    }
+  }
+  std::fclose(file);
+  return 0;
+}
+
 int run_files(const Options& o) {
   int wrong = 0;
   for (const std::string& path : o.files) {
@@ -264,6 +301,8 @@ Options read_options(int argc, char** argv) {
       add_files(value(), o.files);
     } else if (flag == "--faults") {
       o.most_faults = std::stoull(value());
+    } else if (flag == "--results") {
+      o.results = value();
     } else if (flag == "--print") {
       o.print = true;
     } else if (flag == "--all-ops") {
@@ -272,7 +311,8 @@ Options read_options(int argc, char** argv) {
       raise_error(
           "unknown option " + flag +
           "; known: --seed N, --from N, --programs N, --seconds S, --program FILE or folder, --faults N "
-          "(then stop), --print (only print the programs), --all-ops (every registered op must run)");
+          "(then stop), --results FILE (for pytorch.py), --print (only print the programs), --all-ops (every "
+          "registered op must run)");
     }
   }
   return o;
@@ -282,9 +322,10 @@ int run(int argc, char** argv) {
   const Options o = read_options(argc, argv);
   if (o.print) {
     for (uint64_t seed = o.from; seed < o.from + o.programs; ++seed)
-      std::printf("%s\n", to_text(Generator(seed).program()).c_str());
+      std::printf("%s\n", to_text(Generator(seed, on_gpu()).program()).c_str());
     return 0;
   }
+  if (!o.results.empty()) return write_results(o);
   return o.files.empty() ? run_random(o) : run_files(o);
 }
 

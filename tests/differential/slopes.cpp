@@ -19,7 +19,8 @@ class Moved : public Watcher {
 
   bool skips(int statement) override { return skipped_.contains(statement); }
 
-  void leaf(const std::string& name, const Tensor& t) override {
+  void leaf(const std::string& name, const Tensor& t, bool trained) override {
+    if (!trained) return;
     device_ = &t.device();
     HostTensor at = read(t);
     const std::vector<double> base = at.values;

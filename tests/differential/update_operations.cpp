@@ -65,7 +65,12 @@ TensorList call_copy_from_host(const Call& c) {
   const Tensor& t = c[0];
   const auto bytes =
       bytes_of(drawn(c.s.text("values"), c.s.number("scale", 1), static_cast<size_t>(t.numel())), t.dtype());
-  if (t.device().executes()) t.copy_from_host(bytes.data(), bytes.size());
+  if (t.device().executes()) {
+    t.copy_from_host(bytes.data(), bytes.size());
+  } else {  // no data, but a write
+    t.storage()->announce_write();
+    t.storage()->bump_version();
+  }
   return {};
 }
 
