@@ -16,17 +16,20 @@ constexpr double kMovements = 10, kRoundings = 16;
 constexpr int kFewRuns = 2, kManyRuns = 24;
 
 struct Noise {
-  double relative = 0, absolute = 0;
+  double relative = 0, least = 0;
   uint64_t seed = 0, n = 0;
   double largest = 0;
 
-  void move(std::vector<double>& values) {
+  // Of results, `in` is the largest input: inside an op terms of that size may cancel, and some of them do.
+  void move(std::vector<double>& values, double in = 0) {
     const Philox random{seed, ++n};
+    const double absolute = least + relative * in / 16;
     for (size_t i = 0; i < values.size(); ++i) {
       const PhiloxBlock b = random(i);
+      if (!std::isfinite(values[i])) continue;
       values[i] += (2 * uniform_open(b[0]) - 1) * (relative * std::fabs(values[i])) +
                    (2 * uniform_open(b[1]) - 1) * absolute;
-      if (std::isfinite(values[i])) largest = std::max(largest, std::fabs(values[i]));
+      largest = std::max(largest, std::fabs(values[i]));
     }
   }
 };
@@ -36,13 +39,18 @@ thread_local ops::CallHook quiet_hook = nullptr;
 
 // Results that are views are moved with what they view; two results never share a storage.
 TensorList noisy_call(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs) {
+  double largest_in = 0;
+  for (const Tensor& in : inputs)
+    if (in.defined() && in.dtype() == DType::f64)
+      for (double v : read(in).values)
+        if (std::isfinite(v)) largest_in = std::max(largest_in, std::fabs(v));
   TensorList outputs = quiet_hook(op, inputs, attrs);
   for (const Tensor& out : outputs) {
     bool view = !out.defined() || out.dtype() != DType::f64;
     for (const Tensor& in : inputs) view |= in.defined() && !view && in.storage() == out.storage();
     if (view) continue;
     HostTensor t = read(out);
-    noise_now->move(t.values);
+    noise_now->move(t.values, largest_in);
     write(out, t.values);
   }
   return outputs;
@@ -98,7 +106,7 @@ Closeness::Closeness(const Program& p, const Outcome& exact)
 
 void Closeness::more_runs(int n) {
   for (int i = 0; i < n; ++i) {
-    Noise noise{.relative = roughness_, .absolute = f16_ ? 0x1p-25 : 0, .seed = 77 + moved_.size()};
+    Noise noise{.relative = roughness_, .least = f16_ ? 0x1p-25 : 0, .seed = 77 + moved_.size()};
     NoisyCalls calls(noise);
     moved_.push_back(run_program(p_, {.in_f64 = true}, &calls));
     overflows_ |= f16_ && noise.largest > 2e4;

@@ -140,7 +140,7 @@ std::string Generator::leaf(const Shape& shape, const LeafOptions& options) {
   s.set("type", !options.type.empty() ? options.type : whole ? "i64" : std::string(name_of(style_.type)));
   const bool floating = is_compute_type(dtype_from_name(s.text("type")));
   const std::string grads[] = {"1", "1", "1", "1", "0", "frozen"};
-  s.set("grad", !floating || options.constant || !plain ? "0" : grads[below(6)]);
+  s.set("grad", !floating || options.constant || !plain ? "0" : options.trained ? "1" : grads[below(6)]);
   const size_t colon = options.kind.find(':');
   s.set("values", options.kind.substr(0, colon) + ":" + stream() +
                       (colon == std::string::npos ? "" : options.kind.substr(colon)));
@@ -162,7 +162,7 @@ std::string Generator::leaf(const Shape& shape, const LeafOptions& options) {
   run(s);
   const std::string n = s.outs[0];
   remember(n, 2 * options.scale, false);
-  leaves_.push_back(n);
+  if (!options.fixed) leaves_.push_back(n);
   if (depth_ == 0)
     program_.body.push_back(std::move(s));
   else

@@ -35,6 +35,7 @@ struct LeafOptions {
   std::string type = {};  // empty: the program's
   bool dense = false;     // no strange layout
   bool constant = false;  // no gradient
+  bool trained = false;   // has one for certain
   bool fixed = false;     // keeps its type in f64 runs
 };
 

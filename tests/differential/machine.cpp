@@ -192,8 +192,7 @@ void Machine::note(const Statement& s, std::exception_ptr error) {
     r.message = e.what();
   } catch (const std::exception& e) {
     r.message = e.what();
-    if (r.message.find("overwritten before backward used it") != std::string::npos)
-      r.kind = RaisedKind::overwritten;
+    if (r.message.find("overwritten before backward") != std::string::npos) r.kind = RaisedKind::overwritten;
     if (r.message.find(kThrown) != std::string::npos) r.kind = RaisedKind::hook;
   }
   outcome_.raised.push_back(std::move(r));
@@ -277,7 +276,7 @@ void Machine::leaf(const Statement& s, Env& env) {
   }
   if (grad != "0") autograd::set_requires_grad(t, grad == "1");
   const std::string kind = s.text("values");
-  if (watcher_ && (kind.starts_with("signed") || kind.starts_with("positive")))
+  if (watcher_ && (grad == "1" || kind.starts_with("signed") || kind.starts_with("positive")))
     watcher_->leaf(s.outs[0], t, grad == "1");
   if (grad == "1") leaves_[s.outs[0]] = t;
   if (settings_.keep_values && device_.executes()) outcome_.values[s.outs[0]] = read(t);
@@ -326,10 +325,11 @@ void Machine::backward(const Statement& s, Env& env) {
 void Machine::hook(const Statement& s, Env& env) {
   if (!autograd::grad_state().enabled) return;  // evaluated without gradients
   if (s.text("kind") == "throw") {
-    autograd::add_grad_hook(env.at(s.ins[0]), [thrown = false](const Tensor&) mutable -> Tensor {
-      if (std::exchange(thrown, true)) return {};
-      throw Error(kThrown);
-    });
+    autograd::add_grad_hook(env.at(s.ins[0]),
+                            [thrown = std::make_shared<bool>(false)](const Tensor&) -> Tensor {
+                              if (std::exchange(*thrown, true)) return {};
+                              throw Error(kThrown);
+                            });
     return;
   }
   const auto scale = find_operation("scale")->call;

@@ -15,11 +15,13 @@
 #include <set>
 #include <sstream>
 
+#include "autograd/hook.h"
 #include "ops/op.h"
 #include "tests/differential/generator.h"
 #include "tests/differential/judge.h"
 #include "tests/differential/results.h"
 #include "tests/differential/shrink.h"
+#include "tests/differential/values.h"
 
 namespace reckon::differential {
 namespace {
@@ -37,6 +39,27 @@ struct Options {
   size_t most_faults = 5;
 };
 
+// A fault put in on purpose (--plant), to see that it is found: a thousandth too much in what an op gives.
+std::string planted_op;
+ops::CallHook hook_without_fault = nullptr;
+
+TensorList planted_call(const ops::OpDef& op, std::span<const Tensor> inputs, const ops::AttrsPtr& attrs) {
+  TensorList outputs = hook_without_fault(op, inputs, attrs);
+  if (op.name != planted_op || !outputs[0].device().executes() || !is_compute_type(outputs[0].dtype()))
+    return outputs;
+  ops::HostTensor t = read(outputs[0]);
+  for (double& v : t.values) v *= 1.001;
+  write(outputs[0], t.values);
+  return outputs;
+}
+
+void plant() {
+  if (planted_op.empty()) return;
+  autograd::install_hook();
+  hook_without_fault = ops::call_hook();
+  ops::set_call_hook(planted_call);
+}
+
 struct Finished {
   std::string output;
   bool crashed = false;
@@ -52,6 +75,7 @@ Finished in_child(const std::function<void(FILE*)>& work) {
   if (child == 0) {
     close(ends[0]);
     FILE* out = fdopen(ends[1], "w");
+    plant();
     work(out);
     std::fclose(out);
     std::fflush(stdout);
@@ -60,7 +84,7 @@ Finished in_child(const std::function<void(FILE*)>& work) {
   close(ends[1]);
   Finished f;
   char buffer[4096];
-  for (ssize_t n; (n = read(ends[0], buffer, sizeof(buffer))) > 0;)
+  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
     f.output.append(buffer, static_cast<size_t>(n));
   close(ends[0]);
   int status = 0;
@@ -202,7 +226,8 @@ int run_random(const Options& o) {
     seed = run_seeds(seed, std::min(end, seed + 500), deadline, totals);
     if (totals.faults.size() == before) continue;
     const Program p = program_of(totals.faults.back());
-    report(fmt::format("the program of --seed {}", totals.faults.back()), p, complaints_about(p), true);
+    report(fmt::format("the program of --seed {}", totals.faults.back()), p, complaints_about(p),
+           planted_op.empty());
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   std::printf(
@@ -220,6 +245,7 @@ int run_random(const Options& o) {
         std::printf("op '%s' was never run: add it to tests/differential (docs/testing.md)\n", op->name);
         ++missing;
       }
+  if (!planted_op.empty()) return totals.faults.empty() ? 1 : 0;
   return totals.faults.empty() && missing == 0 ? 0 : 1;
 }
 
@@ -301,6 +327,9 @@ Options read_options(int argc, char** argv) {
       add_files(value(), o.files);
     } else if (flag == "--faults") {
       o.most_faults = std::stoull(value());
+    } else if (flag == "--plant") {
+      planted_op = ops::op_by_name(value()).name;
+      o.most_faults = 1;
     } else if (flag == "--results") {
       o.results = value();
     } else if (flag == "--print") {
@@ -311,7 +340,8 @@ Options read_options(int argc, char** argv) {
       raise_error(
           "unknown option " + flag +
           "; known: --seed N, --from N, --programs N, --seconds S, --program FILE or folder, --faults N "
-          "(then stop), --results FILE (for pytorch.py), --print (only print the programs), --all-ops (every "
+          "(then stop), --plant OP (make it wrong, and succeed if that is found), --results FILE (for "
+          "pytorch.py), --print (only print the programs), --all-ops (every "
           "registered op must run)");
     }
   }

@@ -42,7 +42,8 @@ bool make_layer_norm(Generator& g) {
 bool make_rms_norm(Generator& g) {
   const std::string x = g.pick({.least_rank = 1, .elements = true});
   const int64_t c = g.shape_of(x).back();
-  Statement s{.word = "rms_norm", .ins = {x, g.leaf({c}, {.kind = "positive", .dense = g.dense_parameters()})}};
+  Statement s{.word = "rms_norm",
+              .ins = {x, g.leaf({c}, {.kind = "positive", .dense = kOpenFaults || g.dense_parameters()})}};
   return g.add(std::move(s.set("eps", g.one_of({1e-5, 1e-3}))), 8);
 }
 

@@ -17,10 +17,10 @@ std::vector<double> listed(const std::string& text, size_t n) {
   return all;
 }
 
-double draw(const std::string& kind, const PhiloxBlock& b, uint64_t limit, double ignored) {
+double draw(const std::string& kind, const PhiloxBlock& b, uint64_t i, uint64_t limit, double ignored) {
   if (kind == "signed") return (2.0 * static_cast<double>(uniform_below(b, 64)) - 63) / 32;
   if (kind == "positive") return (2.0 * static_cast<double>(uniform_below(b, 16)) + 17) / 32;
-  if (kind == "mask") return b[0] % 4 == 0 ? 0 : 1;
+  if (kind == "mask") return b[0] % 4 == 0 && (limit == 0 || i % limit != 0) ? 0 : 1;
   if (kind == "index") return static_cast<double>(uniform_below(b, limit));
   if (kind == "target") return b[2] % 5 == 0 ? ignored : static_cast<double>(uniform_below(b, limit));
   raise_error("no kind of values is called '" + kind + "'");
@@ -48,14 +48,14 @@ std::vector<std::byte> storage_bytes(const Tensor& t) {
 std::vector<double> drawn(const std::string& recipe, double scale, size_t n) {
   const size_t colon = recipe.find(':');
   if (colon == std::string::npos) return listed(recipe, n);
-  uint64_t stream = 0, limit = 1;
+  uint64_t stream = 0, limit = 0;
   double ignored = -100;
   char between = 0;
   std::istringstream rest(recipe.substr(colon + 1));
   rest >> stream >> between >> limit >> between >> ignored;
   const std::string kind = recipe.substr(0, colon);
   std::vector<double> values(n);
-  for (size_t i = 0; i < n; ++i) values[i] = scale * draw(kind, Philox{0x5eed, stream}(i), limit, ignored);
+  for (size_t i = 0; i < n; ++i) values[i] = scale * draw(kind, Philox{0x5eed, stream}(i), i, limit, ignored);
   return values;
 }
 

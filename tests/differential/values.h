@@ -13,7 +13,7 @@ namespace reckon::differential {
 // `recipe` is KIND:STREAM[:LIMIT[:IGNORED]], or numbers "1,-0.5,inf". Kinds:
 //   signed     odd multiples of 1/32 in (-2, 2): no zero, so that no value lies on a kink
 //   positive   odd multiples of 1/32 in (1/2, 3/2)
-//   mask       0 or 1, three ones in four
+//   mask       0 or 1, three ones in four; with a LIMIT every LIMIT-th is 1, so that no row of that length is all 0
 //   index      whole numbers in [0, LIMIT)
 //   target     the same, one in five is IGNORED
 // All are multiplied by `scale`, a power of two.
