@@ -133,7 +133,8 @@ void check(const GemmProblem& p, const GemmBatch& batch, const void* workspace, 
                    (p.c_dtype == DType::f64 ? p.bias_dtype == DType::f64 : mixes_with_f32(p.bias_dtype)),
                "matrix product into {} with a bias of {}: expected f32, bf16 or f16, or f64 with f64",
                name_of(p.c_dtype), name_of(p.bias_dtype));
-  RECKON_CHECK((p.m <= 1 || p.c_row_stride != 0) && (p.n <= 1 || p.c_col_stride != 0),
+  const bool writes = p.m > 0 && p.n > 0;
+  RECKON_CHECK(!writes || ((p.m <= 1 || p.c_row_stride != 0) && (p.n <= 1 || p.c_col_stride != 0)),
                "matrix product into c of {} x {} with strides {}, {}: elements of c must not share an address",
                p.m, p.n, p.c_row_stride, p.c_col_stride);
   RECKON_CHECK(threads >= 1, "matrix product on {} threads: expected at least one", threads);
@@ -145,7 +146,7 @@ void check(const GemmProblem& p, const GemmBatch& batch, const void* workspace, 
   RECKON_CHECK(batch.rank >= 0 && batch.rank <= GemmBatch::kMaxRank, "batch of rank {}: expected 0 to {}",
                batch.rank, GemmBatch::kMaxRank);
   for (int d = 0; d < batch.rank; ++d)
-    RECKON_CHECK(batch.size[d] <= 1 || batch.c_stride[d] != 0,
+    RECKON_CHECK(!writes || batch.size[d] <= 1 || batch.c_stride[d] != 0,
                  "batch dimension {} of size {} has stride 0 in c: products would overwrite each other", d,
                  batch.size[d]);
 }
