@@ -101,31 +101,8 @@ void Optimizer::update_adamw(std::span<Slot* const> used, std::span<const Tensor
   }
 }
 
-Tensor Optimizer::step(int64_t step, double lr) {
-  RECKON_CHECK(step >= 0, "an optimizer step must be 0 or later, got {}", step);
-  PhaseScope phase(Phase::optimizer);
-  std::vector<Tensor> grads;
-  std::vector<Slot*> used;
-  for (Slot& s : slots_) {
-    Tensor g = autograd::grad_of(s.parameter->tensor);
-    if (!g.defined()) continue;
-    create(s);
-    grads.push_back(std::move(g));
-    used.push_back(&s);
-  }
-  RECKON_CHECK(!grads.empty(),
-               "no parameter has a gradient: backward did not run, or the loss depends on none of them");
-
-  Tensor skip, norm, factor;
-  if (options_.scale_loss) {
-    skip = ops::non_finite(grads);
-    const Tensor one = ops::full(scale_.device(), {1}, DType::f32, 1.0, Category::transient, "one");
-    ops::scale_all_(grads, ops::div(one, scale_));
-  }
-  if (options_.clip > 0) {
-    norm = fuses(Fusion::adamw) ? ops::grad_norm(grads) : ops::grad_norm_eager(grads);
-    factor = ops::clip_coefficient(norm, options_.clip);
-  }
+void Optimizer::update(std::span<Slot* const> used, std::span<const Tensor> grads, double lr,
+                       const Tensor& factor, const Tensor& skip) {
   if (options_.kind == OptimizerKind::adamw) {
     // One group with weight decay, one without, and of each one for every number of updates made so far.
     struct Group {
@@ -153,10 +130,44 @@ Tensor Optimizer::step(int64_t step, double lr) {
                factor, skip);
     }
   }
+}
+
+Tensor Optimizer::step(int64_t step, double lr) {
+  RECKON_CHECK(step >= 0, "an optimizer step must be 0 or later, got {}", step);
+  RECKON_CHECK(
+      !half_done_,
+      "the update before this one raised part way, so some parameters are a step ahead of others: load a "
+      "checkpoint");
+  PhaseScope phase(Phase::optimizer);
+  std::vector<Tensor> grads;
+  std::vector<Slot*> used;
+  for (Slot& s : slots_) {
+    Tensor g = autograd::grad_of(s.parameter->tensor);
+    if (!g.defined()) continue;
+    create(s);
+    grads.push_back(std::move(g));
+    used.push_back(&s);
+  }
+  RECKON_CHECK(!grads.empty(),
+               "no parameter has a gradient: backward did not run, or the loss depends on none of them");
+
+  Tensor skip, norm, factor;
+  if (options_.scale_loss) {
+    skip = ops::non_finite(grads);
+    const Tensor one = ops::full(scale_.device(), {1}, DType::f32, 1.0, Category::transient, "one");
+    ops::scale_all_(grads, ops::div(one, scale_));
+  }
+  if (options_.clip > 0) {
+    norm = fuses(Fusion::adamw) ? ops::grad_norm(grads) : ops::grad_norm_eager(grads);
+    factor = ops::clip_coefficient(norm, options_.clip);
+  }
+  half_done_ = true;
+  update(used, grads, lr, factor, skip);
   for (Slot* s : used)
     if (!s->counter.defined()) ++s->updates;
   if (options_.scale_loss)
     ops::scaler_update(scale_, growth_tracker_, skip, kGrowth, kBackoff, kGrowthInterval);
+  half_done_ = false;
   grads.clear();
   for (const Slot& s : slots_) autograd::clear_grad(s.parameter->tensor);
   return norm;
@@ -195,6 +206,7 @@ std::vector<int64_t> Optimizer::updates() const {
 void Optimizer::set_updates(std::span<const int64_t> counts) {
   RECKON_CHECK(counts.size() == slots_.size(), "{} counts of updates for {} trained parameters", counts.size(),
                slots_.size());
+  half_done_ = false;
   create_scaler();
   if (!counters_.defined()) {
     for (size_t i = 0; i < slots_.size(); ++i) slots_[i].updates = counts[i];

@@ -34,7 +34,9 @@ class Optimizer {
   // The loss scale [1] to multiply the loss with; undefined without scaling. Created at the first call.
   const Tensor& loss_scale();
   // One update from the gradients the parameters hold; then drops them. `step` is the trainer's, from 0.
-  // Returns the gradient norm before clipping [1], undefined when clipping is off.
+  // Returns the gradient norm before clipping [1], undefined when clipping is off. What raises before the first
+  // parameter is written changes nothing. With AdamW in one launch (fused) all memory is taken before that; an
+  // update that raises later is an error at every further step, until a checkpoint is loaded (set_updates).
   Tensor step(int64_t step, double lr);
 
   // State tensors under stable names ("exp_avg.<parameter>", ...), creating those that do not exist yet.
@@ -52,6 +54,8 @@ class Optimizer {
     int64_t updates = 0;   // without one
   };
   void create(Slot& slot);
+  void update(std::span<Slot* const> used, std::span<const Tensor> grads, double lr, const Tensor& factor,
+              const Tensor& skip);
   // Slots of one weight decay and, where the host counts, of one number of updates.
   void update_adamw(std::span<Slot* const> used, std::span<const Tensor> grads, double lr, double weight_decay,
                     const Tensor& factor, const Tensor& skip);
@@ -62,6 +66,7 @@ class Optimizer {
 
   OptimizerOptions options_;
   std::vector<Slot> slots_;
+  bool half_done_ = false;                    // an update has begun and not ended
   Tensor scale_, growth_tracker_, counters_;  // counters_: [trained parameters], what the slots' are views of
 };
 

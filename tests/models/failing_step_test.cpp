@@ -76,6 +76,27 @@ TEST_P(FailingStep, IsTakenAgainAsIfItHadNotBeenTried) {
 INSTANTIATE_TEST_SUITE_P(Families, FailingStep, ::testing::Values("qwen", "evoformer"),
                          [](const auto& info) { return std::string(info.param); });
 
+// Without the fused update each parameter's needs memory: one that runs out of it leaves some a step ahead.
+TEST(FailingUpdate, IsRefusedFromThenOn) {
+  RunOptions o = options("qwen", autograd::CheckpointPolicy::none);
+  o.fuse = autograd::FusionSet::none();
+  testing::FailingDevice device;
+  Trainer trainer(o, *device, true);
+  trainer.step();
+  const int64_t before = device->arena().stats().n_allocations;
+  trainer.step();
+  const int64_t in_a_step = device->arena().stats().n_allocations - before;
+  device.fail_at(in_a_step - 3);
+  EXPECT_THROW(trainer.step(), OutOfMemory);
+  device.fail_at(0);
+  try {
+    trainer.step();
+    FAIL() << "some parameters are a step ahead";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("part way"), std::string::npos) << e.what();
+  }
+}
+
 TEST(RandomStreams, DropoutAndParametersOfARunShareNone) {
   Device device(DeviceKind::meta, DeviceSpec::this_machine());
   const RunOptions o = options("evoformer", autograd::CheckpointPolicy::none);
