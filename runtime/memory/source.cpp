@@ -20,8 +20,9 @@ struct HostSource : MemorySource {
     const auto address = reinterpret_cast<uintptr_t>(raw);
     const uintptr_t aligned = (address + kAlignment - 1) / kAlignment * kAlignment;
     if (aligned > address) munmap(raw, aligned - address);
-    const uintptr_t tail = address + bytes + kAlignment - (aligned + bytes);
-    if (tail > 0) munmap(reinterpret_cast<void*>(aligned + bytes), tail);
+    const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));  // munmap begins at one
+    const uintptr_t end = (aligned + bytes + page - 1) / page * page, mapped = address + bytes + kAlignment;
+    if (mapped > end) munmap(reinterpret_cast<void*>(end), mapped - end);
     madvise(reinterpret_cast<void*>(aligned), bytes, MADV_HUGEPAGE);
     return reinterpret_cast<std::byte*>(aligned);
   }

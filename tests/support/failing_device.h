@@ -13,7 +13,7 @@ class FailingDevice : EventSink {
   explicit FailingDevice(DeviceKind kind = DeviceKind::cpu) {
     DeviceSpec spec = DeviceSpec::this_machine();
     spec.threads = 1;
-    constexpr size_t kGranule = 64;
+    constexpr size_t kGranule = 4096;  // a page, the least that can be taken from the system
     spec.memory = {.granularity = kGranule,
                    .small_limit = 0,
                    .small_segment = kGranule,
@@ -33,18 +33,15 @@ class FailingDevice : EventSink {
   }
 
  private:
-  // A freed segment must not serve the next request: that one would not ask for memory.
+  // A freed segment must not serve another request, whole or in part: that one would not ask for memory.
   void on(const Event& e) override {
-    if (left_ == 1 && e.kind == EventKind::freed) device_->arena().release_free_segments();
-    if (left_ > 1 && e.kind == EventKind::allocated) {
+    if (e.kind == EventKind::freed) device_->arena().release_free_segments();
+    if (e.kind == EventKind::allocated && left_ > 1) {
       --left_;
       set_limit();
     }
   }
-  void set_limit() {
-    device_->arena().release_free_segments();
-    device_->arena().set_limit(left_ == 1 ? 1 : 0);
-  }
+  void set_limit() { device_->arena().set_limit(left_ == 1 ? 1 : 0); }
 
   std::unique_ptr<Device> device_;
   int64_t left_ = 0;
