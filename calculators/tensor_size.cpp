@@ -82,11 +82,11 @@ std::vector<SmallerForm> smaller_forms(const TensorText& t, Exact elements) {
          "[B, r, c_z, c] with c_z = c",
          Exact(s[0]) * s[1] * s[3] * s[4] * size});
   if (n >= 4 && s[n - 1] == s[n - 2] && !(n == 5 && s[1] == s[2]))
-    out.push_back(
-        {"never stored: fused attention (--fuse attention) keeps one number per row", elements / s[n - 1] * 4});
+    out.push_back({"never stored: fused attention (--fuse attention) keeps two numbers per row",
+                   elements / s[n - 1] * 8});
   if (n == 3 && s[2] > 16 * s[1])
-    out.push_back({"never stored: fused head and loss (--fuse cross-entropy) keeps one number per token",
-                   Exact(s[0]) * s[1] * 4});
+    out.push_back({"never stored: fused head and loss (--fuse cross-entropy) keeps two numbers per token",
+                   Exact(s[0]) * s[1] * 8});
   return out;
 }
 

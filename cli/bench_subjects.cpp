@@ -134,7 +134,7 @@ Tensor make_input(Device& device, const ops::InputSpec& spec, const Shape& shape
   return spec.transposed ? t.transposed(-2, -1) : t;
 }
 
-// The case's inputs with every extent above 1 times `scale`, as tensors without data when `device` is meta.
+// The case's inputs with every extent above 1 that the op leaves open times `scale`, as tensors without data when `device` is meta.
 TensorList scaled_inputs(Device& device, const ops::OpCase& c, DType dtype, int64_t scale) {
   TensorList inputs;
   for (size_t k = 0; k < c.inputs.size(); ++k) {
@@ -144,7 +144,7 @@ TensorList scaled_inputs(Device& device, const ops::OpCase& c, DType dtype, int6
       continue;
     }
     Shape shape = spec.shape;
-    for (int i = 0; i < shape.rank(); ++i)
+    for (int i = spec.fixed_axes; i < shape.rank(); ++i)
       if (shape[i] > 1) shape[i] *= scale;
     inputs.push_back(make_input(device, spec, shape, dtype, k + 1));
   }

@@ -117,6 +117,7 @@ struct InputSpec {
   bool transposed = false;  // last two axes stored swapped: a non-contiguous view
   bool fixed_f32 = false;   // keeps its type when the case runs in bf16 or f16
   bool no_grad = false;     // masks and targets: never differentiated
+  int fixed_axes = 0;       // leading axes whose extents the op fixes, for who makes cases larger
 };
 
 // One example the generic suites run: forward against float64, gradient check, cost against

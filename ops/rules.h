@@ -53,6 +53,14 @@ inline InputSpec index(Shape s, int64_t limit) {
 inline InputSpec statistic(Shape s) {  // what forward ops keep of rows for backward: f32, or f64 with f64
   return {.shape = s, .kind = InputKind::positive, .fixed_f32 = true};
 }
+// Two of them for each row, [2, ..].
+inline InputSpec two_statistics(const Shape& rows) {
+  Shape s{2};
+  for (int64_t extent : rows) s.push_back(extent);
+  InputSpec spec = statistic(s);
+  spec.fixed_axes = 1;
+  return spec;
+}
 inline InputSpec absent() { return {.optional_absent = true}; }
 
 }  // namespace reckon::ops

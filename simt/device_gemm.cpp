@@ -33,7 +33,7 @@ void apply(const GemmCall& call) {
           case GemmEpilogue::none:
             break;
           case GemmEpilogue::relu:
-            v = v > 0 ? v : 0;
+            v = 0 > v ? 0 : v;
             break;
           case GemmEpilogue::gelu_tanh:
             if (call.aux) store_element(call.aux, p.c_dtype, at, v);

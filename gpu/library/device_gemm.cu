@@ -305,7 +305,7 @@ __global__ void __launch_bounds__(kThreads) finish_product(Finish f) {
     case GemmEpilogue::none:
       break;
     case GemmEpilogue::relu:
-      v = fmaxf(v, 0.0f);
+      v = 0.0f > v ? 0.0f : v;  // keeps NaN
       break;
     case GemmEpilogue::gelu_tanh:
       if (f.aux) store(f.aux, at, v);

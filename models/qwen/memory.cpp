@@ -54,8 +54,8 @@ std::optional<Exact> qwen_saved_bytes(const RunOptions& o) {
   const QwenConfig c = qwen_config(o);
   const Exact B = o.batch, S = o.seq, T = B * S, h = c.hidden, L = c.layers;
   const Exact layer = saved_per_layer(c, B, S);
-  // The final norm's result and 1/rms, logits, and one number per token of the loss.
-  const Exact head = T * h + T + T * c.vocab + T;
+  // The final norm's result and 1/rms, logits, and two numbers per token of the loss.
+  const Exact head = T * h + T + T * c.vocab + 2 * T;
   if (o.checkpoint == CheckpointPolicy::none) return 4 * (T * h + L * layer + head);
   if (o.checkpoint != CheckpointPolicy::block) return std::nullopt;
   // Inputs of all layers, and either the end of the forward pass or the rebuilt last layer (its result is

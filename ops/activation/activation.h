@@ -27,8 +27,8 @@ struct Relu : OfOne {
   static constexpr const char* name = "relu";
   static constexpr PerElement cost{.flops = 1}, gradient_cost{};
   static constexpr Keeps keeps = Keeps::output;
-  RECKON_FORMULA C f(C x) { return k_max(x, C(0)); }  // NaN gives 0
-  RECKON_FORMULA C df(C g, C y) { return y > C(0) ? g : C(0); }
+  RECKON_FORMULA C f(C x) { return k_max(C(0), x); }
+  RECKON_FORMULA C df(C g, C y) { return y > C(0) ? g : (y == y ? C(0) : y); }
 };
 
 struct Sigmoid : OfOne {
@@ -112,7 +112,7 @@ struct Abs : OfOne {
   static constexpr const char* name = "abs";
   static constexpr PerElement cost{.flops = 1}, gradient_cost{};
   RECKON_FORMULA C f(C x) { return k_max(x, -x); }
-  RECKON_FORMULA C df(C g, C x) { return x > C(0) ? g : -g; }
+  RECKON_FORMULA C df(C g, C x) { return x > C(0) ? g : (x == x ? -g : x); }
 };
 
 struct Cos : OfOne {

@@ -89,18 +89,18 @@ Plan plan_attention(const PlanContext& c) {
   const bool amx = attention_on_amx(c.spec.isa_level, q.dtype(), k.dtype(), v.dtype());
   Plan p;
   p.outputs = {{.shape = {s.B, s.N, s.Lq, s.H, s.D}, .dtype = q.dtype()},
-               {.shape = {s.B, s.N, s.H, s.Lq},
+               {.shape = {kAttentionStatistics, s.B, s.N, s.H, s.Lq},
                 .dtype = accumulation_dtype(q.dtype()),
-                .label = "logsumexp",
+                .label = "row statistics",
                 .differentiable = false}};
   p.launches = {{"attention"}};
   p.workspaces = {{"attention tiles", tile_bytes(c, s, q.dtype() == DType::f64, false, amx)}};
   for (int i = 0; i < In::n_inputs; ++i)
     if (c.in[static_cast<size_t>(i)].defined()) p.saves.push_back({false, i});
   p.saves.push_back({true, AttentionOutput::out});
-  p.saves.push_back({true, AttentionOutput::logsumexp});
+  p.saves.push_back({true, AttentionOutput::statistics});
   p.cost.matmul_flops = product({4, pairs, s.D});
-  p.cost.vector_flops = product({pairs, 4 + mask.defined() + bias.defined()}) + product({rows, s.D + 1}) +
+  p.cost.vector_flops = product({pairs, 4 + mask.defined() + bias.defined()}) + product({rows, s.D}) +
                         (mask.defined() ? 2 * s.B * s.N * s.Lk : 0);
   p.cost.special = pairs + rows;
   set_traffic(p, c);
@@ -140,14 +140,14 @@ Plan plan_attention_backward(const PlanContext& c) {
   using In = AttentionBackwardInput;
   const Tensor &g = c.in[In::dout], &q = c.in[In::q], &k = c.in[In::k], &v = c.in[In::v],
                &mask = c.in[In::key_mask], &bias = c.in[In::bias], &o = c.in[In::out],
-               &lse = c.in[In::logsumexp];
+               &statistics = c.in[In::statistics];
   const AttentionShape s = shape_with_elements(q, k, v, mask, bias, a);
   check_shape(g, {s.B, s.N, s.Lq, s.H, s.D}, "attention's output gradient");
   check_shape(o, g.shape(), "attention's output");
-  check_shape(lse, {s.B, s.N, s.H, s.Lq}, "attention's logsumexp");
-  RECKON_CHECK(lse.dtype() == accumulation_dtype(q.dtype()),
-               "attention_backward needs a logsumexp of {}, got {}", name_of(accumulation_dtype(q.dtype())),
-               describe(lse));
+  check_shape(statistics, {kAttentionStatistics, s.B, s.N, s.H, s.Lq}, "attention's row statistics");
+  RECKON_CHECK(statistics.dtype() == accumulation_dtype(q.dtype()),
+               "attention_backward needs row statistics of {}, got {}", name_of(accumulation_dtype(q.dtype())),
+               describe(statistics));
   RECKON_CHECK(!a.wants_bias || bias.defined(),
                "attention_backward is asked for the gradient of an absent bias");
   const bool f64 = q.dtype() == DType::f64;
@@ -186,7 +186,7 @@ Plan plan_attention_backward(const PlanContext& c) {
   const int64_t products = 1 + a.wants_v + a.wants_scores() + a.wants_q + a.wants_k;
   p.cost.matmul_flops = product({2 * products, pairs, s.D});
   p.cost.vector_flops =
-      product({pairs, 2 + mask.defined() + bias.defined() + 2 * a.wants_scores() + a.wants_bias}) +
+      product({pairs, 3 + mask.defined() + bias.defined() + 2 * a.wants_scores() + a.wants_bias}) +
       product({rows, s.D, 2 * a.wants_scores() + a.wants_q}) + (a.wants_k ? k.numel() : 0) +
       (mask.defined() ? 2 * s.B * s.N * s.Lk : 0);
   p.cost.special = pairs;
@@ -200,13 +200,14 @@ Plan plan_attention_backward(const PlanContext& c) {
 void plan_attention_backward_gpu(const PlanContext& c, Plan& p) {
   const auto& a = c.as<AttentionBackwardAttrs>();
   using In = AttentionBackwardInput;
-  const Tensor &q = c.in[In::q], &k = c.in[In::k], &bias = c.in[In::bias], &lse = c.in[In::logsumexp];
+  const Tensor &q = c.in[In::q], &k = c.in[In::k], &bias = c.in[In::bias];
   const AttentionShape s = shape_of(q, k, a.causal);
   check_gpu_shape(c, s);
   p.workspaces = {};
   p.launches = {};
   if (a.wants_scores()) {
-    p.workspaces.push_back({"attention delta", static_cast<size_t>(lse.numel()) * sizeof(float)});
+    p.workspaces.push_back(
+        {"attention delta", static_cast<size_t>(product({s.B, s.N, s.H, s.Lq})) * sizeof(float)});
     p.launches.push_back({"attention_delta"});
   }
   if (a.wants_k || a.wants_v) p.launches.push_back({"attention_dk_dv"});
@@ -244,7 +245,7 @@ std::vector<OpCase> backward_cases() {
         {.name = name,
          .inputs = {normal(out), normal(query), normal(key), normal(key),
                     mask ? mask01({s.B, s.N, s.Lk}) : absent(), bias.rank() > 0 ? normal(bias) : absent(),
-                    normal(out), statistic({s.B, s.N, s.H, s.Lq})},
+                    normal(out), two_statistics({s.B, s.N, s.H, s.Lq})},
          .attrs = attrs});
   };
   add("grouped heads, causal", {2, 1, 4, 2, 5, 7, 6, true}, false, {}, true, true, true);
@@ -275,14 +276,14 @@ TensorList attention_backward(BackwardContext& c) {
   SavedReader saved(c);
   const Tensor q = saved.take(), k = saved.take(), v = saved.take();
   const Tensor mask = saved.take(was_given(c, In::key_mask)), bias = saved.take(was_given(c, In::bias));
-  const Tensor o = saved.take(), lse = saved.take();
+  const Tensor o = saved.take(), statistics = saved.take();
   auto a = std::make_shared<AttentionBackwardAttrs>(c.as<AttentionAttrs>(), c.needs(In::q), c.needs(In::k),
                                                     c.needs(In::v), bias.defined() && c.needs(In::bias));
   set_memory_order(q, a->q_axes);
   set_memory_order(k, a->k_axes);
   set_memory_order(v, a->v_axes);
   const Tensor g = take_gradient(c);
-  TensorList made = call(attention_backward_op, {g, q, k, v, mask, bias, o, lse}, a), out(In::n_inputs);
+  TensorList made = call(attention_backward_op, {g, q, k, v, mask, bias, o, statistics}, a), out(In::n_inputs);
   size_t i = 0;
   if (a->wants_q) out[In::q] = in_logical_order(made[i++], a->q_axes);
   if (a->wants_k) out[In::k] = in_logical_order(made[i++], a->k_axes);

@@ -13,7 +13,7 @@
 // Products and softmax are f32. Where q, k and v are bf16 and the processor has AMX, operands of products are
 // bf16 with sums in f32: probabilities and gradients of scores are rounded before they are multiplied.
 //
-// Keeps q, k, v, key_mask, bias, the result and one f32 per row (logsumexp). The forward workspace does
+// Keeps q, k, v, key_mask, bias, the result and two f32 per row (attention_attrs.h). The forward workspace does
 // not grow with Lq or Lk. Backward has one f32 per row and, in one pass (attention_attrs.h says when),
 // per thread one head's dq in f32 and up to four partial sums of dbias; in two passes a summed 16-bit
 // dbias in f32. On a GPU forward has no workspace, and backward one f32 per row and, where rows share a

@@ -10,10 +10,10 @@ struct AttentionInput {
   enum : int { q, k, v, key_mask, bias, n_inputs };
 };
 struct AttentionOutput {
-  enum : int { out, logsumexp };
+  enum : int { out, statistics };
 };
 struct AttentionBackwardInput {
-  enum : int { dout, q, k, v, key_mask, bias, out, logsumexp };
+  enum : int { dout, q, k, v, key_mask, bias, out, statistics };
 };
 
 struct AttentionAttrs : Attrs {
@@ -38,6 +38,11 @@ RECKON_INLINE TensorArg attention_in_order(const TensorArg& t, const int (&axes)
   for (int p = 0; p < 5; ++p) r.shape[axes[p]] = t.shape[p], r.strides[axes[p]] = t.strides[p];
   return r;
 }
+
+// What backward keeps of a row of logits, [2, B, N, H, Lq]: the maximum, then the logarithm of the sum of
+// exp(logit - maximum). They stay apart: beside a maximum of -1e9, as every masked row has, their sum would
+// lose the logarithm.
+inline constexpr int64_t kAttentionStatistics = 2;
 
 inline constexpr int64_t kMostAttentionWidth = 256;  // per head
 inline constexpr int64_t kAttentionBlock = 64;       // queries and keys of a tile

@@ -12,7 +12,7 @@ void attention_backward_gpu(KernelArgs& a) {
                   &o = a.in[In::out];
   AttentionBackward w;
   w.p = attention_problem(q, k, a.in[In::v], a.in[In::key_mask], bias, attrs);
-  w.g = merged_heads(g), w.lse = a.in[In::logsumexp].as<float>();
+  w.g = merged_heads(g), w.statistics = a.in[In::statistics].as<float>();
   int out = 0, workspace = 0, index = 0;
   if (attrs.wants_q) w.dq = ordered_heads(a.out[out++], attrs.q_axes);
   if (attrs.wants_k) w.dk = ordered_heads(a.out[out++], attrs.k_axes);

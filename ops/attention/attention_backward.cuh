@@ -36,7 +36,7 @@ struct BiasTile {
 struct AttentionBackward {
   AttentionProblem p;
   Heads g;  // the gradient of the output
-  const float *lse = nullptr, *delta = nullptr;
+  const float *statistics = nullptr, *delta = nullptr;
   Heads dq, dk, dv, dbias;  // absent where not wanted
   SharedBias shared_bias;
   float* partial = nullptr;  // sums of the ranges, where there are several

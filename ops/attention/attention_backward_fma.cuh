@@ -7,28 +7,31 @@
 
 namespace reckon::ops::gpu {
 
-// Bytes of `tiles` operands, the scores where they are kept, and three rows: key terms, logsumexp, delta.
+// Bytes of `tiles` operands, the scores where they are kept, and four rows: key terms, maximum, log of the sum, delta.
 template <int kWidth>
 constexpr size_t backward_fma_bytes(int tiles, bool keeps_scores) {
   using Tiles = FmaTiles<kWidth>;
   return sizeof(float) *
-         (static_cast<size_t>(tiles) * Tiles::kTile + (keeps_scores ? Tiles::kScores : 0) + 3 * Tiles::kEdge);
+         (static_cast<size_t>(tiles) * Tiles::kTile + (keeps_scores ? Tiles::kScores : 0) + 4 * Tiles::kEdge);
 }
 
-// What the three kernels do with a tile's scores; `rows`: its key terms, logsumexp and delta.
+// What the three kernels do with a tile's scores; `rows`: as above.
 template <int kWidth>
 struct BackwardTile {
   using Tiles = FmaTiles<kWidth>;
   static constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
 
   // By the first threads of the block. Behind the last query probabilities are of no use, but must be finite.
-  __device__ __forceinline__ static void load_queries(float* rows, const float* lse, const float* delta,
-                                                      int64_t head_row, int first, int queries) {
+  __device__ __forceinline__ static void load_queries(float* rows, const AttentionProblem& p,
+                                                      const float* statistics, const float* delta,
+                                                      int64_t head_row, int first) {
     const int thread = threadIdx.x;
     if (thread >= kEdge) return;
-    const bool inside = first + thread < queries;
-    rows[kEdge + thread] = inside ? lse[head_row + first + thread] : INFINITY;
-    rows[2 * kEdge + thread] = inside && delta ? delta[head_row + first + thread] : 0.0f;
+    const bool inside = first + thread < p.Lq;
+    const int64_t row = head_row + first + thread;
+    rows[kEdge + thread] = inside ? statistics[row] : INFINITY;
+    rows[2 * kEdge + thread] = inside ? statistics[p.rows() + row] : 0.0f;
+    rows[3 * kEdge + thread] = inside && delta ? delta[row] : 0.0f;
   }
   __device__ __forceinline__ static void load_keys(float* rows, const KeyTerms& terms, int first) {
     const int thread = threadIdx.x;
@@ -43,7 +46,10 @@ struct BackwardTile {
 #pragma unroll
     for (int r = 0; r < kPart; ++r)
 #pragma unroll
-      for (int c = 0; c < kPart; ++c) s[r][c] = expf(s[r][c] - rows[kEdge + Tiles::ty() + 16 * r]);
+      for (int c = 0; c < kPart; ++c) {
+        const float* const row = rows + kEdge + Tiles::ty() + 16 * r;
+        s[r][c] = expf((s[r][c] - row[0]) - row[kEdge]);
+      }
   }
   // s: probabilities, then the gradients of the logits.
   __device__ __forceinline__ static void gradients(typename Tiles::Scores& s, const float* gradients,
@@ -53,7 +59,7 @@ struct BackwardTile {
 #pragma unroll
     for (int r = 0; r < kPart; ++r)
 #pragma unroll
-      for (int c = 0; c < kPart; ++c) s[r][c] *= product[r][c] - rows[2 * kEdge + Tiles::ty() + 16 * r];
+      for (int c = 0; c < kPart; ++c) s[r][c] *= product[r][c] - rows[3 * kEdge + Tiles::ty() + 16 * r];
   }
   // The part of a tile of a bias's gradient that exists.
   __device__ __forceinline__ static void store_scores(const typename Tiles::Scores& s,
@@ -72,8 +78,8 @@ struct BackwardTile {
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFmaThreads, 2)
-    attention_dk_dv_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dk, Heads dv,
-                        int key_tiles) {
+    attention_dk_dv_fma(AttentionProblem p, Heads g, const float* statistics, const float* delta, Heads dk,
+                        Heads dv, int key_tiles) {
   using Tiles = FmaTiles<kWidth>;
   using Tile = BackwardTile<kWidth>;
   constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
@@ -96,7 +102,7 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
       __syncthreads();
       Tiles::load(queries, p.q, p.q.at(at.b, at.n, h) + i0 * p.q.row, p.Lq - i0, p.D);
       Tiles::load(gradients, g, g.at(at.b, at.n, h) + i0 * g.row, p.Lq - i0, p.D);
-      Tile::load_queries(rows, lse, delta, p.head_row(at.b, at.n, h), i0, p.Lq);
+      Tile::load_queries(rows, p, statistics, delta, p.head_row(at.b, at.n, h), i0);
       __syncthreads();
       typename Tiles::Scores s;
       Tile::probabilities(s, p, queries, keys, rows, p.bias.at(at.b, at.n, h), i0, first);
@@ -124,8 +130,8 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFmaThreads, 2)
-    attention_dq_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dq, Heads dbias,
-                     int query_tiles) {
+    attention_dq_fma(AttentionProblem p, Heads g, const float* statistics, const float* delta, Heads dq,
+                     Heads dbias, int query_tiles) {
   using Tiles = FmaTiles<kWidth>;
   using Tile = BackwardTile<kWidth>;
   constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
@@ -140,7 +146,7 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
   const KeyTerms key_terms(p, at.b, at.n);
   Tiles::load(queries, p.q, p.q.at(at.b, at.n, at.h) + first * p.q.row, p.Lq - first, p.D);
   Tiles::load(gradients, g, g.at(at.b, at.n, at.h) + first * g.row, p.Lq - first, p.D);
-  Tile::load_queries(rows, lse, delta, p.head_row(at.b, at.n, at.h), first, p.Lq);
+  Tile::load_queries(rows, p, statistics, delta, p.head_row(at.b, at.n, at.h), first);
   typename Tiles::Sums sums;
   Tiles::clear(sums);
   int j0 = 0;
@@ -170,7 +176,7 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFmaThreads, 2)
-    attention_dbias_fma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads to,
+    attention_dbias_fma(AttentionProblem p, Heads g, const float* statistics, const float* delta, Heads to,
                         int64_t to_range, SharedBias shared_bias) {
   using Tiles = FmaTiles<kWidth>;
   using Tile = BackwardTile<kWidth>;
@@ -191,7 +197,7 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
     Tiles::load(gradients, g, g.at(b, n, at.h) + first_query * g.row, p.Lq - first_query, p.D);
     Tiles::load(keys, p.k, p.k.at(b, n, hk) + first_key * p.k.row, p.Lk - first_key, p.D);
     Tiles::load(values, p.v, p.v.at(b, n, hk) + first_key * p.v.row, p.Lk - first_key, p.D);
-    Tile::load_queries(rows, lse, delta, p.head_row(b, n, at.h), first_query, p.Lq);
+    Tile::load_queries(rows, p, statistics, delta, p.head_row(b, n, at.h), first_query);
     Tile::load_keys(rows, KeyTerms(p, b, n), first_key);
     __syncthreads();
     typename Tiles::Scores s;

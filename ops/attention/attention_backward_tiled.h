@@ -8,12 +8,13 @@ namespace reckon::ops::RECKON_ISA {
 namespace {
 
 struct BackwardTiles {
-  float *sums[2], *scores, *gradient, *mask, *lse, *delta, *factor, *operands;
+  float *sums[2], *scores, *gradient, *mask, *top, *log_sum, *delta, *factor, *operands;
   BackwardTiles(std::byte* base, int64_t slot, int64_t D, bool amx) {
     float* p = reinterpret_cast<float*>(base) + slot * attention_tile_floats(D, true, amx);
     for (int i = 0; i < 2; ++i) sums[i] = p + i * kBlock * D;
     scores = p + 2 * kBlock * D, gradient = scores + kBlock * kBlock, mask = gradient + kBlock * kBlock;
-    lse = mask + kBlock, delta = lse + kBlock, factor = delta + kBlock, operands = factor + 3 * kBlock;
+    top = mask + kBlock, log_sum = top + kBlock, delta = log_sum + kBlock, factor = delta + kBlock,
+    operands = factor + 2 * kBlock;
   }
 };
 
@@ -24,9 +25,11 @@ struct Backward {
   using In = AttentionBackwardInput;
   const TensorArg &g = a.in[In::dout], &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v],
                   &mask = a.in[In::key_mask], &bias = a.in[In::bias], &o = a.in[In::out],
-                  &lse = a.in[In::logsumexp];
+                  &statistics = a.in[In::statistics];
   const AttentionShape s = attention_shape(q, k, attrs.causal);
   const float scale = static_cast<float>(attrs.scale), mask_value = static_cast<float>(attrs.mask_value);
+  // Of every row: see kAttentionStatistics.
+  const float *top = statistics.as<float>(), *log_sum = top + s.B * s.N * s.H * s.Lq;
   TensorArg dq{}, dk{}, dv{}, dbias{};
   float *delta = nullptr, *dbias_sum = nullptr, *query_sums = nullptr;
 
@@ -80,9 +83,9 @@ struct Backward {
         finish_scores_by_key(t.scores, s, scale, t.mask, bias, bias_at, i0, ni, j0, nj, lanes);
         for (int64_t i = 0; i < ni; ++i) {
           float* row = t.scores + i * kBlock;
-          const float shift = lse.as<float>()[row0 + i];
+          const float largest = top[row0 + i], log_of_sum = log_sum[row0 + i];
 #pragma omp simd
-          for (int64_t j = 0; j < lanes; ++j) row[j] = exp_of_negative(row[j] - shift);
+          for (int64_t j = 0; j < lanes; ++j) row[j] = exp_of_negative((row[j] - largest) - log_of_sum);
         }
         if (attrs.wants_v)
           tiles.product(s.D, ni, tiles.by_columns(1, grads, ni), tiles.weights(t.scores, ni, lanes), t.sums[1],
@@ -197,7 +200,8 @@ struct Backward {
     const auto query_lanes = tiles.lanes(0, q, head_offset(q, b, n, h) + i0 * q.strides[3], q.strides[3], ni);
     const auto grad_lanes = tiles.lanes(1, g, output_offset(g, b, n, h, i0), g.strides[2], ni);
     for (int64_t i = 0; i < kBlock; ++i) {
-      t.lse[i] = i < ni ? lse.as<float>()[row0 + i] : 0.0f;
+      t.top[i] = i < ni ? top[row0 + i] : 0.0f;
+      t.log_sum[i] = i < ni ? log_sum[row0 + i] : 0.0f;
       t.delta[i] = i < ni ? delta[row0 + i] : 0.0f;
     }
     for (int64_t j0 = 0; j0 < last_key; j0 += kBlock) {
@@ -212,7 +216,8 @@ struct Backward {
         const float* x = t.scores + j * kBlock;
         float* row = t.gradient + j * kBlock;
 #pragma omp simd
-        for (int64_t i = 0; i < lanes; ++i) row[i] = exp_of_negative(x[i] - t.lse[i]) * (row[i] - t.delta[i]);
+        for (int64_t i = 0; i < lanes; ++i)
+          row[i] = exp_of_negative((x[i] - t.top[i]) - t.log_sum[i]) * (row[i] - t.delta[i]);
       }
       if (attrs.wants_q)
         tiles.product(s.D, nj, tiles.by_columns(0, keys, nj), tiles.weights(t.gradient, nj, lanes), t.sums[0],
@@ -277,7 +282,7 @@ struct Backward {
   }
 };
 
-// in g [B, N, Lq, H, D], q, k, v, key_mask, bias, o, lse; out those wanted of dq, dk, dv, dbias.
+// in g [B, N, Lq, H, D], q, k, v, key_mask, bias, o, statistics; out those wanted of dq, dk, dv, dbias.
 template <class Tiles>
 inline void attention_backward_tiled(KernelArgs& args) {
   Backward<Tiles> p{args};

@@ -16,7 +16,7 @@ void launch_dbias(KernelArgs& a, int index, const AttentionBackward& w) {
         shared.query_tiles = (w.p.Lq + edge - 1) / edge, shared.key_tiles = (w.p.Lk + edge - 1) / edge;
         const int64_t blocks = int64_t{shared.ranges} * shared.own_b * shared.own_n * w.p.H *
                                shared.query_tiles * shared.key_tiles;
-        launch(a, index, kernel, blocks_for(blocks, 1), threads, bytes, w.p, w.g, w.lse, w.delta, to,
+        launch(a, index, kernel, blocks_for(blocks, 1), threads, bytes, w.p, w.g, w.statistics, w.delta, to,
                w.bias_size, shared);
       };
       if constexpr (std::is_same_v<T, float>)

@@ -11,20 +11,20 @@ namespace reckon::ops::gpu {
 template <class T, int kWidth>
 struct BiasTiles {
   static constexpr int kEdge = 64, kStages = kWidth <= 64 ? 2 : 1, kRow = kTileRow<kWidth>;
-  static constexpr size_t kBytes = sizeof(T) * kRow * 4 * kEdge * kStages + sizeof(float) * 3 * kEdge * kStages;
+  static constexpr size_t kBytes = sizeof(T) * kRow * 4 * kEdge * kStages + sizeof(float) * 4 * kEdge * kStages;
   static constexpr int kBlocks = kWidth == 256 ? 1 : (kWidth == 32 ? 3 : 2);  // of an SM, by registers
 };
 
 // to: the bias's gradient, or partial sums of it in f32, one after another.
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlocks))
-    attention_dbias_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads to,
+    attention_dbias_mma(AttentionProblem p, Heads g, const float* statistics, const float* delta, Heads to,
                         int64_t to_range, SharedBias shared_bias) {
   using Tiles = BiasTiles<T, kWidth>;
   constexpr int kEdge = Tiles::kEdge, kStages = Tiles::kStages, kRow = Tiles::kRow, kStage = 4 * kEdge * kRow;
   RECKON_DYNAMIC_SHARED(T, tiles);  // a stage: queries, gradients, keys, values
   float* const rows =
-      reinterpret_cast<float*>(tiles + kStages * kStage);  // a stage: key terms, logsumexp, delta
+      reinterpret_cast<float*>(tiles + kStages * kStage);  // a stage: key terms, maximum, log of the sum, delta
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, t = lane % 4, thread = threadIdx.x;
   const BiasTile at(blockIdx.x, shared_bias, p.H);
   const int first_query = at.query_tile * kEdge, first_key = at.key_tile * kEdge, own = first_query + warp * 16,
@@ -52,17 +52,19 @@ __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlo
                                       p.v.row, p.Lk - first_key, p.D);
     const int64_t head_row = p.head_row(b, n, at.h);
     if (thread < kEdge) {
-      float* const cell = rows + stage * 3 * kEdge + thread;
+      float* const cell = rows + stage * 4 * kEdge + thread;
       const bool inside = first_query + thread < p.Lq;
-      copy_async4(cell + kEdge, lse + head_row + first_query + thread, inside);
-      copy_async4(cell + 2 * kEdge, delta + head_row + first_query + thread, inside);
+      const float* const top = statistics + head_row + first_query + thread;
+      copy_async4(cell + kEdge, top, inside);
+      copy_async4(cell + 2 * kEdge, top + p.rows(), inside);
+      copy_async4(cell + 3 * kEdge, delta + head_row + first_query + thread, inside);
       loaded_mask = KeyTerms(p, b, n).fetch(first_key + thread);
     }
     if (++n == at.n + shared_n) n = at.n, ++b;
   };
   const auto set_terms = [&](int stage) {
     if (thread < kEdge)
-      rows[stage * 3 * kEdge + thread] = KeyTerms(p, 0, 0).term(first_key + thread, loaded_mask);
+      rows[stage * 4 * kEdge + thread] = KeyTerms(p, 0, 0).term(first_key + thread, loaded_mask);
   };
 
   float bias[2][2][8], sums[2][4][4];
@@ -100,9 +102,10 @@ __global__ void __launch_bounds__(kAttentionThreads, (BiasTiles<T, kWidth>::kBlo
     LeftRows<T, kWidth, kWidth == 64> gradient_rows[1];
     query_rows[0].set(a + warp * 16 * kRow, lane);
     gradient_rows[0].set(a + (kEdge + warp * 16) * kRow, lane);
-    const float* const stage_rows = rows + stage * 3 * kEdge;
+    const float* const stage_rows = rows + stage * 4 * kEdge;
     QueryRows own_rows;
-    own_rows.read(stage_rows + kEdge + warp * 16 + lane / 4, stage_rows + 2 * kEdge + warp * 16 + lane / 4);
+    const float* const own_cell = stage_rows + kEdge + warp * 16 + lane / 4;
+    own_rows.read(own_cell, own_cell + kEdge, own_cell + 2 * kEdge);
     const bool near = __all_sync(0xffffffffu, own_rows.near());
 #pragma unroll
     for (int w = 0; w < 2; ++w) {

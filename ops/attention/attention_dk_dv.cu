@@ -14,7 +14,7 @@ void launch_dk_dv(KernelArgs& a, int index, const AttentionBackward& w) {
       if constexpr (std::is_same_v<T, float>) {
         const unsigned blocks = attention_blocks(heads, w.p.Lk, FmaTiles<kWidth>::kEdge, &tiles);
         launch(a, index, attention_dk_dv_fma<kWidth>, blocks, kFmaThreads, backward_fma_bytes<kWidth>(4, true),
-               w.p, w.g, w.lse, w.delta, w.dk, w.dv, tiles);
+               w.p, w.g, w.statistics, w.delta, w.dk, w.dv, tiles);
       } else {
         const auto run = [&](auto number) {
           constexpr int kTiles = decltype(number)::value;
@@ -23,7 +23,7 @@ void launch_dk_dv(KernelArgs& a, int index, const AttentionBackward& w) {
           const size_t bytes =
               Tiles::kBytes + (w.p.bias.data && w.p.bias.dtype != DType::f32 ? Tiles::kBiasBytes : 0);
           launch(a, index, attention_dk_dv_mma<T, kWidth, kTiles>, blocks, kAttentionThreads, bytes, w.p, w.g,
-                 w.lse, w.delta, w.dk, w.dv, tiles);
+                 w.statistics, w.delta, w.dk, w.dv, tiles);
         };
         with_tiles<kWidth <= 64>(heads, w.p.Lk, run);
       }

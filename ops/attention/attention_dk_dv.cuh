@@ -15,7 +15,7 @@ struct KeyTiles {
   static constexpr int kKeys = 64 * kTiles, kQueries = kWidth <= 64 ? 64 : 32, kRow = kTileRow<kWidth>,
                        kBiasRow = kTileRow<kKeys>;
   static constexpr int kColumns = kWidth <= 128 ? kWidth : 128, kParts = kWidth / kColumns;
-  static constexpr size_t kBytes = sizeof(T) * kRow * (2 * kKeys + 4 * kQueries) + sizeof(float) * 4 * kQueries;
+  static constexpr size_t kBytes = sizeof(T) * kRow * (2 * kKeys + 4 * kQueries) + sizeof(float) * 6 * kQueries;
   static constexpr size_t kBiasBytes = sizeof(T) * 2 * kQueries * kBiasRow;  // where there is a 16-bit bias
   static constexpr int kBlocks =
       kWidth == 256 ? 1 : (kWidth == 32 && kTiles == 1 ? 4 : 2);  // of an SM, by registers
@@ -24,8 +24,8 @@ struct KeyTiles {
 // g: the gradient of the output. dk, dv: absent where not wanted; delta only read for dk.
 template <class T, int kWidth, int kTiles>
 __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles>::kBlocks))
-    attention_dk_dv_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dk, Heads dv,
-                        int key_tiles) {
+    attention_dk_dv_mma(AttentionProblem p, Heads g, const float* statistics, const float* delta, Heads dk,
+                        Heads dv, int key_tiles) {
   using Tiles = KeyTiles<T, kWidth, kTiles>;
   constexpr int kKeys = Tiles::kKeys, kQueries = Tiles::kQueries, kRow = Tiles::kRow,
                 kBiasRow = Tiles::kBiasRow, kColumns = Tiles::kColumns;
@@ -33,8 +33,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
   T* const values = keys + kKeys * kRow;
   T* const queries = values + kKeys * kRow;  // two stages of queries and gradients
   float* const rows =
-      reinterpret_cast<float*>(queries + 4 * kQueries * kRow);  // two stages of logsumexp and delta
-  T* const biases = reinterpret_cast<T*>(rows + 4 * kQueries);
+      reinterpret_cast<float*>(queries + 4 * kQueries * kRow);  // two stages of maxima, logs of sums and deltas
+  T* const biases = reinterpret_cast<T*>(rows + 6 * kQueries);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, group_row = lane / 4, t = lane % 4,
             thread = threadIdx.x;
   const int column = static_cast<int>(blockIdx.x) % Tiles::kParts * kColumns;
@@ -53,14 +53,15 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
                                    static_cast<const T*>(g.data) + g.at(at.b, at.n, h) + i * g.row, g.row,
                                    p.Lq - i, p.D);
     if (thread < kQueries) {
-      // Behind the last query a logsumexp of infinity makes probabilities of zero.
-      float* const cell = rows + step % 2 * 2 * kQueries + thread;
+      // Behind the last query a maximum of infinity makes probabilities of zero.
+      float* const cell = rows + step % 2 * 3 * kQueries + thread;
       const int64_t row = p.head_row(at.b, at.n, h) + i + thread;
       if (i + thread < p.Lq) {
-        copy_async4(cell, lse + row, true);
-        if (delta) copy_async4(cell + kQueries, delta + row, true);
+        copy_async4(cell, statistics + row, true);
+        copy_async4(cell + kQueries, statistics + p.rows() + row, true);
+        if (delta) copy_async4(cell + 2 * kQueries, delta + row, true);
       } else {
-        cell[0] = INFINITY, cell[kQueries] = 0.0f;
+        cell[0] = INFINITY, cell[kQueries] = cell[2 * kQueries] = 0.0f;
       }
     }
     if (!staged_bias) return;
@@ -120,7 +121,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
     if (next >= p.Lq) next = first_query, ++h;
     if (step + 1 < steps) load_queries(step + 1, h, next);
     const T* const q_tile = queries + step % 2 * 2 * kQueries * kRow;
-    const float* const stage_rows = rows + step % 2 * 2 * kQueries;
+    const float* const stage_rows = rows + step % 2 * 3 * kQueries;
     const int until = own < p.Lk ? min(kQueries, p.Lq - i0) : 0;
 #pragma unroll 1
     for (int i = 0; i < until; i += 32) {
@@ -177,16 +178,19 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
             for (int r = 0; r < 4; ++r)
               if (16 * m + r / 2 * 8 > ahead + 8 * c + r % 2) weights[m][c][r] = -INFINITY;
       }
-      with_flag(__all_sync(0xffffffffu, fabsf(stage_rows[i + lane]) < kNear), [&](auto is_near) {
+      const float own_row = stage_rows[i + lane] + stage_rows[kQueries + i + lane];
+      with_flag(__all_sync(0xffffffffu, fabsf(own_row) < kNear), [&](auto is_near) {
 #pragma unroll
         for (int c = 0; c < 4; ++c) {
-          const float2 top = *reinterpret_cast<const float2*>(stage_rows + i + 8 * c + 2 * t);
+          const float* const cell = stage_rows + i + 8 * c + 2 * t;
+          const float2 top = *reinterpret_cast<const float2*>(cell),
+                       log_sum = *reinterpret_cast<const float2*>(cell + kQueries);
 #pragma unroll
           for (int m = 0; m < kTiles; ++m)
 #pragma unroll
             for (int r = 0; r < 4; ++r)
-              weights[m][c][r] =
-                  exp_difference<decltype(is_near)::value>(weights[m][c][r], r % 2 == 0 ? top.x : top.y);
+              weights[m][c][r] = probability<decltype(is_near)::value>(
+                  weights[m][c][r], r % 2 == 0 ? top.x : top.y, r % 2 == 0 ? log_sum.x : log_sum.y);
         }
       });
       const T* const g_rows = q_tile + (kQueries + i) * kRow;
@@ -196,7 +200,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (KeyTiles<T, kWidth, kTiles
       multiply_rows<T>(gradients, value_rows, g_rows, lane);
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        const float2 d = *reinterpret_cast<const float2*>(stage_rows + kQueries + i + 8 * c + 2 * t);
+        const float2 d = *reinterpret_cast<const float2*>(stage_rows + 2 * kQueries + i + 8 * c + 2 * t);
 #pragma unroll
         for (int m = 0; m < kTiles; ++m)
 #pragma unroll

@@ -15,14 +15,14 @@ void launch_dq(KernelArgs& a, int index, const AttentionBackward& w, bool wants_
       if constexpr (std::is_same_v<T, float>) {
         const unsigned blocks = attention_blocks(heads, w.p.Lq, FmaTiles<kWidth>::kEdge, &tiles);
         launch(a, index, attention_dq_fma<kWidth>, blocks, kFmaThreads, backward_fma_bytes<kWidth>(4, true),
-               w.p, w.g, w.lse, w.delta, w.dq, dbias, tiles);
+               w.p, w.g, w.statistics, w.delta, w.dq, dbias, tiles);
       } else {
         with_tiles<kWidth <= 64>(heads, w.p.Lq, [&](auto number) {
           constexpr int kTiles = decltype(number)::value;
           using Tiles = QueryTiles<T, kWidth, kTiles>;
           const unsigned blocks = attention_blocks(heads, w.p.Lq, Tiles::kQueries, &tiles);
           launch(a, index, attention_dq_mma<T, kWidth, kTiles>, blocks, kAttentionThreads, Tiles::kBytes, w.p,
-                 w.g, w.lse, w.delta, w.dq, dbias, tiles);
+                 w.g, w.statistics, w.delta, w.dq, dbias, tiles);
         });
       }
     });

@@ -17,15 +17,18 @@ struct QueryTiles {
 
 // Statistics of a thread's two queries in a 16-row tile.
 struct QueryRows {
-  float lse[2], delta[2];
+  float top[2], log_sum[2], delta[2];
 
   // From the cells of the first; the second is eight behind.
-  __device__ __forceinline__ void read(const float* lse_cell, const float* delta_cell, bool first = true,
-                                       bool second = true) {
-    lse[0] = first ? lse_cell[0] : 0.0f, lse[1] = second ? lse_cell[8] : 0.0f;
+  __device__ __forceinline__ void read(const float* top_cell, const float* log_sum_cell,
+                                       const float* delta_cell, bool first = true, bool second = true) {
+    top[0] = first ? top_cell[0] : 0.0f, top[1] = second ? top_cell[8] : 0.0f;
+    log_sum[0] = first ? log_sum_cell[0] : 0.0f, log_sum[1] = second ? log_sum_cell[8] : 0.0f;
     delta[0] = first ? delta_cell[0] : 0.0f, delta[1] = second ? delta_cell[8] : 0.0f;
   }
-  __device__ __forceinline__ bool near() const { return fabsf(lse[0]) < kNear && fabsf(lse[1]) < kNear; }
+  __device__ __forceinline__ bool near() const {
+    return fabsf(top[0] + log_sum[0]) < kNear && fabsf(top[1] + log_sum[1]) < kNear;
+  }
   // Of 16 queries and a group of 32 keys; is_near: every lane's near().
   __device__ __forceinline__ void to_probabilities(float (*logits)[4], bool is_near) const {
     with_flag(is_near, [&](auto flag) {
@@ -33,7 +36,7 @@ struct QueryRows {
       for (int u = 0; u < 4; ++u)
 #pragma unroll
         for (int r = 0; r < 4; ++r)
-          logits[u][r] = exp_difference<decltype(flag)::value>(logits[u][r], lse[r / 2]);
+          logits[u][r] = probability<decltype(flag)::value>(logits[u][r], top[r / 2], log_sum[r / 2]);
     });
   }
 };
@@ -41,8 +44,8 @@ struct QueryRows {
 // g: the gradient of the output. dq, dbias: absent where not wanted.
 template <class T, int kWidth, int kTiles>
 __global__ void __launch_bounds__(kAttentionThreads, (QueryTiles<T, kWidth, kTiles>::kBlocks))
-    attention_dq_mma(AttentionProblem p, Heads g, const float* lse, const float* delta, Heads dq, Heads dbias,
-                     int query_tiles) {
+    attention_dq_mma(AttentionProblem p, Heads g, const float* statistics, const float* delta, Heads dq,
+                     Heads dbias, int query_tiles) {
   using Tiles = QueryTiles<T, kWidth, kTiles>;
   constexpr int kQueries = Tiles::kQueries, kKeys = Tiles::kKeys, kRow = Tiles::kRow;
   RECKON_DYNAMIC_SHARED(T, queries);
@@ -89,7 +92,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (QueryTiles<T, kWidth, kTil
 #pragma unroll
   for (int m = 0; m < kTiles; ++m) {
     const int row = query + 16 * m;
-    rows[m].read(lse + head_row + row, delta + head_row + row, row < p.Lq, row + 8 < p.Lq);
+    const float* const top = statistics + head_row + row;
+    rows[m].read(top, top + p.rows(), delta + head_row + row, row < p.Lq, row + 8 < p.Lq);
     near = near && rows[m].near();
   }
   near = __all_sync(0xffffffffu, near);

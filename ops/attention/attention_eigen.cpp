@@ -37,17 +37,20 @@ HostTensors attention(const ReferenceCall& c) {
   using In = AttentionInput;
   const HostTensor &q = c.in[In::q], &k = c.in[In::k], &v = c.in[In::v];
   const int64_t Lq = q.size(3);
-  HostTensor out({q.size(0), q.size(1), Lq, q.size(2), q.size(4)}), lse(q.shape.slice(0, 4));
+  HostTensor out({q.size(0), q.size(1), Lq, q.size(2), q.size(4)}),
+      statistics({2, q.size(0), q.size(1), q.size(2), Lq});
   for_each_head(q, k, c.in[In::bias], [&](const Head& at) {
     const RowMajor s = logits(at, q, k, c.in[In::key_mask], c.in[In::bias], c.as<AttentionAttrs>());
     for (int64_t i = 0; i < Lq; ++i) {
       const double top = s.row(i).maxCoeff();
       const Eigen::RowVectorXd p = (s.row(i).array() - top).exp();
       out.matrix(at.row * Lq + i).row(at.h) = p * v.matrix(at.key) / p.sum();
-      lse.matrix(at.row)(at.h, i) = top + std::log(p.sum());
+      const int64_t row = at.query * Lq + i;
+      statistics.values[row] = top;
+      statistics.values[statistics.values.size() / 2 + row] = std::log(p.sum());
     }
   });
-  return {out, lse};
+  return {out, statistics};
 }
 
 // Axis p of the result is axis axes[p] of t.
@@ -61,7 +64,7 @@ HostTensor permuted(const HostTensor& t, const int (&axes)[5]) {
   return out;
 }
 
-// With p = exp(logits - logsumexp): dv = p^T g, dp = g v^T, dlogits = p (dp - rowsum(g out)), dq = scale
+// With p = exp(logits - maximum - log of the sum): dv = p^T g, dp = g v^T, dlogits = p (dp - rowsum(g out)), dq = scale
 // dlogits k, dk = scale dlogits^T q, dbias = dlogits.
 HostTensors attention_backward(const ReferenceCall& c) {
   using In = AttentionBackwardInput;
@@ -76,7 +79,9 @@ HostTensors attention_backward(const ReferenceCall& c) {
       out.row(i) = c.in[In::out].matrix(at.row * Lq + i).row(at.h);
     }
     RowMajor p = logits(at, q, k, c.in[In::key_mask], bias, a);
-    p.colwise() -= c.in[In::logsumexp].matrix(at.row).row(at.h).transpose();
+    const std::vector<double>& statistics = c.in[In::statistics].values;
+    for (int64_t i = 0; i < Lq; ++i)
+      p.row(i).array() -= statistics[at.query * Lq + i] + statistics[statistics.size() / 2 + at.query * Lq + i];
     p = p.array().exp();
     RowMajor d = g * v.matrix(at.key).transpose();
     d.colwise() -= g.cwiseProduct(out).rowwise().sum();
@@ -102,33 +107,39 @@ std::vector<OpReference> attention_references() {
                                            "ops/sdpa_gqa_causal.safetensors"};
   const double log3 = std::log(3.0), log4 = std::log(4.0);
   const HostTensor q({1, 1, 1, 1, 1}, {2}), k({1, 1, 1, 2, 1}, {0, log3}), v({1, 1, 1, 2, 1}, {8, 4});
-  return {{.op = "attention",
-           .compute = attention,
-           .values = {{.name = "weights 1/4 and 3/4",
-                       .inputs = {q, k, v, {}, {}},
-                       .attrs = std::make_shared<AttentionAttrs>(0.5, false, 0.0),
-                       .outputs = {{{1, 1, 1, 1, 1}, {5}}, {{1, 1, 1, 1}, {log4}}},
-                       .source = "scale q k = 0 and log 3, so exp gives 1 and 3 of 4"},
-                      {.name = "a masked key, a bias on the other",
-                       .inputs = {q, k, v, {{1, 1, 2}, {1, 0}}, {{1, 1, 1, 1, 2}, {log3, 0}}},
-                       .attrs = std::make_shared<AttentionAttrs>(0.5, false, -log3),
-                       .outputs = {{{1, 1, 1, 1, 1}, {7}}, {{1, 1, 1, 1}, {log4}}},
-                       .source = "logits 0 + log 3 and log 3 - log 3, so exp gives 3 and 1 of 4"}},
-           .golden = golden},
-          {.op = "attention_backward",
-           .compute = attention_backward,
-           .values =
-               {{.name = "weights 1/4 and 3/4",
-                 .inputs =
-                     {{{1, 1, 1, 1, 1}, {16}}, q, k, v, {}, {}, {{1, 1, 1, 1, 1}, {5}}, {{1, 1, 1, 1}, {log4}}},
-                 .attrs = std::make_shared<AttentionBackwardAttrs>(AttentionAttrs(0.5, false, 0.0), true, true,
-                                                                   true, false),
-                 .outputs = {{{1, 1, 1, 1, 1}, {-6 * log3}},
-                             {{1, 1, 1, 2, 1}, {12, -12}},
-                             {{1, 1, 1, 2, 1}, {4, 12}}},
-                 .source = "dv = p 16; dlogits = p (16 v - 16 * 5) = 1/4 * 48 and 3/4 * -16; dk = scale 2 "
-                           "dlogits, dq = scale (0 * 12 - 12 log 3)"}},
-           .golden = golden}};
+  return {
+      {.op = "attention",
+       .compute = attention,
+       .values = {{.name = "weights 1/4 and 3/4",
+                   .inputs = {q, k, v, {}, {}},
+                   .attrs = std::make_shared<AttentionAttrs>(0.5, false, 0.0),
+                   .outputs = {{{1, 1, 1, 1, 1}, {5}}, {{2, 1, 1, 1, 1}, {log3, log4 - log3}}},
+                   .source = "scale q k = 0 and log 3, so exp gives 1 and 3 of 4"},
+                  {.name = "a masked key, a bias on the other",
+                   .inputs = {q, k, v, {{1, 1, 2}, {1, 0}}, {{1, 1, 1, 1, 2}, {log3, 0}}},
+                   .attrs = std::make_shared<AttentionAttrs>(0.5, false, -log3),
+                   .outputs = {{{1, 1, 1, 1, 1}, {7}}, {{2, 1, 1, 1, 1}, {log3, log4 - log3}}},
+                   .source = "logits 0 + log 3 and log 3 - log 3, so exp gives 3 and 1 of 4"}},
+       .golden = golden},
+      {.op = "attention_backward",
+       .compute = attention_backward,
+       .values = {{.name = "weights 1/4 and 3/4",
+                   .inputs = {{{1, 1, 1, 1, 1}, {16}},
+                              q,
+                              k,
+                              v,
+                              {},
+                              {},
+                              {{1, 1, 1, 1, 1}, {5}},
+                              {{2, 1, 1, 1, 1}, {log3, log4 - log3}}},
+                   .attrs = std::make_shared<AttentionBackwardAttrs>(AttentionAttrs(0.5, false, 0.0), true,
+                                                                     true, true, false),
+                   .outputs = {{{1, 1, 1, 1, 1}, {-6 * log3}},
+                               {{1, 1, 1, 2, 1}, {12, -12}},
+                               {{1, 1, 1, 2, 1}, {4, 12}}},
+                   .source = "dv = p 16; dlogits = p (16 v - 16 * 5) = 1/4 * 48 and 3/4 * -16; dk = scale 2 "
+                             "dlogits, dq = scale (0 * 12 - 12 log 3)"}},
+       .golden = golden}};
 }
 
 }  // namespace reckon::ops

@@ -12,7 +12,7 @@ void forward_mma(KernelArgs& a, const AttentionProblem& p) {
   const int query_tiles = (p.Lq + Tiles::kRows - 1) / Tiles::kRows;
   launch(a, 0, attention_forward_mma<T, kWidth, kTiles>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1),
          kAttentionThreads, Tiles::kBytes, p, merged_heads(a.out[AttentionOutput::out]),
-         a.out[AttentionOutput::logsumexp].as<float>(), query_tiles);
+         a.out[AttentionOutput::statistics].as<float>(), query_tiles);
 }
 
 template <int kWidth>
@@ -20,7 +20,7 @@ void forward_fma(KernelArgs& a, const AttentionProblem& p) {
   const int query_tiles = (p.Lq + FmaTiles<kWidth>::kEdge - 1) / FmaTiles<kWidth>::kEdge;
   launch(a, 0, attention_forward_fma<kWidth>, blocks_for(int64_t{p.B} * p.N * p.H * query_tiles, 1),
          kFmaThreads, forward_fma_bytes<kWidth>(), p, merged_heads(a.out[AttentionOutput::out]),
-         a.out[AttentionOutput::logsumexp].as<float>(), query_tiles);
+         a.out[AttentionOutput::statistics].as<float>(), query_tiles);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ struct ForwardTiles {
 
 template <class T, int kWidth, int kTiles>
 __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kTiles>::kBlocks))
-    attention_forward_mma(AttentionProblem p, Heads o, float* lse, int query_tiles) {
+    attention_forward_mma(AttentionProblem p, Heads o, float* statistics, int query_tiles) {
   using Tiles = ForwardTiles<T, kWidth, kTiles>;
   constexpr int kRows = Tiles::kRows, kKeys = Tiles::kKeys, kRow = Tiles::kRow, kStep = Tiles::kStep,
                 kColumns = kStep / 8, kGroups = kStep / 32;
@@ -182,7 +182,8 @@ __global__ void __launch_bounds__(kAttentionThreads, (ForwardTiles<T, kWidth, kT
       total[m][half] += __shfl_xor_sync(0xffffffffu, total[m][half], 1);
       total[m][half] += __shfl_xor_sync(0xffffffffu, total[m][half], 2);
       const int i = row + g + 8 * half;
-      if (t == 0 && i < p.Lq) lse[head_row + i] = top[m][half] + logf(total[m][half]);
+      if (t == 0 && i < p.Lq)
+        statistics[head_row + i] = top[m][half], statistics[p.rows() + head_row + i] = logf(total[m][half]);
     }
     store_rows<T, kRow>(queries + (warp * kTiles + m) * 16 * kRow, sums[m], 1.0f / total[m][0],
                         1.0f / total[m][1], static_cast<T*>(o.data) + o.at(at.b, at.n, at.h) + row * o.row,

@@ -13,7 +13,7 @@ constexpr size_t forward_fma_bytes() {
 
 template <int kWidth>
 __global__ void __launch_bounds__(kFmaThreads, 2)
-    attention_forward_fma(AttentionProblem p, Heads o, float* lse, int query_tiles) {
+    attention_forward_fma(AttentionProblem p, Heads o, float* statistics, int query_tiles) {
   using Tiles = FmaTiles<kWidth>;
   constexpr int kEdge = Tiles::kEdge, kPart = Tiles::kPart;
   RECKON_DYNAMIC_SHARED(float, queries);
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kFmaThreads, 2)
     const float sum = row_sum(total[r]);
     const int i = first + Tiles::ty() + 16 * r;
     if (i >= p.Lq) continue;
-    if (Tiles::tx() == 0) lse[head_row + i] = top[r] + logf(sum);
+    if (Tiles::tx() == 0) statistics[head_row + i] = top[r], statistics[p.rows() + head_row + i] = logf(sum);
     Tiles::store_row(sums[r], 1.0f / sum, o, o.at(at.b, at.n, at.h) + i * o.row, p.D);
   }
 }

@@ -5,10 +5,10 @@
 
 namespace reckon::ops::gpu {
 
-// in q, k, v, key_mask, bias; out o [B, N, Lq, H, D], lse [B, N, H, Lq].
+// in q, k, v, key_mask, bias; out o [B, N, Lq, H, D], statistics [2, B, N, H, Lq].
 void attention_gpu(KernelArgs& a);
 
-// in g [B, N, Lq, H, D], q, k, v, key_mask, bias, o, lse; out those wanted of dq, dk, dv, dbias. Workspaces,
+// in g [B, N, Lq, H, D], q, k, v, key_mask, bias, o, statistics; out those wanted of dq, dk, dv, dbias. Workspaces,
 // where needed: delta [B, N, H, Lq], and the partial sums of dbias over ranges of the rows that share it.
 void attention_backward_gpu(KernelArgs& a);
 

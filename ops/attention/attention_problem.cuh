@@ -30,8 +30,9 @@ struct AttentionProblem {
 
   __device__ int lead() const { return Lk - Lq; }
   __device__ int group() const { return H / Hkv; }
-  // Where the statistics of a head begin, [B, N, H, Lq].
+  // Where a head's rows begin in [B, N, H, Lq], and how many rows there are.
   __device__ int64_t head_row(int b, int n, int h) const { return ((int64_t{b} * N + n) * H + h) * Lq; }
+  __device__ int64_t rows() const { return head_row(B, 0, 0); }
   // Keys that any of the queries [.., last] sees.
   __device__ int keys_until(int last) const {
     const int seen = last + lead() + 1;

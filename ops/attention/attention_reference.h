@@ -40,15 +40,16 @@ struct ReferenceRows {
 };
 
 // Per pair: 4D in products, 1 scale, 1 mask, 1 bias, 1 maximum, 1 difference, 1 sum, one exp. Per row: D
-// divisions, 1 and a log for lse. Per (b, n): 2 per key for the mask terms.
+// divisions and a log. Per (b, n): 2 per key for the mask terms.
 template <class C>
 inline void attention_kernel(KernelArgs& a) {
   const auto& attrs = a.as<AttentionAttrs>();
   using In = AttentionInput;
   const TensorArg &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v], &mask = a.in[In::key_mask],
                   &bias = a.in[In::bias], &o = a.out[AttentionOutput::out],
-                  &lse = a.out[AttentionOutput::logsumexp];
+                  &statistics = a.out[AttentionOutput::statistics];
   const AttentionShape s = attention_shape(q, k, attrs.causal);
+  const int64_t n_rows = s.B * s.N * s.H * s.Lq;
   C* logits = reinterpret_cast<C*>(a.workspace[0]);
   const ReferenceRows<C> rows{attrs, s, q, k, mask, bias, logits, logits + s.Lk};
   a.launch(0);
@@ -71,7 +72,8 @@ inline void attention_kernel(KernelArgs& a) {
             for (int64_t d = 0; d < s.D; ++d) to[d] += logits[j] * value[d];
           }
           for (int64_t d = 0; d < s.D; ++d) to[d] = to[d] / sum;
-          lse.as<C>()[((b * s.N + n) * s.H + h) * s.Lq + i] = top + k_log(sum);
+          C* row = statistics.as<C>() + ((b * s.N + n) * s.H + h) * s.Lq + i;
+          row[0] = top, row[n_rows] = k_log(sum);
         }
     }
 }
@@ -91,8 +93,9 @@ inline void attention_backward_kernel(KernelArgs& a) {
   using In = AttentionBackwardInput;
   const TensorArg &g = a.in[In::dout], &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v],
                   &mask = a.in[In::key_mask], &bias = a.in[In::bias], &o = a.in[In::out],
-                  &lse = a.in[In::logsumexp];
+                  &statistics = a.in[In::statistics];
   const AttentionShape s = attention_shape(q, k, w.causal);
+  const int64_t n_rows = s.B * s.N * s.H * s.Lq;
   C* logits = reinterpret_cast<C*>(a.workspace[0]);
   const ReferenceRows<C> rows{w, s, q, k, mask, bias, logits, logits + s.Lk};
   TensorArg dq{}, dk{}, dv{}, dbias{};
@@ -105,7 +108,7 @@ inline void attention_backward_kernel(KernelArgs& a) {
   C* delta = w.wants_scores() ? reinterpret_cast<C*>(a.workspace[1]) : nullptr;
   if (delta) {
     a.launch(launch++);
-    for (int64_t r = 0; r < lse.numel(); ++r) {
+    for (int64_t r = 0; r < n_rows; ++r) {
       const int64_t i = r % s.Lq, h = r / s.Lq % s.H, bn = r / s.Lq / s.H,
                     from = ((bn * s.Lq + i) * s.H + h) * s.D;
       delta[r] = C(0);
@@ -124,9 +127,10 @@ inline void attention_backward_kernel(KernelArgs& a) {
         for (int64_t i = 0; i < s.Lq; ++i) {
           const int64_t row = ((b * s.N + n) * s.H + h) * s.Lq + i;
           const C* grad = g.as<C>() + (((b * s.N + n) * s.Lq + i) * s.H + h) * s.D;
+          const C top = statistics.as<C>()[row], log_sum = statistics.as<C>()[n_rows + row];
           rows.set_logits(b, n, h, i);
           for (int64_t j = 0; j < s.visible(i); ++j) {
-            const C p = k_exp(logits[j] - lse.as<C>()[row]);
+            const C p = k_exp((logits[j] - top) - log_sum);
             if (w.wants_v) {
               C* to = dv.as<C>() + rows.at(dv, b, n, h / s.group(), j);
               for (int64_t d = 0; d < s.D; ++d) to[d] += p * grad[d];

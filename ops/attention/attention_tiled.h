@@ -49,17 +49,17 @@ inline void running_softmax(const ForwardTiles& t, int64_t nj, int64_t lanes) {
   }
 }
 
-// in q, k, v, key_mask, bias; out o [B, N, Lq, H, D], lse [B, N, H, Lq]; workspace one set of tiles per thread.
+// in q, k, v, key_mask, bias; out o [B, N, Lq, H, D], statistics [2, B, N, H, Lq]; workspace one set of tiles per thread.
 template <class Tiles>
 inline void attention_tiled(KernelArgs& a) {
   const auto& attrs = a.as<AttentionAttrs>();
   using In = AttentionInput;
   const TensorArg &q = a.in[In::q], &k = a.in[In::k], &v = a.in[In::v], &mask = a.in[In::key_mask],
                   &bias = a.in[In::bias], &o = a.out[AttentionOutput::out],
-                  &lse = a.out[AttentionOutput::logsumexp];
+                  &statistics = a.out[AttentionOutput::statistics];
   const AttentionShape s = attention_shape(q, k, attrs.causal);
   const float scale = static_cast<float>(attrs.scale), mask_value = static_cast<float>(attrs.mask_value);
-  const int64_t blocks = blocks_of(s.Lq);
+  const int64_t blocks = blocks_of(s.Lq), n_rows = s.B * s.N * s.H * s.Lq;
   a.launch(0);
   parallel_tasks(a, s.B * s.N * s.H * blocks, kBlock * s.Lk * s.D / 8, [&](int64_t slot, int64_t task) {
     const ForwardTiles t(a.workspace[0], slot, s.D, Tiles::kAmx);
@@ -88,10 +88,10 @@ inline void attention_tiled(KernelArgs& a) {
       tiles.product(s.D, nj, tiles.by_columns(1, values, nj), tiles.weights(t.scores, nj, lanes), t.o, kBlock,
                     lanes, j0 > 0);
     }
-    float* statistic = lse.as<float>() + ((b * s.N + n) * s.H + h) * s.Lq + i0;
+    float* row = statistics.as<float>() + ((b * s.N + n) * s.H + h) * s.Lq + i0;
     for (int64_t i = 0; i < ni; ++i) {
       t.factor[i] = 1.0f / t.sum[i];
-      statistic[i] = t.top[i] + k_log(t.sum[i]);
+      row[i] = t.top[i], row[n_rows + i] = k_log(t.sum[i]);
     }
     unpack_lanes(t.o, t.factor, ni, s.D, o,
                  b * o.strides[0] + n * o.strides[1] + i0 * o.strides[2] + h * o.strides[3], o.strides[2]);

@@ -260,6 +260,14 @@ __device__ __forceinline__ float exp_difference(float x, float top) {
   return exp2_approximate((x - top) * kLog2e);
 }
 
+// A probability from the row statistics (kAttentionStatistics). The maximum is the first to be subtracted
+// unless it is so small that its sum with the logarithm loses nothing.
+template <bool kIsNear>
+__device__ __forceinline__ float probability(float x, float top, float log_sum) {
+  if constexpr (kIsNear) return exp_difference<true>(x, top + log_sum);
+  return exp_difference<false>(x - top, log_sum);
+}
+
 // Rows of a warp's 16 x 8 kSums sums, times a factor each for rows g and g + 8, by way of `own` (16 rows of
 // kRow elements that only this warp uses) so that they leave in whole lines.
 template <class T, int kRow, int kSums>

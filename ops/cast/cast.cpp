@@ -16,9 +16,13 @@ void cast_f8(KernelArgs& a) {
 
 bool is_f8(DType t) { return t == DType::f8e4m3 || t == DType::f8e5m2; }
 
+// By way of f32 an integer above 2^24 would be rounded twice on its way to 16 bits.
+bool needs_f64(const KernelArgs& a) { return a.in[0].dtype == DType::i64 && size_of(a.out[0].dtype) == 2; }
+
 template <KernelFn Plain>
 void cast_any(KernelArgs& a) {
-  is_f8(a.in[0].dtype) || is_f8(a.out[0].dtype) ? cast_f8(a) : Plain(a);
+  if (is_f8(a.in[0].dtype) || is_f8(a.out[0].dtype)) return cast_f8(a);
+  needs_f64(a) ? cast_kernels.reference(a) : Plain(a);
 }
 
 Plan plan_cast(const PlanContext& c) {

@@ -33,7 +33,13 @@ void check_operands(const Tensor& x, const Tensor& targets) {
                to_string(targets.strides()));
 }
 
-// FLOPs: 3V + 3 per row, V exp and a log; a reduction adds 1 per row, the mean 1. Ignored rows are counted like
+Shape statistics_shape(const Tensor& targets) {
+  Shape s{kLossStatistics};
+  for (int64_t extent : targets.shape()) s.push_back(extent);
+  return s;
+}
+
+// FLOPs: 3V + 2 per row, V exp and a log; a reduction adds 1 per row, the mean 1. Ignored rows are counted like
 // the others, because a plan cannot see data; the kernel skips them.
 Plan plan_cross_entropy(const PlanContext& c) {
   const auto& a = c.as<CrossEntropyAttrs>();
@@ -44,38 +50,39 @@ Plan plan_cross_entropy(const PlanContext& c) {
   const int64_t width = x.size(-1), rows = targets.numel();
   const bool reduced = a.reduction != Reduction::none;
   Plan p;
-  p.outputs = {{.shape = reduced ? Shape{} : targets.shape(), .dtype = t, .label = "loss"},
-               {.shape = targets.shape(), .dtype = t, .label = "logsumexp", .differentiable = false}};
+  p.outputs = {
+      {.shape = reduced ? Shape{} : targets.shape(), .dtype = t, .label = "loss"},
+      {.shape = statistics_shape(targets), .dtype = t, .label = "row statistics", .differentiable = false}};
   p.launches = {{"cross_entropy_rows"}};
   if (reduced) {
     p.workspaces = {{"losses of the rows", static_cast<size_t>(std::max<int64_t>(rows, 1)) * size_of(t)}};
     p.launches.push_back({"cross_entropy_reduce"});
   }
-  p.saves = {{false, In::logits}, {false, In::targets}, {true, CrossEntropyOutput::logsumexp}};
+  p.saves = {{false, In::logits}, {false, In::targets}, {true, CrossEntropyOutput::statistics}};
   p.cost.vector_flops =
-      checked_multiply(rows, 3 * width + 3 + reduced, "FLOPs") + (a.reduction == Reduction::mean);
+      checked_multiply(rows, 3 * width + 2 + reduced, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(rows, width + 1, "special functions");
   set_traffic(p, c);
   return p;
 }
 
-// FLOPs: 2V + 1 per row and V exp; the mean divides once.
+// FLOPs: 3V + 1 per row and V exp; the mean divides once.
 Plan plan_cross_entropy_backward(const PlanContext& c) {
   const auto& a = c.as<CrossEntropyAttrs>();
   using In = CrossEntropyBackwardInput;
   const Tensor &g = c.in[In::dloss], &x = c.in[In::logits], &targets = c.in[In::targets],
-               &lse = c.in[In::logsumexp];
+               &statistics = c.in[In::statistics];
   check_operands(x, targets);
   check_shape(g, a.reduction == Reduction::none ? targets.shape() : Shape{}, "cross_entropy's output gradient");
-  check_shape(lse, targets.shape(), "cross_entropy's logsumexp");
-  RECKON_CHECK(g.contiguous() && lse.contiguous() && lse.dtype() == accumulation_dtype(x.dtype()),
-               "cross_entropy_backward needs contiguous tensors and a logsumexp of type {}, got {}",
-               name_of(accumulation_dtype(x.dtype())), describe(lse));
+  check_shape(statistics, statistics_shape(targets), "cross_entropy's row statistics");
+  RECKON_CHECK(g.contiguous() && statistics.contiguous() && statistics.dtype() == accumulation_dtype(x.dtype()),
+               "cross_entropy_backward needs contiguous tensors and row statistics of type {}, got {}",
+               name_of(accumulation_dtype(x.dtype())), describe(statistics));
   const int64_t width = x.size(-1), rows = targets.numel();
   Plan p;
   p.outputs = {{.shape = x.shape(), .dtype = x.dtype(), .label = "dlogits"}};
   p.launches = {{"cross_entropy_backward"}};
-  p.cost.vector_flops = checked_multiply(rows, 2 * width + 1, "FLOPs") + (a.reduction == Reduction::mean);
+  p.cost.vector_flops = checked_multiply(rows, 3 * width + 1, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(rows, width, "special functions");
   set_traffic(p, c);
   return p;
@@ -99,12 +106,12 @@ const OpDef cross_entropy_backward_op{
           for (Reduction r : {Reduction::none, Reduction::sum, Reduction::mean}) {
             cases.push_back({.name = "rows",
                              .inputs = {normal(r == Reduction::none ? Shape{6} : Shape{}), normal({6, 600}),
-                                        index({6}, 600), statistic({6})},
+                                        index({6}, 600), two_statistics({6})},
                              .attrs = std::make_shared<CrossEntropyAttrs>(r, -100)});
           }
           const auto rows = [&](const char* name, int64_t n, int64_t width) {
             cases.push_back({.name = name,
-                             .inputs = {normal({}), normal({n, width}), index({n}, width), statistic({n})},
+                             .inputs = {normal({}), normal({n, width}), index({n}, width), two_statistics({n})},
                              .attrs = std::make_shared<CrossEntropyAttrs>(Reduction::mean, -100)});
           };
           rows("narrow rows", 35, 23);
@@ -125,8 +132,8 @@ const OpDef cross_entropy_op{
     .backward = [](BackwardContext& c) -> TensorList {
       const auto& a = c.as<CrossEntropyAttrs>();
       SavedReader saved(c);
-      const Tensor logits = saved.take(), targets = saved.take(), logsumexp = saved.take();
-      return {call(cross_entropy_backward_op, {contiguous(c.grads[0]), logits, targets, logsumexp},
+      const Tensor logits = saved.take(), targets = saved.take(), statistics = saved.take();
+      return {call(cross_entropy_backward_op, {contiguous(c.grads[0]), logits, targets, statistics},
                    std::make_shared<CrossEntropyAttrs>(a.reduction, a.ignore_index))[0],
               Tensor{}};
     },

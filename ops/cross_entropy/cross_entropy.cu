@@ -23,12 +23,12 @@ struct Rows {
 
 // Of one row, by one thread.
 __device__ __forceinline__ void write_loss(const Rows& p, int64_t row, const ExpSum& s, float* losses,
-                                           float* lse) {
+                                           float* statistics) {
   const long long target = p.targets[row];
-  const float log_sum = logf(s.sum);
+  const float log_sum = logf(s.finite_sum());
   const bool ignored = target == p.ignored;
-  lse[row] = ignored ? 0.0f : s.top + log_sum;
-  // Not lse - x[target]: the difference of two large logits is exact, their sum with the logarithm is not.
+  statistics[row] = ignored ? 0.0f : s.top, statistics[p.rows + row] = ignored ? 0.0f : log_sum;
+  // The difference of two large logits is exact, their sum with the logarithm is not.
   if (ignored)
     losses[row] = 0.0f;
   else
@@ -36,7 +36,8 @@ __device__ __forceinline__ void write_loss(const Rows& p, int64_t row, const Exp
 }
 
 template <class Tile>
-__global__ void __launch_bounds__(kRowThreads) cross_entropy_registers(Rows p, float* losses, float* lse) {
+__global__ void __launch_bounds__(kRowThreads)
+    cross_entropy_registers(Rows p, float* losses, float* statistics) {
   __shared__ float cells[32];
   const Tile t = Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, p.rows, p.c, p.fours);
   typename Tile::Values v;
@@ -45,16 +46,17 @@ __global__ void __launch_bounds__(kRowThreads) cross_entropy_registers(Rows p, f
   tile_exp_sums(t, v, sums, cells);
 #pragma unroll
   for (int r = 0; r < Tile::kRows; ++r)
-    if (t.lane == 0 && r < t.rows) write_loss(p, t.row + r * t.step, sums[r], losses, lse);
+    if (t.lane == 0 && r < t.rows) write_loss(p, t.row + r * t.step, sums[r], losses, statistics);
 }
 
-__global__ void __launch_bounds__(kWideRowThreads) cross_entropy_wide(Rows p, float* losses, float* lse) {
+__global__ void __launch_bounds__(kWideRowThreads)
+    cross_entropy_wide(Rows p, float* losses, float* statistics) {
   __shared__ float cells[32];
   const int64_t row = blockIdx.x;
   if (row >= p.rows) return;
   ExpSum s{0.0f, 1.0f};
   if (p.targets[row] != p.ignored) s = wide_row_exp_sum(p.logits, row, p.c, p.fours, cells);
-  if (threadIdx.x == 0) write_loss(p, row, s, losses, lse);
+  if (threadIdx.x == 0) write_loss(p, row, s, losses, statistics);
 }
 
 // By one block; every thread gets the result.
@@ -96,9 +98,9 @@ struct Scale {
   __device__ __forceinline__ float operator()(int64_t row) const { return load(of, per_row ? row : 0); }
 };
 
-// dlogits = (exp(logits - lse) - [column is the target]) scale, over a tile; 0 in ignored rows.
+// dlogits = (exp((logits - maximum) - log of the sum) - [column is the target]) scale, over a tile; 0 in ignored rows.
 template <class Tile>
-__device__ __forceinline__ void write_gradient(const Rows& p, const Tile& t, const float* lse,
+__device__ __forceinline__ void write_gradient(const Rows& p, const Tile& t, const float* statistics,
                                                const Scale& scale, const Elements& dx) {
   typename Tile::Values v;
   t.load(p.logits, 0.0f, v);
@@ -111,9 +113,10 @@ __device__ __forceinline__ void write_gradient(const Rows& p, const Tile& t, con
       t.each_in_row([&](int k, int i) { v[r][k][i] = 0.0f; });
       continue;
     }
-    const float s = p.is_class(target) ? scale(row) : NAN, shift = lse[row];
+    const float s = p.is_class(target) ? scale(row) : NAN, top = statistics[row],
+                log_sum = statistics[p.rows + row];
     t.each_in_row([&](int k, int i) {
-      v[r][k][i] = expf(v[r][k][i] - shift) * s;
+      v[r][k][i] = expf((v[r][k][i] - top) - log_sum) * s;
       if (t.start + t.column(k, i) == target) v[r][k][i] -= s;
     });
   }
@@ -122,17 +125,17 @@ __device__ __forceinline__ void write_gradient(const Rows& p, const Tile& t, con
 
 template <class Tile>
 __global__ void __launch_bounds__(kRowThreads)
-    cross_entropy_backward_registers(Rows p, const float* lse, Scale scale, Elements dx) {
-  write_gradient(p, Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, p.rows, p.c, p.fours), lse, scale,
-                 dx);
+    cross_entropy_backward_registers(Rows p, const float* statistics, Scale scale, Elements dx) {
+  write_gradient(p, Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, p.rows, p.c, p.fours), statistics,
+                 scale, dx);
 }
 
 __global__ void __launch_bounds__(kWideRowThreads)
-    cross_entropy_backward_wide(Rows p, const float* lse, Scale scale, Elements dx) {
+    cross_entropy_backward_wide(Rows p, const float* statistics, Scale scale, Elements dx) {
   const int64_t row = blockIdx.x;
   if (row >= p.rows) return;
   for (int64_t j = 0; j < p.c; j += WideRowTile::kWidth)
-    write_gradient(p, WideRowTile::of_row(row, p.c, j, p.fours), lse, scale, dx);
+    write_gradient(p, WideRowTile::of_row(row, p.c, j, p.fours), statistics, scale, dx);
 }
 
 Rows rows_of(const TensorArg& logits, const TensorArg& targets, const CrossEntropyAttrs& t) {
@@ -149,15 +152,15 @@ void cross_entropy_gpu(KernelArgs& a) {
   const Rows p = rows_of(a.in[CrossEntropyInput::logits], a.in[CrossEntropyInput::targets], t);
   const bool reduced = t.reduction != Reduction::none;
   auto *loss = a.out[CrossEntropyOutput::loss].as<float>(),
-       *lse = a.out[CrossEntropyOutput::logsumexp].as<float>();
+       *statistics = a.out[CrossEntropyOutput::statistics].as<float>();
   float* losses = reduced ? reinterpret_cast<float*>(a.workspace[0]) : loss;
   if (p.c > kRegisterColumns) {
-    launch(a, 0, cross_entropy_wide, blocks_for(p.rows, 1), kWideRowThreads, 0, p, losses, lse);
+    launch(a, 0, cross_entropy_wide, blocks_for(p.rows, 1), kWideRowThreads, 0, p, losses, statistics);
   } else {
     with_row_tile(p.c, [&](auto tile) {
       using Tile = decltype(tile);
       launch(a, 0, cross_entropy_registers<Tile>, blocks_for(p.rows, Tile::kRowsPerBlock), kRowThreads, 0, p,
-             losses, lse);
+             losses, statistics);
     });
   }
   if (reduced)
@@ -172,7 +175,7 @@ void cross_entropy_backward_gpu(KernelArgs& a) {
   Rows p = rows_of(a.in[In::logits], a.in[In::targets], t);
   p.fours = p.fours && takes_fours(a.out[0], p.c);
   const Elements dx = elements(a.out[0]);
-  const auto* lse = a.in[In::logsumexp].as<float>();
+  const auto* statistics = a.in[In::statistics].as<float>();
   Scale scale{elements(a.in[In::dloss]), t.reduction == Reduction::none};
   int next = 0;
   if (t.reduction == Reduction::mean) {
@@ -182,12 +185,12 @@ void cross_entropy_backward_gpu(KernelArgs& a) {
     scale.of = {shared_scale, DType::f32};
   }
   if (p.c > kRegisterColumns)
-    return launch(a, next, cross_entropy_backward_wide, blocks_for(p.rows, 1), kWideRowThreads, 0, p, lse,
-                  scale, dx);
+    return launch(a, next, cross_entropy_backward_wide, blocks_for(p.rows, 1), kWideRowThreads, 0, p,
+                  statistics, scale, dx);
   with_row_tile(p.c, [&](auto tile) {
     using Tile = decltype(tile);
     launch(a, next, cross_entropy_backward_registers<Tile>, blocks_for(p.rows, Tile::kRowsPerBlock),
-           kRowThreads, 0, p, lse, scale, dx);
+           kRowThreads, 0, p, statistics, scale, dx);
   });
 }
 

@@ -29,16 +29,17 @@ inline C sum_in_pieces(const C* v, int64_t n) {
   return total;
 }
 
-// in logits [.., V], targets [..]; out loss, lse [..]; workspace when reduced: losses of the rows.
-// Per row: V for the maximum, V and V exp, V for the sum, one log, 1 for lse, 2 for the loss. Reduced: 1 per
+// in logits [.., V], targets [..]; out loss, statistics [2, ..]; workspace when reduced: losses of the rows.
+// Per row: V for the maximum, V and V exp, V for the sum, one log, 2 for the loss. Reduced: 1 per
 // row more, mean: 1 more.
 template <class C>
 inline void cross_entropy_kernel(KernelArgs& a) {
   const auto& t = a.as<CrossEntropyAttrs>();
   using In = CrossEntropyInput;
   const TensorArg &x = a.in[In::logits], &targets = a.in[In::targets], &loss = a.out[CrossEntropyOutput::loss],
-                  &lse = a.out[CrossEntropyOutput::logsumexp];
+                  &statistics = a.out[CrossEntropyOutput::statistics];
   const int64_t width = x.last(), rows = targets.numel();
+  C *tops = statistics.as<C>(), *log_sums = tops + rows;
   const bool reduced = t.reduction != Reduction::none;
   C* losses = reduced ? reinterpret_cast<C*>(a.workspace[0]) : loss.as<C>();
   a.launch(0);
@@ -48,7 +49,7 @@ inline void cross_entropy_kernel(KernelArgs& a) {
       const int64_t target = targets.as<int64_t>()[row];
       if (target == t.ignore_index) {
         losses[row] = C(0);
-        lse.as<C>()[row] = C(0);
+        tops[row] = log_sums[row] = C(0);
         continue;
       }
       C top = C(-__builtin_inff()), sum = C(0);
@@ -65,8 +66,8 @@ inline void cross_entropy_kernel(KernelArgs& a) {
             sum, n, [e = static_cast<const C*>(eb)](int64_t i) __attribute__((always_inline)) { return e[i]; });
       }
       const C log_sum = k_log(sum);
-      lse.as<C>()[row] = top + log_sum;
-      // Not lse - x[target]: the difference of two large logits is exact, their sum with the logarithm is not.
+      tops[row] = top, log_sums[row] = log_sum;
+      // The difference of two large logits is exact, their sum with the logarithm is not.
       losses[row] = (top - load_one<C>(x, row * width + target)) + log_sum;
     }
   });
@@ -77,14 +78,14 @@ inline void cross_entropy_kernel(KernelArgs& a) {
   loss.as<C>()[0] = total;
 }
 
-// in g, logits, targets, lse; out dlogits = (exp(logits - lse) - [column is the target]) scale, where scale is
-// g, for the mean g / count. Per row: 2V and V exp, 1 for the target; mean: 1 in all.
+// in g, logits, targets, statistics; out dlogits = (exp((logits - maximum) - log of the sum) - [column is the
+// target]) scale, where scale is g, for the mean g / count. Per row: 3V and V exp, 1 for the target; mean: 1.
 template <class C>
 inline void cross_entropy_backward_kernel(KernelArgs& a) {
   const auto& t = a.as<CrossEntropyAttrs>();
   using In = CrossEntropyBackwardInput;
   const TensorArg &g = a.in[In::dloss], &x = a.in[In::logits], &targets = a.in[In::targets],
-                  &lse = a.in[In::logsumexp], &dx = a.out[0];
+                  &statistics = a.in[In::statistics], &dx = a.out[0];
   const int64_t width = x.last(), rows = targets.numel();
   const bool reduced = t.reduction != Reduction::none;
   a.launch(0);
@@ -101,13 +102,13 @@ inline void cross_entropy_backward_kernel(KernelArgs& a) {
         continue;
       }
       const C scale = reduced ? common : load_one<C>(g, row);
-      const C shift = lse.as<C>()[row];
+      const C top = statistics.as<C>()[row], log_sum = statistics.as<C>()[rows + row];
       for (int64_t j = 0; j < width; j += kTile) {
         const int64_t n = tile_count(width, j);
         const C* v = load_tile<C>(x.data, x.dtype, row * width + j, 1, n, xb);
         C* o = direct_output(dx, row * width + j, ob);
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) o[i] = k_exp(v[i] - shift) * scale;
+        for (int64_t i = 0; i < n; ++i) o[i] = k_exp((v[i] - top) - log_sum) * scale;
         if (target >= j && target < j + n) o[target - j] -= scale;
         store_tile<C>(dx.data, dx.dtype, row * width + j, n, o);
       }

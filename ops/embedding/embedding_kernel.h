@@ -23,7 +23,8 @@ inline void embedding_kernel(KernelArgs& a) {
 }
 
 // in g [n, H], ids [n]; out dtable [V, H]; workspaces: head of each table row's chain of positions [V], next
-// position [n]. One addition per element of g; every table row is written once, in its own type.
+// position [n]. One addition per element of g; every table row is written once, in its own type. In f32 a long
+// chain is added up in pieces of 256, as sums are: an id that fills the batch does not stop at 2^24.
 template <class C>
 inline void embedding_backward_kernel(KernelArgs& a) {
   const TensorArg &g = a.in[embedding_backward_in::g], &ids = a.in[embedding_backward_in::ids],
@@ -40,7 +41,8 @@ inline void embedding_backward_kernel(KernelArgs& a) {
   }
   a.launch(1);
   parallel_ranges(a, vocabulary, width, [&](int64_t first, int64_t last) {
-    alignas(64) C gb[kTile], sum[kTile];
+    constexpr int32_t kPiece = sizeof(C) == sizeof(float) ? 256 : 0x7fffffff;
+    alignas(64) C gb[kTile], sum[kTile], total[kTile];
     for (int64_t v = first; v < last; ++v) {
       if (head[v] < 0) {
         const size_t row_bytes = static_cast<size_t>(width) * size_of(dtable.dtype);
@@ -49,12 +51,19 @@ inline void embedding_backward_kernel(KernelArgs& a) {
       }
       for (int64_t j = 0; j < width; j += kTile) {
         const int64_t count = tile_count(width, j);
-        for (int64_t k = 0; k < count; ++k) sum[k] = C(0);
+        for (int64_t k = 0; k < count; ++k) sum[k] = total[k] = C(0);
+        int32_t terms = 0;
+        bool several = false;
         for (int32_t i = head[v]; i >= 0; i = next[i]) {
+          if (terms++ == kPiece) {
+            for (int64_t k = 0; k < count; ++k) total[k] += sum[k], sum[k] = C(0);
+            terms = 1, several = true;
+          }
           const C* gv = load_tile<C>(g.data, g.dtype, i * width + j, 1, count, gb);
 #pragma omp simd
           for (int64_t k = 0; k < count; ++k) sum[k] += gv[k];
         }
+        for (int64_t k = 0; several && k < count; ++k) sum[k] += total[k];
         store_tile<C>(dtable.data, dtable.dtype, v * width + j, count, sum);
       }
     }

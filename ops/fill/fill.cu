@@ -29,9 +29,9 @@ Pattern pattern_of(double v, DType t) {
     case DType::f32:
       return repeated(static_cast<float>(v));
     case DType::bf16:
-      return repeated(f32_to_bf16(static_cast<float>(v)));
+      return repeated(f64_to_bf16(v));
     case DType::f16:
-      return repeated(f32_to_f16(static_cast<float>(v)));
+      return repeated(f64_to_f16(v));
     case DType::i64:
       return repeated(static_cast<int64_t>(v));
     case DType::u8:

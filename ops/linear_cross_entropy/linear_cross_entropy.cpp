@@ -70,7 +70,7 @@ size_t tile_bytes(const LogitTiles& t, size_t element) {
   return static_cast<size_t>(t.most_rows() * t.most_classes()) * element;
 }
 
-// FLOPs beside the product: 3V + 4 per row, V exp and a log; the mean 1. Ignored rows count like the others: a
+// FLOPs beside the product: 3V + 3 per row, V exp and a log; the mean 1. Ignored rows count like the others: a
 // plan does not see data.
 Plan plan_linear_cross_entropy(const PlanContext& c) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
@@ -80,7 +80,10 @@ Plan plan_linear_cross_entropy(const PlanContext& c) {
   const DType type = accumulation_dtype(x.dtype());
   Plan p;
   p.outputs = {{.shape = Shape{}, .dtype = type, .label = "loss"},
-               {.shape = {t.T}, .dtype = type, .label = "logsumexp", .differentiable = false}};
+               {.shape = {kLinearLossStatistics, t.T},
+                .dtype = type,
+                .label = "row statistics",
+                .differentiable = false}};
   if (type == DType::f64) {
     p.workspaces = {{"logits of one row", static_cast<size_t>(t.V) * sizeof(double)}};
   } else {
@@ -94,25 +97,26 @@ Plan plan_linear_cross_entropy(const PlanContext& c) {
   }
   p.launches.push_back({"cross_entropy_reduce"});
   p.saves = {
-      {false, In::x}, {false, In::weight}, {false, In::targets}, {true, LinearCrossEntropyOutput::logsumexp}};
+      {false, In::x}, {false, In::weight}, {false, In::targets}, {true, LinearCrossEntropyOutput::statistics}};
   p.cost.matmul_flops = matmul_flops(t.T, t.V, t.H);
-  p.cost.vector_flops = checked_multiply(t.T, 3 * t.V + 4, "FLOPs") + (a.reduction == Reduction::mean);
+  p.cost.vector_flops = checked_multiply(t.T, 3 * t.V + 3, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(t.T, t.V + 1, "special functions");
   set_traffic(p, c);
   return p;
 }
 
-// FLOPs beside the products: 2V + 1 per row and V exp; the mean 1.
+// FLOPs beside the products: 3V + 1 per row and V exp; the mean 1.
 Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
   const auto& a = c.as<LinearCrossEntropyAttrs>();
   using In = LinearCrossEntropyBackwardInput;
-  const Tensor &g = c.in[In::dloss], &x = c.in[In::x], &w = c.in[In::weight], &lse = c.in[In::logsumexp];
+  const Tensor &g = c.in[In::dloss], &x = c.in[In::x], &w = c.in[In::weight],
+               &statistics = c.in[In::statistics];
   const LogitTiles t = checked_tiles(x, w, c.in[In::targets], a.reduction);
   check_shape(g, Shape{}, "linear_cross_entropy's output gradient");
-  check_shape(lse, {t.T}, "linear_cross_entropy's logsumexp");
-  RECKON_CHECK(lse.contiguous() && lse.dtype() == accumulation_dtype(x.dtype()),
-               "linear_cross_entropy_backward needs a contiguous logsumexp of {}, got {}",
-               name_of(accumulation_dtype(x.dtype())), describe(lse));
+  check_shape(statistics, {kLinearLossStatistics, t.T}, "linear_cross_entropy's row statistics");
+  RECKON_CHECK(statistics.contiguous() && statistics.dtype() == accumulation_dtype(x.dtype()),
+               "linear_cross_entropy_backward needs contiguous row statistics of {}, got {}",
+               name_of(accumulation_dtype(x.dtype())), describe(statistics));
   RECKON_CHECK(a.wants_x || a.wants_weight, "linear_cross_entropy_backward is asked for no gradient");
   Plan p;
   if (a.wants_x) p.outputs.push_back({.shape = x.shape(), .dtype = x.dtype(), .label = "dx"});
@@ -135,7 +139,7 @@ Plan plan_linear_cross_entropy_backward(const PlanContext& c) {
     if (a.wants_weight) p.launches.push_back({"gemm"});
   }
   p.cost.matmul_flops = checked_multiply(1 + a.wants_x + a.wants_weight, matmul_flops(t.T, t.V, t.H), "FLOPs");
-  p.cost.vector_flops = checked_multiply(t.T, 2 * t.V + 1, "FLOPs") + (a.reduction == Reduction::mean);
+  p.cost.vector_flops = checked_multiply(t.T, 3 * t.V + 1, "FLOPs") + (a.reduction == Reduction::mean);
   p.cost.special = checked_multiply(t.T, t.V, "special functions");
   set_traffic(p, c);
   return p;
@@ -166,15 +170,13 @@ const OpDef linear_cross_entropy_backward_op{
     .gradient_note = "second derivatives are not offered",
     .cases =
         [] {
-          // The statistic stands for logsumexp: near the log of the number of classes,
-          // so that no probability explodes.
           std::vector<OpCase> cases;
           for (auto [x, w] : {std::pair{true, true}, {true, false}, {false, true}}) {
-            cases.push_back(
-                {.name = "gradients",
-                 .inputs = {normal(Shape{}), normal({7, 5}), normal({37, 5}), index({7}, 37), statistic({7})},
-                 .attrs = std::make_shared<LinearCrossEntropyAttrs>(w ? Reduction::mean : Reduction::sum, -100,
-                                                                    x, w)});
+            cases.push_back({.name = "gradients",
+                             .inputs = {normal(Shape{}), normal({7, 5}), normal({37, 5}), index({7}, 37),
+                                        two_statistics({7})},
+                             .attrs = std::make_shared<LinearCrossEntropyAttrs>(
+                                 w ? Reduction::mean : Reduction::sum, -100, x, w)});
           }
           return cases;
         },
@@ -186,9 +188,9 @@ TensorList linear_cross_entropy_backward(BackwardContext& c) {
   const auto attrs = std::make_shared<LinearCrossEntropyAttrs>(a.reduction, a.ignore_index, c.needs(In::x),
                                                                c.needs(In::weight));
   SavedReader saved(c);
-  const Tensor x = saved.take(), weight = saved.take(), targets = saved.take(), logsumexp = saved.take();
+  const Tensor x = saved.take(), weight = saved.take(), targets = saved.take(), statistics = saved.take();
   return by_input(
-      call(linear_cross_entropy_backward_op, {contiguous(c.grads[0]), x, weight, targets, logsumexp}, attrs),
+      call(linear_cross_entropy_backward_op, {contiguous(c.grads[0]), x, weight, targets, statistics}, attrs),
       c.needs_grad & input_bits(In::x, In::weight), In::n_inputs);
 }
 

@@ -27,10 +27,10 @@ struct RowState {
 };
 
 // A block per row: one pass over its logits of this tile with a maximum and a sum per thread, merged with what
-// earlier tiles left. The last tile finishes the row.
+// earlier tiles left. The last tile finishes the row: statistics [2, rows].
 __global__ void __launch_bounds__(kThreads)
-    running_logsumexp(Tile tile, const int64_t* targets, RowState state, float* lse, int64_t first_row,
-                      int64_t ignored, bool is_first, bool is_last) {
+    running_logsumexp(Tile tile, const int64_t* targets, RowState state, float* statistics, int64_t rows,
+                      int64_t first_row, int64_t ignored, bool is_first, bool is_last) {
   __shared__ float cells[32];
   const float* logits = tile.logits + int64_t{blockIdx.x} * tile.pitch;
   const int64_t row = first_row + blockIdx.x;
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads)
   if (is_last) {
     const bool counts = target != ignored;
     const float log_sum = logf(total);
-    lse[row] = counts ? now + log_sum : 0.0f;
+    statistics[row] = counts ? now : 0.0f, statistics[rows + row] = counts ? log_sum : 0.0f;
     state.loss[row] = counts ? now - picked + log_sum : 0.0f;
   } else {
     state.top[row] = now;
@@ -96,19 +96,19 @@ __global__ void __launch_bounds__(kReduceThreads)
   if (threadIdx.x == 0) *scale = load(g, 0) / counted;
 }
 
-// A row per block in y: (exp(logit - lse) - [class is the target]) scale, into `to`,
+// A row per block in y: (exp((logit - maximum) - log of the sum) - [class is the target]) scale, into `to`,
 // which may be the logits themselves.
 __global__ void __launch_bounds__(kThreads)
-    logit_gradients(Tile tile, Elements to, const int64_t* targets, const float* lse, const float* scale,
-                    int64_t first_row, int64_t ignored) {
+    logit_gradients(Tile tile, Elements to, const int64_t* targets, const float* statistics, int64_t rows,
+                    const float* scale, int64_t first_row, int64_t ignored) {
   const int64_t j = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 4, row = first_row + blockIdx.y;
   if (j >= tile.classes) return;
   const int64_t base = int64_t{blockIdx.y} * tile.pitch + j, target = targets[row];
   const bool counts = target != ignored;
-  const float shift = lse[row], factor = *scale;
+  const float top = statistics[row], log_sum = statistics[rows + row], factor = *scale;
   const auto gradient = [&](float logit, int64_t column) {
     if (!counts) return 0.0f;
-    const float p = expf(logit - shift) * factor;
+    const float p = expf((logit - top) - log_sum) * factor;
     return tile.first_class + column == target ? p - factor : p;
   };
   if (j + 4 <= tile.classes) {
@@ -216,7 +216,7 @@ void linear_cross_entropy_gpu(KernelArgs& a) {
   loss.run([&](LossSteps::Step step, int i, int64_t r, int64_t v) {
     if (step == LossSteps::Step::statistics)
       launch(a, i, running_logsumexp, blocks_for(s.tiles.rows(r), 1), kThreads, 0, loss.tile(v), loss.targets(),
-             state, a.out[Out::logsumexp].as<float>(), r * s.tiles.tile_rows, t.ignore_index, v == 0,
+             state, a.out[Out::statistics].as<float>(), T, r * s.tiles.tile_rows, t.ignore_index, v == 0,
              v == s.tiles.class_tiles() - 1);
     else
       launch(a, i, cross_entropy_reduce, 1, kReduceThreads, 0, state.loss, loss.targets(),
@@ -246,8 +246,8 @@ void linear_cross_entropy_backward_gpu(KernelArgs& a) {
       case LossSteps::Step::logit_gradients:
         return launch(a, i, logit_gradients,
                       dim3(blocks_for(classes, kThreads * 4), static_cast<unsigned>(rows)), kThreads, 0,
-                      loss.tile(v), Elements{gradients, type}, loss.targets(), a.in[In::logsumexp].as<float>(),
-                      loss.floats(LossSteps::rows), row0, t.ignore_index);
+                      loss.tile(v), Elements{gradients, type}, loss.targets(), a.in[In::statistics].as<float>(),
+                      s.tiles.T, loss.floats(LossSteps::rows), row0, t.ignore_index);
       case LossSteps::Step::x_gradient: {
         void* to = s.sums_x() ? Loss::at(loss.buffer(LossSteps::x_sums), DType::f32, row0 * H)
                               : Loss::at(dx.data, dx.dtype, row0 * H);

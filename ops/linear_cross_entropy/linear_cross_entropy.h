@@ -3,7 +3,7 @@
 // workspace, with a running logsumexp. A target equal to ignore_index counts neither in the sum nor in the mean
 // (no counted target: NaN); any other target outside [0, V) is an Error. Called by language-model heads.
 //
-// Keeps x, weight, targets and one f32 per row. Backward builds the logits again tile by tile, classes
+// Keeps x, weight, targets and two f32 per row. Backward builds the logits again tile by tile, classes
 // outermost, so that a tile of weight gradients is summed in f32 before it is rounded; with a 16-bit x the sum
 // for dx is [T, H] in f32. With bf16 operands the gradient of the logits is rounded to bf16, as the eager chain
 // does. FLOPs: forward 2 T V H in products, backward 2 T V H for each of logits, dx, dweight.

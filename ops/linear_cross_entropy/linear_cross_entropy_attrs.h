@@ -12,11 +12,15 @@ struct LinearCrossEntropyInput {
   enum : int { x, weight, targets, n_inputs };
 };
 struct LinearCrossEntropyOutput {
-  enum : int { loss, logsumexp };
+  enum : int { loss, statistics };
 };
 struct LinearCrossEntropyBackwardInput {
-  enum : int { dloss, x, weight, targets, logsumexp };
+  enum : int { dloss, x, weight, targets, statistics };
 };
+
+// What backward keeps of a row, [2, T]: the maximum of its logits, then the logarithm of the sum of exp(logit -
+// maximum), apart as in cross_entropy; 0 and 0 where the row is ignored.
+inline constexpr int64_t kLinearLossStatistics = 2;
 
 struct LinearCrossEntropyAttrs : Attrs {
   LinearCrossEntropyAttrs(Reduction r, int64_t ignore, bool x = true, bool w = true)

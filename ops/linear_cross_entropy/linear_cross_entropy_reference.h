@@ -23,15 +23,15 @@ inline void row_logits(const TensorArg& x, const TensorArg& w, int64_t row, C* l
   }
 }
 
-// in x, weight, targets; out loss, lse. Per row: 2VH in the product, V for the maximum, V and V exp, V for the
-// sum, a log and 1 for lse, 2 for the loss, 1 to add it up. Mean: 1 more.
+// in x, weight, targets; out loss, statistics. Per row: 2VH in the product, V for the maximum, V and V exp, V
+// for the sum, a log, 2 for the loss, 1 to add it up. Mean: 1 more.
 template <class C>
 inline void linear_cross_entropy_kernel(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
   using In = LinearCrossEntropyInput;
   using Out = LinearCrossEntropyOutput;
   const TensorArg &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
-                  &loss = a.out[Out::loss], &lse = a.out[Out::logsumexp];
+                  &loss = a.out[Out::loss], &statistics = a.out[Out::statistics];
   const int64_t T = x.shape[0], V = w.shape[0];
   const LogitTiles tiles{T, V, w.shape[1]};
   C* logits = reinterpret_cast<C*>(a.workspace[0]);
@@ -39,28 +39,28 @@ inline void linear_cross_entropy_kernel(KernelArgs& a) {
   C total = C(0);
   for (int64_t row = 0; row < T; ++row) {
     const int64_t target = targets.as<int64_t>()[row];
-    lse.as<C>()[row] = C(0);
+    statistics.as<C>()[row] = statistics.as<C>()[T + row] = C(0);
     if (target == t.ignore_index) continue;
     row_logits(x, w, row, logits);
     const C top = largest(C(-__builtin_inf()), static_cast<const C*>(logits), V);
     C sum = C(0);
     for (int64_t j = 0; j < V; ++j) sum += k_exp(logits[j] - top);
     const C log_sum = k_log(sum);
-    lse.as<C>()[row] = top + log_sum;
+    statistics.as<C>()[row] = top, statistics.as<C>()[T + row] = log_sum;
     total += (top - logits[target]) + log_sum;
   }
   if (t.reduction == Reduction::mean) total = total / C(counted_rows(targets, t.ignore_index));
   loss.as<C>()[0] = total;
 }
 
-// in g, x, weight, targets, lse; out those wanted of dx, dweight. Per row: 2VH for the logits, 2V and V exp, 1
+// in g, x, weight, targets, statistics; out those wanted of dx, dweight. Per row: 2VH for the logits, 3V and V exp, 1
 // for the target, 2VH for each gradient. Mean: 1 in all.
 template <class C>
 inline void linear_cross_entropy_backward_kernel(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
   using In = LinearCrossEntropyBackwardInput;
   const TensorArg &g = a.in[In::dloss], &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
-                  &lse = a.in[In::logsumexp];
+                  &statistics = a.in[In::statistics];
   const int64_t T = x.shape[0], V = w.shape[0], H = w.shape[1];
   const LogitTiles tiles{T, V, H};
   C* logits = reinterpret_cast<C*>(a.workspace[0]);
@@ -76,7 +76,8 @@ inline void linear_cross_entropy_backward_kernel(KernelArgs& a) {
     const int64_t target = targets.as<int64_t>()[row];
     if (target == t.ignore_index) continue;
     row_logits(x, w, row, logits);
-    for (int64_t j = 0; j < V; ++j) logits[j] = k_exp(logits[j] - lse.as<C>()[row]) * scale;
+    const C top = statistics.as<C>()[row], log_sum = statistics.as<C>()[T + row];
+    for (int64_t j = 0; j < V; ++j) logits[j] = k_exp((logits[j] - top) - log_sum) * scale;
     logits[target] -= scale;
     for (int64_t j = 0; j < V; ++j)
       for (int64_t l = 0; l < H; ++l) {

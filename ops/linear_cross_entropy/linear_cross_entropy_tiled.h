@@ -31,13 +31,13 @@ struct TileProducts {
   }
 };
 
-// in x, weight, targets; out loss, lse; workspaces product, logits, rows (maximum, sum, logit of the target).
+// in x, weight, targets; out loss, statistics; workspaces product, logits, rows (maximum, sum, logit of the target).
 inline void linear_cross_entropy_tiled(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
   using In = LinearCrossEntropyInput;
   using Out = LinearCrossEntropyOutput;
   const TensorArg &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
-                  &loss = a.out[Out::loss], &lse = a.out[Out::logsumexp];
+                  &loss = a.out[Out::loss], &statistics = a.out[Out::statistics];
   const LogitTiles tiles{x.shape[0], w.shape[0], w.shape[1]};
   float *logits = reinterpret_cast<float*>(a.workspace[1]), *top = reinterpret_cast<float*>(a.workspace[2]);
   float *sum = top + tiles.most_rows(), *picked = sum + tiles.most_rows();
@@ -67,7 +67,8 @@ inline void linear_cross_entropy_tiled(KernelArgs& a) {
     for (int64_t i = 0; i < rows; ++i) {
       const bool counts = targets.as<int64_t>()[row0 + i] != t.ignore_index;
       const float log_sum = k_log(sum[i]);
-      lse.as<float>()[row0 + i] = counts ? top[i] + log_sum : 0.0f;
+      statistics.as<float>()[row0 + i] = counts ? top[i] : 0.0f;
+      statistics.as<float>()[tiles.T + row0 + i] = counts ? log_sum : 0.0f;
       total += counts ? static_cast<double>(top[i] - picked[i] + log_sum) : 0.0;
     }
   }
@@ -77,19 +78,20 @@ inline void linear_cross_entropy_tiled(KernelArgs& a) {
   loss.as<float>()[0] = static_cast<float>(total);
 }
 
-// Logits to their gradient, one tile; in bf16 into `low` when the products take it.
+// Logits to their gradient, one tile; in bf16 into `low` when the products take it. `top`, `log_sum`: statistics
+// of the tile's rows.
 inline void logit_gradients(KernelArgs& a, float* logits, bf16* low, int64_t rows, int64_t classes,
-                            int64_t class0, const int64_t* targets, const float* lse, int64_t ignored,
-                            float scale) {
+                            int64_t class0, const int64_t* targets, const float* top, const float* log_sum,
+                            int64_t ignored, float scale) {
   parallel_ranges(a, rows, 12 * classes, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       float* row = logits + i * classes;
-      const float shift = lse[i], factor = targets[i] == ignored ? 0.0f : scale;
+      const float largest = top[i], log_of_sum = log_sum[i], factor = targets[i] == ignored ? 0.0f : scale;
       if (targets[i] == ignored) {
         for (int64_t j = 0; j < classes; ++j) row[j] = 0.0f;
       } else {
 #pragma omp simd
-        for (int64_t j = 0; j < classes; ++j) row[j] = k_exp(row[j] - shift) * factor;
+        for (int64_t j = 0; j < classes; ++j) row[j] = k_exp((row[j] - largest) - log_of_sum) * factor;
         const int64_t target = targets[i] - class0;
         if (target >= 0 && target < classes) row[target] -= factor;
       }
@@ -101,13 +103,13 @@ inline void logit_gradients(KernelArgs& a, float* logits, bf16* low, int64_t row
   });
 }
 
-// in g, x, weight, targets, lse; out those wanted of dx, dweight; workspaces product, logits, then as planned:
+// in g, x, weight, targets, statistics; out those wanted of dx, dweight; workspaces product, logits, then as planned:
 // logit gradient in bf16, sums of dx in f32.
 inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
   const auto& t = a.as<LinearCrossEntropyAttrs>();
   using In = LinearCrossEntropyBackwardInput;
   const TensorArg &g = a.in[In::dloss], &x = a.in[In::x], &w = a.in[In::weight], &targets = a.in[In::targets],
-                  &lse = a.in[In::logsumexp];
+                  &statistics = a.in[In::statistics];
   const LogitTiles tiles{x.shape[0], w.shape[0], w.shape[1]};
   const int64_t H = tiles.H;
   int workspace = 1;
@@ -135,7 +137,8 @@ inline void linear_cross_entropy_backward_tiled(KernelArgs& a) {
       products.logits(tiles, x, w, r, v, logits);
       a.launch(products.next_launch++);
       logit_gradients(a, logits, low, rows, classes, class0, targets.as<int64_t>() + row0,
-                      lse.as<float>() + row0, t.ignore_index, scale);
+                      statistics.as<float>() + row0, statistics.as<float>() + tiles.T + row0, t.ignore_index,
+                      scale);
       if (t.wants_x)
         products.run(rows, H, classes, {grad, grad_dtype, classes, 1},
                      {products.offset(w, class0 * H), w.dtype, H, 1}, dx_sum + row0 * H, DType::f32, v > 0);

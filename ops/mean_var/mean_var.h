@@ -1,5 +1,6 @@
 // Mean and variance over axes, composed of sums and elementwise ops: the variance is the mean square of the
-// centred values, so nothing cancels. Keeps the centred values for backward.
+// centred values, so nothing cancels. Computed in f32 (f64 for f64) and rounded once, to the input's type. The
+// variance keeps the centred values for backward, in f32 for a 16-bit input.
 #pragma once
 
 #include "ops/op.h"

@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(256)
     __syncthreads();
   }
   if (i0 + i < d.r && j0 + j < d.r)
-    to[(batch * d.r + i0 + i) * d.r + j0 + j] = 1.0f / (after ? eps + count : fmaxf(count, 1.0f));
+    to[(batch * d.r + i0 + i) * d.r + j0 + j] = 1.0f / (after ? eps + count : (1.0f > count ? 1.0f : count));
 }
 
 template <class T>

@@ -23,7 +23,7 @@ struct PairScale {
 
   RECKON_INLINE C of(int64_t i, int64_t j) const {
     const C count = counts ? counts[i * r + j] : all;
-    return C(1) / (normalize == OuterNormalize::divide_after ? eps + count : k_max(count, C(1)));
+    return C(1) / (normalize == OuterNormalize::divide_after ? eps + count : k_max(C(1), count));
   }
 };
 

@@ -42,6 +42,11 @@ Plan gradient_plan(const PlanContext& c, const char* name, RowCost cost) {
   return row_plan(c, y, name, y.shape(), y.dtype(), "dx", cost);
 }
 
+Shape two_of(const Shape& rows) {
+  Shape s{2};
+  for (int64_t extent : rows) s.push_back(extent);
+  return s;
+}
 Shape without_last(const Tensor& x) { return x.shape().slice(0, x.rank() - 1); }
 
 std::vector<OpCase> row_cases() {
@@ -127,8 +132,12 @@ const OpDef logsumexp_backward_op{
         [](const PlanContext& c) {
           const Tensor& x = c.in[logsumexp_backward_in::x];
           check_shape(c.in[logsumexp_backward_in::g], without_last(x), "logsumexp's output gradient");
-          check_shape(c.in[logsumexp_backward_in::y], without_last(x), "logsumexp's output");
-          return row_plan(c, x, "logsumexp_backward", x.shape(), x.dtype(), "dx", {2, 0, 1, 0});
+          const Tensor& statistics = c.in[logsumexp_backward_in::statistics];
+          check_shape(statistics, two_of(without_last(x)), "logsumexp's row statistics");
+          RECKON_CHECK(statistics.dtype() == accumulation_dtype(x.dtype()),
+                       "logsumexp_backward needs row statistics of {}, got {}",
+                       name_of(accumulation_dtype(x.dtype())), describe(statistics));
+          return row_plan(c, x, "logsumexp_backward", x.shape(), x.dtype(), "dx", {3, 0, 1, 0});
         },
     .kernels = logsumexp_backward_kernels,
     .gradient = Gradient::none,
@@ -136,9 +145,9 @@ const OpDef logsumexp_backward_op{
     .cases =
         [] {
           return std::vector<OpCase>{
-              {.name = "rows", .inputs = {normal({3, 4}), normal({3, 4, 11}), normal({3, 4})}},
-              {.name = "rows of 128", .inputs = {normal({19}), normal({19, 128}), normal({19})}},
-              {.name = "several tiles", .inputs = {normal({2}), normal({2, 600}), normal({2})}}};
+              {.name = "rows", .inputs = {normal({3, 4}), normal({3, 4, 11}), two_statistics({3, 4})}},
+              {.name = "rows of 128", .inputs = {normal({19}), normal({19, 128}), two_statistics({19})}},
+              {.name = "several tiles", .inputs = {normal({2}), normal({2, 600}), two_statistics({2})}}};
         }};
 
 const OpDef logsumexp_op{.name = "logsumexp",
@@ -147,7 +156,12 @@ const OpDef logsumexp_op{.name = "logsumexp",
                                check_rank_at_least(c.in[0], 1, "logsumexp's input");
                                Plan p = row_plan(c, c.in[0], "logsumexp", without_last(c.in[0]),
                                                  c.in[0].dtype(), "logsumexp", {3, 1, 1, 1});
-                               p.saves = {{false, 0}, {true, 0}};
+                               p.outputs.push_back({.shape = two_of(without_last(c.in[0])),
+                                                    .dtype = accumulation_dtype(c.in[0].dtype()),
+                                                    .label = "row statistics",
+                                                    .differentiable = false});
+                               p.saves = {{false, 0}, {true, logsumexp_out::statistics}};
+                               set_traffic(p, c);
                                return p;
                              },
                          .kernels = logsumexp_kernels,

@@ -12,21 +12,30 @@ namespace {
 // Known at run time: the branches are uniform, and kernels a third as many.
 enum class Kind { softmax, log_softmax, logsumexp };
 
+// Of each row, what logsumexp's backward reads.
+struct Statistics {
+  float *top = nullptr, *log_sum = nullptr;
+};
+
 // y from x and the sums of its rows, in place; logsumexp gives one number per row.
 template <class Tile>
 __device__ __forceinline__ void finish(Kind kind, const Tile& t, const Elements& y,
-                                       const ExpSum (&sums)[Tile::kRows], typename Tile::Values& v) {
+                                       const Statistics& statistics, const ExpSum (&sums)[Tile::kRows],
+                                       typename Tile::Values& v) {
 #pragma unroll
   for (int r = 0; r < Tile::kRows; ++r) {
     const float shift = exp_shift(sums[r].top);
     if (kind == Kind::softmax) {
-      const float inverse = 1.0f / sums[r].sum;
+      const float inverse = 1.0f / sums[r].finite_sum();
       t.each_in_row([&](int k, int i) { v[r][k][i] = expf(v[r][k][i] - shift) * inverse; });
     } else if (kind == Kind::log_softmax) {
-      const float log_sum = logf(sums[r].sum);
+      const float log_sum = logf(sums[r].finite_sum());
       t.each_in_row([&](int k, int i) { v[r][k][i] = (v[r][k][i] - sums[r].top) - log_sum; });
     } else if (t.lane == 0 && r < t.rows) {
-      store(y, t.row + r * t.step, shift + logf(sums[r].sum));
+      const float log_sum = logf(sums[r].sum);
+      const int64_t row = t.row + r * t.step;
+      statistics.top[row] = sums[r].top, statistics.log_sum[row] = log_sum;
+      store(y, row, shift + log_sum);
     }
   }
   if (kind != Kind::logsumexp) t.store(y, v);
@@ -34,18 +43,20 @@ __device__ __forceinline__ void finish(Kind kind, const Tile& t, const Elements&
 
 template <class Tile>
 __global__ void __launch_bounds__(kRowThreads)
-    softmax_registers(Kind kind, Elements x, Elements y, int64_t rows, int64_t c, bool fours) {
+    softmax_registers(Kind kind, Elements x, Elements y, Statistics statistics, int64_t rows, int64_t c,
+                      bool fours) {
   __shared__ float cells[32];
   const Tile t = Tile::of_block(int64_t{blockIdx.x} * Tile::kRowsPerBlock, rows, c, fours);
   typename Tile::Values v;
   t.load(x, -INFINITY, v);
   ExpSum sums[Tile::kRows];
   tile_exp_sums(t, v, sums, cells);
-  finish(kind, t, y, sums, v);
+  finish(kind, t, y, statistics, sums, v);
 }
 
 __global__ void __launch_bounds__(kWideRowThreads)
-    softmax_wide(Kind kind, Elements x, Elements y, int64_t rows, int64_t c, bool fours) {
+    softmax_wide(Kind kind, Elements x, Elements y, Statistics statistics, int64_t rows, int64_t c,
+                 bool fours) {
   __shared__ float cells[32];
   const int64_t row = blockIdx.x;
   if (row >= rows) return;
@@ -54,7 +65,7 @@ __global__ void __launch_bounds__(kWideRowThreads)
     const auto t = WideRowTile::of_row(row, c, j, fours);
     WideRowTile::Values v = {};
     if (kind != Kind::logsumexp) t.load(x, 0.0f, v);
-    finish(kind, t, y, sums, v);
+    finish(kind, t, y, statistics, sums, v);
   }
 }
 
@@ -114,11 +125,11 @@ __global__ void __launch_bounds__(kWideRowThreads)
   }
 }
 
-// dx = g exp(x - y), with one g and one y per row: no sum, so wide rows need not be a block's.
+// dx = g exp((x - top) - log_sum), with one of each per row: no sum, so wide rows need not be a block's.
 template <class Tile>
 __global__ void __launch_bounds__(kRowThreads)
-    logsumexp_backward_tiles(Elements g, Elements x, Elements y, Elements dx, int64_t rows, int64_t c,
-                             bool fours) {
+    logsumexp_backward_tiles(Elements g, Elements x, Statistics statistics, Elements dx, int64_t rows,
+                             int64_t c, bool fours) {
   const int64_t tiles = (c + Tile::kWidth - 1) / Tile::kWidth, first = blockIdx.x / tiles * Tile::kRowsPerBlock;
   Tile t = Tile::of_block(first, rows, c, fours);
   if (tiles > 1) t = t.from_column(blockIdx.x % tiles * Tile::kWidth);
@@ -127,24 +138,29 @@ __global__ void __launch_bounds__(kRowThreads)
 #pragma unroll
   for (int r = 0; r < Tile::kRows; ++r) {
     if (r >= t.rows) continue;
-    const float gv = load(g, t.row + r * t.step), yv = load(y, t.row + r * t.step);
-    t.each_in_row([&](int k, int i) { v[r][k][i] = gv * expf(v[r][k][i] - yv); });
+    const int64_t row = t.row + r * t.step;
+    const float gv = load(g, row), top = statistics.top[row], log_sum = statistics.log_sum[row];
+    t.each_in_row([&](int k, int i) { v[r][k][i] = gv * expf((v[r][k][i] - top) - log_sum); });
   }
   t.store(dx, v);
 }
+
+Statistics statistics_of(const TensorArg& t, int64_t rows) { return {t.as<float>(), t.as<float>() + rows}; }
 
 template <Kind kKind>
 void forward(KernelArgs& a) {
   const TensorArg &x = a.in[0], &y = a.out[0];
   const int64_t rows = x.rows(), c = x.last();
   const bool fours = takes_fours(x, c) && (kKind == Kind::logsumexp || takes_fours(y, c));
+  Statistics statistics;
+  if (kKind == Kind::logsumexp) statistics = statistics_of(a.out[logsumexp_out::statistics], rows);
   if (c > kRegisterColumns)
     return launch(a, 0, softmax_wide, blocks_for(rows, 1), kWideRowThreads, 0, kKind, elements(x), elements(y),
-                  rows, c, fours);
+                  statistics, rows, c, fours);
   with_row_tile(c, [&](auto tile) {
     using Tile = decltype(tile);
     launch(a, 0, softmax_registers<Tile>, blocks_for(rows, Tile::kRowsPerBlock), kRowThreads, 0, kKind,
-           elements(x), elements(y), rows, c, fours);
+           elements(x), elements(y), statistics, rows, c, fours);
   });
 }
 
@@ -164,16 +180,16 @@ void backward(KernelArgs& a) {
 }
 
 void logsumexp_backward_gpu(KernelArgs& a) {
-  const TensorArg &g = a.in[logsumexp_backward_in::g], &x = a.in[logsumexp_backward_in::x],
-                  &y = a.in[logsumexp_backward_in::y], &dx = a.out[0];
+  const TensorArg &g = a.in[logsumexp_backward_in::g], &x = a.in[logsumexp_backward_in::x], &dx = a.out[0];
   const int64_t rows = x.rows(), c = x.last();
+  const Statistics statistics = statistics_of(a.in[logsumexp_backward_in::statistics], rows);
   const bool fours = takes_fours(x, c) && takes_fours(dx, c);
   const auto run = [&](auto tile) {
     using Tile = decltype(tile);
     const int64_t groups = (rows + Tile::kRowsPerBlock - 1) / Tile::kRowsPerBlock,
                   tiles = (c + Tile::kWidth - 1) / Tile::kWidth;
     launch(a, 0, logsumexp_backward_tiles<Tile>, blocks_for(groups * tiles, 1), kRowThreads, 0, elements(g),
-           elements(x), elements(y), elements(dx), rows, c, fours);
+           elements(x), statistics, elements(dx), rows, c, fours);
   };
   if (c <= 32)
     run(RowTile<8, 1, 4>{});

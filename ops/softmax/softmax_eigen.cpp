@@ -47,17 +47,26 @@ HostTensors log_softmax_backward(const ReferenceCall& c) {
 
 HostTensors logsumexp(const ReferenceCall& c) {
   const HostTensor& x = c.in[0];
-  HostTensor out(x.shape.slice(0, x.shape.rank() - 1));
-  for (int64_t r = 0; r < x.n_rows(); ++r) out.values[r] = log_sum_exp(x.rows().row(r));
-  return {out};
+  const Shape rows = x.shape.slice(0, x.shape.rank() - 1);
+  Shape both{2};
+  for (int64_t extent : rows) both.push_back(extent);
+  HostTensor out(rows), statistics(both);
+  for (int64_t r = 0; r < x.n_rows(); ++r) {
+    out.values[r] = log_sum_exp(x.rows().row(r));
+    statistics.values[r] = x.rows().row(r).maxCoeff();
+    statistics.values[x.n_rows() + r] = std::log(exp_shifted(x.rows().row(r)).sum());
+  }
+  return {out, statistics};
 }
 
-// dx_i = g softmax(x)_i = g exp(x_i - y)
+// dx_i = g softmax(x)_i = g exp(x_i - y), where y is the sum of the two statistics
 HostTensors logsumexp_backward(const ReferenceCall& c) {
   const HostTensor &g = c.in[logsumexp_backward_in::g], &x = c.in[logsumexp_backward_in::x],
-                   &y = c.in[logsumexp_backward_in::y];
-  return {each_row(
-      x, [&](int64_t r) -> RowArray { return g.values[r] * (x.rows().row(r).array() - y.values[r]).exp(); })};
+                   &statistics = c.in[logsumexp_backward_in::statistics];
+  return {each_row(x, [&](int64_t r) -> RowArray {
+    const double y = statistics.values[r] + statistics.values[x.n_rows() + r];
+    return g.values[r] * (x.rows().row(r).array() - y).exp();
+  })};
 }
 
 }  // namespace
@@ -77,12 +86,12 @@ std::vector<OpReference> softmax_references() {
            .compute = logsumexp,
            .values = {{.name = "logarithms of 1, 2, 3",
                        .inputs = {{{1, 3}, {0, log2, log3}}},
-                       .outputs = {{{1}, {log6}}},
+                       .outputs = {{{1}, {log6}}, {{2, 1}, {log3, log2}}},
                        .source = counts}}},
           {.op = "logsumexp_backward",
            .compute = logsumexp_backward,
            .values = {{.name = "logarithms of 1, 2, 3",
-                       .inputs = {{{1}, {12}}, {{1, 3}, {0, log2, log3}}, {{1}, {log6}}},
+                       .inputs = {{{1}, {12}}, {{1, 3}, {0, log2, log3}}, {{2, 1}, {log3, log2}}},
                        .outputs = {{{1, 3}, {2, 4, 6}}},
                        .source = counts + "; the gradient 12 is shared out as 1/6, 2/6, 3/6"}}}};
 }

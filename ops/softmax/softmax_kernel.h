@@ -153,40 +153,44 @@ inline void log_softmax_backward_kernel(KernelArgs& a) {
   });
 }
 
-// in x [.., c]; out y [..] = max + log(sum exp(x - max)): c for the maximum, c and c
-// exp, c for the sum, 1 and one log.
+// in x [.., c]; out y [..] = max + log(sum exp(x - max)), and its two terms: c for the maximum, c and c exp, c for
+// the sum, 1 and one log.
 template <class C>
 inline void logsumexp_kernel(KernelArgs& a) {
   a.launch(0);
   const TensorArg& x = a.in[0];
   const int64_t c = x.last(), rows = x.rows();
+  C* statistics = a.out[logsumexp_out::statistics].template as<C>();
   const C lowest = C(-__builtin_inff());
   parallel_ranges(a, rows, 12 * c, [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) {
       const C top = row_maximum<C>(x, row, c);
-      const C shift = top == lowest ? C(0) : top;  // a row of -infinity: log(0), not NaN
-      store_one<C>(a.out[0], row, shift + k_log(row_exp_sum<C>(x, row, c, shift)));
+      // A row of -infinity gives log(0), one with +infinity log(infinity), neither a difference of the two.
+      const C shift = top == lowest || top == -lowest ? C(0) : top;
+      const C log_sum = k_log(row_exp_sum<C>(x, row, c, shift));
+      statistics[row] = top, statistics[rows + row] = log_sum;
+      store_one<C>(a.out[logsumexp_out::y], row, shift + log_sum);
     }
   });
 }
 
-// in g [..], x [.., c], y [..]; out dx = g exp(x - y): 2c and c exp.
+// in g [..], x [.., c], statistics [2, ..]; out dx = g exp((x - max) - log(sum)): 3c and c exp.
 template <class C>
 inline void logsumexp_backward_kernel(KernelArgs& a) {
   a.launch(0);
-  const TensorArg &g = a.in[logsumexp_backward_in::g], &x = a.in[logsumexp_backward_in::x],
-                  &y = a.in[logsumexp_backward_in::y], &dx = a.out[0];
+  const TensorArg &g = a.in[logsumexp_backward_in::g], &x = a.in[logsumexp_backward_in::x], &dx = a.out[0];
+  const C* statistics = a.in[logsumexp_backward_in::statistics].template as<C>();
   const int64_t c = x.last(), rows = x.rows();
   parallel_ranges(a, rows, 12 * c, [&](int64_t first, int64_t last) {
     alignas(64) C xb[kTile], ob[kTile];
     for (int64_t row = first; row < last; ++row) {
-      const C gv = load_one<C>(g, row), yv = load_one<C>(y, row);
+      const C gv = load_one<C>(g, row), top = statistics[row], log_sum = statistics[rows + row];
       for (int64_t j = 0; j < c; j += kTile) {
         const int64_t n = tile_count(c, j);
         const C* v = load_tile<C>(x.data, x.dtype, row * c + j, 1, n, xb);
         C* o = direct_output(dx, row * c + j, ob);
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) o[i] = gv * k_exp(v[i] - yv);
+        for (int64_t i = 0; i < n; ++i) o[i] = gv * k_exp((v[i] - top) - log_sum);
         store_tile<C>(dx.data, dx.dtype, row * c + j, n, o);
       }
     }

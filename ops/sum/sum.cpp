@@ -20,7 +20,7 @@ Plan plan_sum(const PlanContext& c) {
   Plan p;
   p.outputs = {{.shape = shape, .dtype = a.wide ? accumulation_dtype(x.dtype()) : x.dtype(), .label = "sum"}};
   p.launches = {{"sum"}};
-  p.cost.vector_flops = x.numel();  // one addition per element
+  p.cost.vector_flops = x.numel() + (a.divides() ? numel(shape) : 0);  // one addition per element
   set_traffic(p, c);
   return p;
 }
@@ -33,17 +33,22 @@ void plan_sum_gpu(const PlanContext& c, Plan& p) {
   p.launches = {{"sum"}, {"sum_pieces"}};
 }
 
+extern const OpDef sum_op;
+
 TensorList sum_backward(BackwardContext& c) {
   const auto& a = c.as<SumAttrs>();
   Shape kept = c.input_shapes[0];
   for (int i = 0; i < kept.rank(); ++i)
     if ((a.axes >> i) & 1u) kept[i] = 1;
-  return {c.grads[0].reshaped(kept).expanded(c.input_shapes[0])};
+  Tensor g = c.grads[0];
+  if (a.divides())
+    g = call(sum_op, {g}, std::make_shared<SumAttrs>(0u, false, false, a.divisor))[0];  // of no axes
+  return {g.reshaped(kept).expanded(c.input_shapes[0])};
 }
 
 const OpDef sum_op{
     .name = "sum",
-    .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes, &SumAttrs::wide>,
+    .fingerprint = fingerprint_by<&SumAttrs::axes, &SumAttrs::keep_axes, &SumAttrs::wide, &SumAttrs::divisor>,
     .plan = plan_sum,
     .kernels = sum_kernels,
     .layouts = {.any = ~0u},
@@ -63,6 +68,12 @@ const OpDef sum_op{
               {.name = "first axis, wide",
                .inputs = {normal({30, 7})},
                .attrs = std::make_shared<SumAttrs>(0b01u, false, true)},
+              {.name = "mean of rows",
+               .inputs = {normal({30, 7})},
+               .attrs = std::make_shared<SumAttrs>(0b10u, true, false, 7.0)},
+              {.name = "mean of columns in pieces",
+               .inputs = {normal({9000, 2})},
+               .attrs = std::make_shared<SumAttrs>(0b01u, false, false, 9000.0)},
               {.name = "many rows", .inputs = {normal({260, 72})}, .attrs = attrs(0b01, false)},
               {.name = "several tiles of columns",
                .inputs = {normal({9, 2, 132})},
@@ -84,6 +95,11 @@ const OpDef sum_op{
 
 Tensor sum(const Tensor& x, const Dims& axes, bool keep_axes) {
   return call(sum_op, {x}, std::make_shared<SumAttrs>(axes_mask(axes, x.rank(), "sum"), keep_axes))[0];
+}
+
+Tensor sum_over(const Tensor& x, const Dims& axes, bool keep_axes, double divisor) {
+  return call(sum_op, {x},
+              std::make_shared<SumAttrs>(axes_mask(axes, x.rank(), "mean"), keep_axes, false, divisor))[0];
 }
 
 Tensor sum_wide(const Tensor& x, const Dims& axes) {

@@ -17,6 +17,7 @@ struct SumJob {
   Elements x, to;  // to: [pieces, n_out]
   SumAxes kept, reduced;
   int64_t n_out, n_reduced, pieces, piece;
+  float divisor;                // 1 where pieces are still to be added up
   int64_t inner, inner_stride;  // across: the last kept axis, which `kept` is without
   int lane_bits;                // log2 of the lanes of a group
   int strand_bits;              // across: log2 of the strands that share a tile of results
@@ -54,7 +55,7 @@ __global__ void __launch_bounds__(kThreads) sum_along(SumJob p) {
     sum = block_sum(sum, cells);
   else
     for (int d = lanes / 2; d > 0; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
-  if (exists && lane == 0) store(p.to, job, sum);
+  if (exists && lane == 0) store(p.to, job, sum / p.divisor);
 }
 
 // A job is a tile of four results per lane, of one outer index and one piece.
@@ -109,7 +110,7 @@ __global__ void __launch_bounds__(kThreads) sum_across(SumJob p) {
 #pragma unroll
   for (int k = 0; k < 4; ++k)
     if (column + k * apart < p.inner)
-      store(p.to, piece * p.n_out + outer * p.inner + column + k * apart, sums[k]);
+      store(p.to, piece * p.n_out + outer * p.inner + column + k * apart, sums[k] / p.divisor);
 }
 
 // The least n with 2^n >= count, at most `most`.
@@ -140,12 +141,15 @@ void sum_gpu(KernelArgs& a) {
            .n_reduced = w.n_reduced,
            .pieces = w.pieces(),
            .piece = w.piece(),
+           .divisor = 1,
            .inner = 1,
            .inner_stride = 0,
            .lane_bits = 0,
            .strand_bits = 0,
            .fours = takes_fours(x, 4) &&
                     strides_take_fours(w.along ? w.reduced : w.kept, w.along ? w.kept : w.reduced)};
+  const auto divisor = static_cast<float>(a.as<SumAttrs>().divisor);
+  if (p.pieces == 1) p.divisor = divisor;
   auto* partial = p.pieces > 1 ? reinterpret_cast<float*>(a.workspace[0]) : nullptr;
   if (partial) p.to = {partial, DType::f32};
   if (w.along) {
@@ -162,7 +166,7 @@ void sum_gpu(KernelArgs& a) {
     const int64_t jobs = p.n_out > 0 ? p.n_out / p.inner * tiles * p.pieces : 0;
     launch(a, 0, sum_across, blocks_for(jobs, kThreads >> (p.lane_bits + p.strand_bits)), kThreads, 0, p);
   }
-  if (partial) launch_sum_pieces(a, 1, partial, elements(y), {}, p.pieces, p.n_out, p.n_out);
+  if (partial) launch_sum_pieces(a, 1, partial, elements(y), {}, p.pieces, p.n_out, p.n_out, divisor);
 }
 
 }  // namespace

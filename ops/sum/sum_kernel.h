@@ -59,7 +59,9 @@ template <class C>
 inline void sum_kernel(KernelArgs& a) {
   a.launch(0);
   const TensorArg &x = a.in[0], &y = a.out[0];
-  const uint32_t axes = a.as<SumAttrs>().axes;
+  const auto& attrs = a.as<SumAttrs>();
+  const uint32_t axes = attrs.axes;
+  const C divisor = C(attrs.divisor);
   const SumWalk walk = sum_walk(x.rank, x.shape, x.strides, axes);
   const SumAxes &kept = walk.kept, &reduced = walk.reduced;
   const int64_t n_out = walk.n_out, n_reduced = walk.n_reduced;
@@ -82,6 +84,7 @@ inline void sum_kernel(KernelArgs& a) {
           for (int64_t r = 0; r < n_runs; ++r)
             total = sum_run<C>(x, base + outer.offset(r), reduced_inner, run, total);
         }
+        if (attrs.divides()) total = total / divisor;
         store_tile<C>(y.data, y.dtype, o, 1, &total);
       }
     });
@@ -99,6 +102,7 @@ inline void sum_kernel(KernelArgs& a) {
       const int64_t o = t / tiles, column = t % tiles * kLanes;
       const int64_t lanes = inner - column < kLanes ? inner - column : kLanes;
       sum_lanes<C>(x, outer.offset(o) + column * kept_inner, kept_inner, lanes, reduced, acc);
+      for (int64_t j = 0; attrs.divides() && j < lanes; ++j) acc[j] = acc[j] / divisor;
       store_tile<C>(y.data, y.dtype, o * inner + column, lanes, acc);
     }
   });

@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(32 * kTileRows / (16 * MT), MT)
 #pragma unroll
         for (int i = 0; i < kStep / 8; ++i)
 #pragma unroll
-          for (int e = 0; e < 4; ++e) a[m][i][e] = fmaxf(a[m][i][e], 0.0f);
+          for (int e = 0; e < 4; ++e) a[m][i][e] = 0.0f > a[m][i][e] ? 0.0f : a[m][i][e];  // keeps NaN
       keep(a, p.a);
     }
     multiply_values<Along::k>(out, a, w + (kGated ? 2 : 1) * space.weight, Space::kRowOfOut, own);

@@ -33,10 +33,13 @@ inline constexpr int kHiddenStep = sizeof(T) == 2 && MT == 2 ? 32 : 16;
 
 template <class T>
 __device__ __forceinline__ float sigmoid(float x) {
-  if constexpr (sizeof(T) == 2)
-    return __fdividef(1.0f, 1.0f + __expf(-x));
-  else
-    return 1.0f / (1.0f + expf(-x));
+  if constexpr (sizeof(T) == 2) {
+    const float e = __expf(-fabsf(x));
+    return __fdividef(x < 0.0f ? e : 1.0f, 1.0f + e);
+  } else {
+    const float e = expf(-fabsf(x));
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+  }
 }
 
 // From dp, the gradient of the hidden layer's output: with s = sigmoid(a) that of silu(a) b is da = dp b (s + a

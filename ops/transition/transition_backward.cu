@@ -125,8 +125,8 @@ __global__ void __launch_bounds__(NormGradient<MT, NT>::kThreads, MT)
                 gate_gradient<T>(low, v.x, b_v.x, d_a[m][j][2 * h], d_b[m][j][2 * h], gated);
                 gate_gradient<T>(high, v.y, b_v.y, d_a[m][j][2 * h + 1], d_b[m][j][2 * h + 1], gated);
               } else {
-                d_a[m][j][2 * h] = v.x > 0 ? low : 0.0f;
-                d_a[m][j][2 * h + 1] = v.y > 0 ? high : 0.0f;
+                d_a[m][j][2 * h] = v.x > 0 ? low : (v.x == v.x ? 0.0f : v.x);
+                d_a[m][j][2 * h + 1] = v.y > 0 ? high : (v.y == v.y ? 0.0f : v.y);
               }
             }
         multiply_values<Along::rows>(dn, d_a, w + 8 * s * kRowOfW, kRowOfW, own);

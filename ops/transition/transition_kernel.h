@@ -29,7 +29,7 @@ inline void relu_transition_kernel(KernelArgs& a) {
     multiply_by_weight<C>(a, m, normed, w1, a.in[In::b1], hidden);
     map_rows<C, 1, 1>(a, m, h, {hidden}, {hidden}, 1, [](const C* const* v, C* const* o, int64_t n) {
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) o[0][i] = v[0][i] > C(0) ? v[0][i] : C(0);
+      for (int64_t i = 0; i < n; ++i) o[0][i] = C(0) > v[0][i] ? C(0) : v[0][i];
     });
     multiply_by_weight<C>(a, m, hidden, w2, a.in[In::b2], rows_of(y).from_row(row));
   }
@@ -66,7 +66,8 @@ inline void relu_transition_backward_kernel(KernelArgs& a) {
     multiply_back<C>(a, m, g, w2, dh, false);
     map_rows<C, 2, 1>(a, m, h, {dh, hidden}, {dh}, 1, [](const C* const* v, C* const* o, int64_t n) {
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) o[0][i] = v[1][i] > C(0) ? v[0][i] : C(0);
+      for (int64_t i = 0; i < n; ++i)
+        o[0][i] = v[1][i] > C(0) ? v[0][i] : (v[1][i] == v[1][i] ? C(0) : v[1][i]);
     });
     add_column_sums(a, m, h, dh, db1);
     if (dw1.wanted()) {

@@ -31,6 +31,8 @@ struct GateGradient {
   }
 };
 
+__device__ __forceinline__ float relu_gradient_of(float g, float y) { return y > 0 ? g : (y == y ? 0.0f : y); }
+
 // The gradient of the relu's output becomes that of its input, in place, and is
 // summed over the rows on the way.
 struct ReluColumns {
@@ -47,11 +49,11 @@ struct ReluColumns {
     four_values(raw.gradient, gradient.dtype, v);
     four_values(raw.hidden, hidden.dtype, kept);
 #pragma unroll
-    for (int k = 0; k < 4; ++k) v[k] = kept[k] > 0 ? v[k] : 0.0f;
+    for (int k = 0; k < 4; ++k) v[k] = relu_gradient_of(v[k], kept[k]);
     store4(gradient, at, v);
   }
   __device__ __forceinline__ float one(int64_t at) const {
-    const float v = load(hidden, at) > 0 ? load(gradient, at) : 0.0f;
+    const float v = relu_gradient_of(load(gradient, at), load(hidden, at));
     store(gradient, at, v);
     return v;
   }

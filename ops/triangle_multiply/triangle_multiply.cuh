@@ -112,10 +112,13 @@ class Passage {
 
 template <class T>
 __device__ __forceinline__ float sigmoid(float x) {
-  if constexpr (sizeof(T) == 2)
-    return __fdividef(1.0f, 1.0f + __expf(-x));
-  else
-    return 1.0f / (1.0f + expf(-x));
+  if constexpr (sizeof(T) == 2) {
+    const float e = __expf(-fabsf(x));
+    return __fdividef(x < 0.0f ? e : 1.0f, 1.0f + e);
+  } else {
+    const float e = expf(-fabsf(x));
+    return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+  }
 }
 
 // kVector elements of a row as they lie in memory, and as f32; zeros past `columns`. Loads that are under way

@@ -83,6 +83,19 @@ RECKON_INLINE constexpr uint16_t f32_to_f16(float value) {
   return static_cast<uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
 }
 
+// f64 to a narrower format by way of f32 would round twice. This f32 is truncated, with its last bit set where
+// anything was cut off; rounded once more it gives what the f64 itself rounds to.
+RECKON_INLINE constexpr float f64_to_f32_odd(double value) {
+  const float nearest = static_cast<float>(value);
+  const auto back = static_cast<double>(nearest);
+  const uint32_t bits = std::bit_cast<uint32_t>(nearest);
+  if (back == value || value != value || (bits & 1u)) return nearest;
+  const bool beyond = (back > value) == (value > 0);  // further from 0 than the value
+  return std::bit_cast<float>(beyond ? bits - 1 : bits + 1);
+}
+RECKON_INLINE constexpr uint16_t f64_to_bf16(double value) { return f32_to_bf16(f64_to_f32_odd(value)); }
+RECKON_INLINE constexpr uint16_t f64_to_f16(double value) { return f32_to_f16(f64_to_f32_odd(value)); }
+
 // e4m3 (no infinity, NaN is 0x7f, largest value 448) and e5m2 (IEEE-like). Out-of-range values saturate to the
 // largest finite value in e4m3 and become infinity in e5m2; NaN stays NaN.
 float f8e4m3_to_f32(uint8_t bits);

@@ -32,18 +32,17 @@ inline double load_element(const void* data, DType t, int64_t i) {
   return 0;
 }
 
-// Narrower floats are rounded from f32, integers are cut towards zero.
+// Floats are rounded once, integers are cut towards zero.
 inline void store_element(void* data, DType t, int64_t i, double v) {
-  const auto f = static_cast<float>(v);
   switch (t) {
     case DType::f32:
-      static_cast<float*>(data)[i] = f;
+      static_cast<float*>(data)[i] = static_cast<float>(v);
       break;
     case DType::bf16:
-      static_cast<bf16*>(data)[i].bits = f32_to_bf16(f);
+      static_cast<bf16*>(data)[i].bits = f64_to_bf16(v);
       break;
     case DType::f16:
-      static_cast<f16*>(data)[i].bits = f32_to_f16(f);
+      static_cast<f16*>(data)[i].bits = f64_to_f16(v);
       break;
     case DType::f64:
       static_cast<double*>(data)[i] = v;
@@ -55,10 +54,10 @@ inline void store_element(void* data, DType t, int64_t i, double v) {
       static_cast<uint8_t*>(data)[i] = static_cast<uint8_t>(v);
       break;
     case DType::f8e4m3:
-      static_cast<uint8_t*>(data)[i] = f32_to_f8e4m3(f);
+      static_cast<uint8_t*>(data)[i] = f32_to_f8e4m3(f64_to_f32_odd(v));
       break;
     case DType::f8e5m2:
-      static_cast<uint8_t*>(data)[i] = f32_to_f8e5m2(f);
+      static_cast<uint8_t*>(data)[i] = f32_to_f8e5m2(f64_to_f32_odd(v));
       break;
   }
 }

@@ -9,6 +9,7 @@
 #include "tests/gpu/gpu_device.h"
 #include "tests/gpu/smallest_shapes.h"
 #include "tests/support/event_log.h"
+#include "tests/support/nan_judge.h"
 #include "tests/support/op_case_runner.h"
 
 namespace reckon::testing {
@@ -52,6 +53,23 @@ TEST_P(EveryKernel, AgreesWithTheReference) {
         EXPECT_LE(relative_error(to_doubles(got.outputs[i]), to_doubles(reference[i])),
                   tolerance(t) * c.tolerance_scale)
             << "output " << i;
+      }
+    }
+}
+
+TEST_P(EveryKernel, LetsNaNReachAllThatDependsOnIt) {
+  const ops::OpDef& op = *GetParam();
+  if (smallest_shapes() || !op.kernels.reference) return;
+  for (const ops::OpCase& c : op.cases())
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+      const auto n = static_cast<size_t>(c.inputs[i].optional_absent ? 0 : numel(c.inputs[i].shape));
+      if (n == 0 || n > 20000 || !is_calculated_with(c.inputs[i])) continue;
+      const std::vector<Dependent> expected = dependents(op, c, i, n / 2);
+      for (DType t : {DType::f32, DType::bf16}) {
+        if (t != DType::f32 && !c.half_types) continue;
+        SCOPED_TRACE(fmt::format("{} '{}' {} input {}", op.name, c.name, name_of(t), i));
+        const auto device = make_gpu();
+        EXPECT_EQ(not_reached_by_nan(*device, op, c, t, i, n / 2, expected), "");
       }
     }
 }

@@ -267,7 +267,7 @@ TEST(Attention, BackwardHoldsNothingOfTheScoresSize) {
     }
 }
 
-TEST(Attention, KeepsInputsOutputAndOneFloatPerRow) {
+TEST(Attention, KeepsInputsOutputAndTwoFloatsPerRow) {
   auto device = make_device(DeviceKind::meta, 2);
   const int64_t L = 100;
   const auto t = [&](const Shape& s, DType type = DType::bf16) { return Tensor::empty(*device, s, type); };
@@ -281,9 +281,9 @@ TEST(Attention, KeepsInputsOutputAndOneFloatPerRow) {
     kept += ref.output ? static_cast<size_t>(numel(p.outputs[i].shape)) * size_of(p.outputs[i].dtype)
                        : in[i].bytes();
   }
-  const size_t x = 2 * 3 * 4 * 100 * 16 * 2, row = 2 * 3 * 4 * 100 * 4, mask = 2 * 3 * 100 * 4,
+  const size_t x = 2 * 3 * 4 * 100 * 16 * 2, rows = 2 * 2 * 3 * 4 * 100 * 4, mask = 2 * 3 * 100 * 4,
                pair = 4 * 100 * 100 * 2;
-  EXPECT_EQ(kept, 4 * x + row + mask + pair);
+  EXPECT_EQ(kept, 4 * x + rows + mask + pair);
   EXPECT_EQ(p.cost.matmul_flops, 4 * (2 * 3 * 4 * 100 * 100) * 16);
 }
 

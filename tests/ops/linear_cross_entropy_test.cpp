@@ -159,7 +159,7 @@ TEST(LinearCrossEntropy, WorkspaceIsBoundedForAnyNumberOfRowsAndClasses) {
   EXPECT_LT(largest_workspace(8192, 150000), 8 << 20);
 }
 
-TEST(LinearCrossEntropy, KeepsItsInputsAndOneFloatPerRow) {
+TEST(LinearCrossEntropy, KeepsItsInputsAndTwoFloatsPerRow) {
   auto device = make_device(DeviceKind::meta, 2);
   const TensorList in{Tensor::empty(*device, {100, 8}, DType::bf16),
                       Tensor::empty(*device, {5000, 8}, DType::bf16),
@@ -170,7 +170,7 @@ TEST(LinearCrossEntropy, KeepsItsInputsAndOneFloatPerRow) {
   for (int i = 0; i < 3; ++i)
     EXPECT_TRUE(!p.saves[static_cast<size_t>(i)].output && p.saves[static_cast<size_t>(i)].index == i);
   EXPECT_TRUE(p.saves[3].output);
-  EXPECT_EQ(p.outputs[static_cast<size_t>(p.saves[3].index)].shape, Shape{100});
+  EXPECT_EQ(p.outputs[static_cast<size_t>(p.saves[3].index)].shape, (Shape{2, 100}));
   EXPECT_EQ(p.cost.matmul_flops, 2 * 100 * 5000 * 8);
 }
 

@@ -52,6 +52,43 @@ TEST(MeanVar, UnbiasedDividesByOneLessAndKeepsAxesOnRequest) {
   EXPECT_LE(relative_error(to_doubles(var), {0.8946212934075718 * 9 / 8, 1.2067530376973545 * 9 / 8}), 1e-13);
 }
 
+// In f16 the sum of these is infinite; in bf16 it stops at 256. The gradient is one over the count.
+TEST(MeanVar, SixteenBitsAreRoundedOnceAtTheEnd) {
+  auto device = make_device(DeviceKind::cpu);
+  for (DType t : {DType::f16, DType::bf16})
+    for (double value : {1.0, 100.0}) {
+      Tensor x = from_doubles(*device, {70000}, t, V(70000, value));
+      autograd::set_requires_grad(x);
+      const Tensor mean = ops::mean(x, {0});
+      EXPECT_EQ(mean.dtype(), t);
+      EXPECT_EQ(to_doubles(mean)[0], value);
+      autograd::backward(mean);
+      for (double g : to_doubles(autograd::grad_of(x)))
+        EXPECT_NEAR(g, 1 / 70000.0, 0x1p-25);  // half a unit of f16 there
+      const auto [m, var] = ops::mean_var(x, {0});
+      EXPECT_EQ(to_doubles(m)[0], value);
+      EXPECT_EQ(to_doubles(var)[0], 0);
+    }
+}
+
+// The squares of the first leave f16 though their mean is far from it, those of the second vanish in it.
+TEST(MeanVar, SquaresMayLeaveTheRangeOfF16) {
+  auto device = make_device(DeviceKind::cpu);
+  const auto variance = [&](double one, size_t n) {
+    V v(n, 0.0);
+    v[0] = one;
+    Tensor x = from_doubles(*device, {static_cast<int64_t>(n)}, DType::f16, v);
+    autograd::set_requires_grad(x);
+    const Tensor var = ops::mean_var(x, {0}).var;
+    autograd::backward(var);
+    return std::pair{to_doubles(var)[0], to_doubles(autograd::grad_of(x))[0]};
+  };
+  const double n = 4096, far = 2048 * 2048 * (1 / n - 1 / n / n);
+  EXPECT_NEAR(variance(2048, 4096).first, far, 1e-3 * far);
+  EXPECT_NEAR(variance(2048, 4096).second, 2 * 2048 * (1 - 1 / n) / n, 2e-3);
+  EXPECT_NEAR(variance(1.0 / 512, 2).first, 0x1p-20, 0x1p-25);
+}
+
 TEST(MeanVar, OneElementHasNoUnbiasedVariance) {
   auto device = make_device(DeviceKind::cpu);
   EXPECT_THROW(ops::mean_var(tensor(*device, {1, 2}, {2, 1}), {1}, true), Error);

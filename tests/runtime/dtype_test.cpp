@@ -58,6 +58,45 @@ TEST(DType, HalfRoundsToNearestEvenBetweenNeighbours) {
   EXPECT_EQ(f32_to_f16(-1e30f), 0xfc00);
 }
 
+// Next to the middle between two neighbours, by less than f32 can tell: f32 lies on the middle itself.
+template <class Decode, class Encode>
+void expect_rounded_once(uint32_t codes, Decode decode, Encode encode) {
+  for (uint32_t c = 0; c + 1 < codes; ++c) {
+    const double a = decode(c), b = decode(c + 1);
+    if (!std::isfinite(b)) continue;
+    const double middle = (a + b) / 2;
+    for (double sign : {1.0, -1.0}) {
+      const uint32_t top = sign < 0 ? codes : 0;
+      EXPECT_EQ(encode(sign * middle), top + (c % 2 == 0 ? c : c + 1)) << c;
+      EXPECT_EQ(encode(sign * std::nextafter(middle, 0.0)), top + c) << c;
+      EXPECT_EQ(encode(sign * std::nextafter(middle, INFINITY)), top + c + 1) << c;
+      EXPECT_EQ(encode(sign * a), top + c) << c;
+    }
+  }
+}
+
+TEST(DType, F64IsRoundedOnceToEveryNarrowerType) {
+  expect_rounded_once(
+      0x8000, [](uint32_t c) -> double { return f16_to_f32(static_cast<uint16_t>(c)); },
+      [](double v) { return f64_to_f16(v); });
+  expect_rounded_once(
+      0x8000, [](uint32_t c) -> double { return bf16_to_f32(static_cast<uint16_t>(c)); },
+      [](double v) { return f64_to_bf16(v); });
+  expect_rounded_once(
+      0x80, [](uint32_t c) -> double { return f8e4m3_to_f32(static_cast<uint8_t>(c)); },
+      [](double v) { return f32_to_f8e4m3(f64_to_f32_odd(v)); });
+  expect_rounded_once(
+      0x80, [](uint32_t c) -> double { return f8e5m2_to_f32(static_cast<uint8_t>(c)); },
+      [](double v) { return f32_to_f8e5m2(f64_to_f32_odd(v)); });
+  EXPECT_EQ(f64_to_f16(65519.999999999), 0x7bff);
+  EXPECT_EQ(f64_to_f16(1e300), 0x7c00);
+  EXPECT_EQ(f64_to_bf16(-1e300), 0xff80);
+  EXPECT_EQ(f64_to_bf16(1e-300), 0);
+  EXPECT_EQ(f64_to_f16(INFINITY), 0x7c00);
+  EXPECT_TRUE(std::isnan(f16_to_f32(f64_to_f16(NAN))));
+  EXPECT_TRUE(std::isnan(bf16_to_f32(f64_to_bf16(NAN))));
+}
+
 TEST(DType, F8TakesTheNearestCodeAndSaturatesAsDocumented) {
   for (double x = -500; x <= 500; x += 0.37) {
     const auto f = static_cast<float>(x * std::pow(2.0, static_cast<int>(std::fabs(x)) % 17 - 12));

@@ -40,11 +40,14 @@ Work backward(const Head& h, Reduction reduction, bool x, bool weight, size_t li
       ops::op_by_name("linear_cross_entropy_backward"),
       [&](Device& d) {
         const float g = 3.0f;
-        std::vector<float> lse(static_cast<size_t>(h.T), std::log(static_cast<float>(h.V)));
-        return TensorList{
-            Tensor::from_host(d, Shape{}, DType::f32, &g, 4, Category::input, "g"),
-            make(d, {{h.T, h.H}, h.x}, 1), make(d, {{h.V, h.H}, h.weight}, 2), targets(d, h.T, h.V, 5),
-            Tensor::from_host(d, {h.T}, DType::f32, lse.data(), lse.size() * 4, Category::input, "lse")};
+        // Maxima of 0, and a sum of V times 1.
+        std::vector<float> statistics(static_cast<size_t>(2 * h.T), 0.0f);
+        std::fill(statistics.begin() + h.T, statistics.end(), std::log(static_cast<float>(h.V)));
+        return TensorList{Tensor::from_host(d, Shape{}, DType::f32, &g, 4, Category::input, "g"),
+                          make(d, {{h.T, h.H}, h.x}, 1), make(d, {{h.V, h.H}, h.weight}, 2),
+                          targets(d, h.T, h.V, 5),
+                          Tensor::from_host(d, {2, h.T}, DType::f32, statistics.data(), statistics.size() * 4,
+                                            Category::input, "statistics")};
       },
       std::make_shared<ops::LinearCrossEntropyAttrs>(reduction, -100, x, weight), library_bytes);
 }

@@ -82,17 +82,17 @@ inline void store_tile(std::byte* base, DType t, int64_t offset, int64_t n, cons
     case DType::bf16: {
       bf16* p = reinterpret_cast<bf16*>(base) + offset;
 #pragma omp simd
-      for (int64_t i = 0; i < n; ++i) p[i].bits = f32_to_bf16(static_cast<float>(values[i]));
+      for (int64_t i = 0; i < n; ++i) p[i].bits = bf16_bits(values[i]);
       break;
     }
     case DType::f16: {
       f16* p = reinterpret_cast<f16*>(base) + offset;
-      for (int64_t i = 0; i < n; ++i) p[i].bits = f32_to_f16(static_cast<float>(values[i]));
+      for (int64_t i = 0; i < n; ++i) p[i].bits = f16_bits(values[i]);
       break;
     }
     case DType::u8: {
       uint8_t* p = reinterpret_cast<uint8_t*>(base) + offset;
-      for (int64_t i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(static_cast<float>(values[i]));
+      for (int64_t i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(static_cast<double>(values[i]));
       break;
     }
     default:

@@ -43,10 +43,11 @@ namespace {
 
 // ---- float: branch-free forms that vectorise ----------------------------------------------------------------
 
-// exp(x) by range reduction to [-ln2/2, ln2/2] and a degree-6 polynomial; relative error below 2e-7 on
-// [-87, 88], 0 below and infinity above, NaN stays NaN.
+// exp(x) by range reduction to [-ln2/2, ln2/2] and a degree-6 polynomial; relative error below 2e-7 where the
+// result is a normal number, a unit of the subnormal ones below; NaN stays NaN. Past both ends of the clamp the
+// scaling itself gives 0 and infinity.
 RECKON_INLINE float k_exp(float x) {
-  const float clamped = x < -87.336f ? -87.336f : (x > 88.722f ? 88.722f : x);
+  const float clamped = x < -104.0f ? -104.0f : (x > 89.0f ? 89.0f : x);
   // Adding 1.5 * 2^23 leaves the nearest integer in the low mantissa bits: rounding without a library call.
   const float n = (clamped * 1.44269504088896f + 12582912.0f) - 12582912.0f;
   const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -58,17 +59,18 @@ RECKON_INLINE float k_exp(float x) {
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
   const int32_t e = static_cast<int32_t>(n);
-  // 2^n in two factors, so that n = 128 (results just below the largest float) does not overflow the exponent.
+  // 2^n in two factors, which for n in [-150, 128] are both normal numbers; one rounding, by the last product.
   const int32_t half = e >> 1;
   const float s1 = __builtin_bit_cast(float, (half + 127) << 23);
   const float s2 = __builtin_bit_cast(float, (e - half + 127) << 23);
-  float y = p * s1 * s2;
-  y = x < -87.336f ? 0.0f : y;
-  y = x > 88.722f ? __builtin_inff() : y;
-  return x == x ? y : x;
+  return p * s1 * s2;
 }
 
-RECKON_INLINE float k_sigmoid(float x) { return 1.0f / (1.0f + k_exp(-x)); }
+// From exp(-|x|), which never overflows: exp(x) for large negative x, not 0.
+RECKON_INLINE float k_sigmoid(float x) {
+  const float e = k_exp(-__builtin_fabsf(x));
+  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
 
 RECKON_INLINE float k_tanh(float x) {
   // Near zero the exponential form cancels; a short odd series is exact there to float precision.
@@ -104,12 +106,16 @@ RECKON_INLINE float k_log(float x) { return __builtin_logf(x); }
 RECKON_INLINE float k_sqrt(float x) { return __builtin_sqrtf(x); }
 RECKON_INLINE float k_sin(float x) { return __builtin_sinf(x); }
 RECKON_INLINE float k_cos(float x) { return __builtin_cosf(x); }
+// Of two numbers the larger one; b where either is NaN, so k_max(constant, x) keeps a NaN in x.
 RECKON_INLINE float k_max(float a, float b) { return a > b ? a : b; }
 
 // ---- double: the C library ----------------------------------------------------------------------------------
 
 RECKON_INLINE double k_exp(double x) { return __builtin_exp(x); }
-RECKON_INLINE double k_sigmoid(double x) { return 1.0 / (1.0 + __builtin_exp(-x)); }
+RECKON_INLINE double k_sigmoid(double x) {
+  const double e = __builtin_exp(-__builtin_fabs(x));
+  return (x < 0.0 ? e : 1.0) / (1.0 + e);
+}
 RECKON_INLINE double k_tanh(double x) { return __builtin_tanh(x); }
 RECKON_INLINE double k_erf(double x) { return __builtin_erf(x); }
 RECKON_INLINE double k_log(double x) { return __builtin_log(x); }
@@ -122,7 +128,10 @@ RECKON_INLINE double k_max(double a, double b) { return a > b ? a : b; }
 
 RECKON_INLINE Counted k_exp(Counted x) { return Counted::special(__builtin_exp(x.v)); }
 // A sigmoid is one exp, one addition, one division.
-RECKON_INLINE Counted k_sigmoid(Counted x) { return Counted(1.0) / (Counted(1.0) + k_exp(-x)); }
+RECKON_INLINE Counted k_sigmoid(Counted x) {
+  const Counted e = k_exp(Counted(-__builtin_fabs(x.v)));
+  return (x.v < 0.0 ? e : Counted(1.0)) / (Counted(1.0) + e);
+}
 RECKON_INLINE Counted k_tanh(Counted x) { return Counted::special(__builtin_tanh(x.v)); }
 RECKON_INLINE Counted k_erf(Counted x) { return Counted::special(__builtin_erf(x.v)); }
 RECKON_INLINE Counted k_log(Counted x) { return Counted::special(__builtin_log(x.v)); }
@@ -130,6 +139,15 @@ RECKON_INLINE Counted k_sqrt(Counted x) { return Counted::special(__builtin_sqrt
 RECKON_INLINE Counted k_sin(Counted x) { return Counted::special(__builtin_sin(x.v)); }
 RECKON_INLINE Counted k_cos(Counted x) { return Counted::special(__builtin_cos(x.v)); }
 RECKON_INLINE Counted k_max(Counted a, Counted b) { return Counted::counted(a.v > b.v ? a.v : b.v); }
+
+// ---- to 16 bits, rounding once ------------------------------------------------------------------------------
+
+RECKON_INLINE uint16_t bf16_bits(float v) { return f32_to_bf16(v); }
+RECKON_INLINE uint16_t bf16_bits(double v) { return f64_to_bf16(v); }
+RECKON_INLINE uint16_t bf16_bits(Counted v) { return f64_to_bf16(v.v); }
+RECKON_INLINE uint16_t f16_bits(float v) { return f32_to_f16(v); }
+RECKON_INLINE uint16_t f16_bits(double v) { return f64_to_f16(v); }
+RECKON_INLINE uint16_t f16_bits(Counted v) { return f64_to_f16(v.v); }
 
 // ---- loads and stores ---------------------------------------------------------------------------------------
 

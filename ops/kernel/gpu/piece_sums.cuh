@@ -8,10 +8,10 @@
 namespace reckon::ops::gpu {
 namespace {
 
-// Of [pieces, n] the sum over the pieces, columns [0, split) into `first` and the rest into `second`. A block
+// Of [pieces, n] the sum over the pieces, columns [0, split) into `first` and the rest into `second`, by `divisor`. A block
 // takes 32 columns; each of its warps adds up every 32nd piece of them, then one column across the warps.
 __global__ void __launch_bounds__(1024) sum_pieces(const float* partial, Elements first, Elements second,
-                                                   int64_t pieces, int64_t split, int64_t n) {
+                                                   int64_t pieces, int64_t split, int64_t n, float divisor) {
   __shared__ float strands[32][33];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t column = int64_t{blockIdx.x} * 32 + lane;
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(1024) sum_pieces(const float* partial, Element
   strands[warp][lane] = sum;
   __syncthreads();
   const int64_t j = int64_t{blockIdx.x} * 32 + warp;
-  sum = warp_sum(strands[lane][warp]);
+  sum = warp_sum(strands[lane][warp]) / divisor;
   if (lane != 0 || j >= n) return;
   if (j < split)
     store(first, j, sum);
@@ -32,8 +32,8 @@ __global__ void __launch_bounds__(1024) sum_pieces(const float* partial, Element
 }
 
 inline void launch_sum_pieces(const KernelArgs& a, int index, const float* partial, Elements first,
-                              Elements second, int64_t pieces, int64_t split, int64_t n) {
-  launch(a, index, sum_pieces, blocks_for(n, 32), 1024, 0, partial, first, second, pieces, split, n);
+                              Elements second, int64_t pieces, int64_t split, int64_t n, float divisor = 1) {
+  launch(a, index, sum_pieces, blocks_for(n, 32), 1024, 0, partial, first, second, pieces, split, n, divisor);
 }
 
 }  // namespace

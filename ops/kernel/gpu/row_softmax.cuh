@@ -5,12 +5,15 @@
 
 namespace reckon::ops::gpu {
 
-// What is subtracted before exp. A row of -infinity has nothing to subtract: its sum is 0,
-// not exp(-infinity + infinity).
-__device__ __forceinline__ float exp_shift(float top) { return top == -INFINITY ? 0.0f : top; }
+// What is subtracted before exp. A row of -infinity has nothing to subtract: its sum is 0, not exp(-infinity +
+// infinity); nor has one with +infinity, whose sum is infinity.
+__device__ __forceinline__ float exp_shift(float top) { return fabsf(top) == INFINITY ? 0.0f : top; }
 
 struct ExpSum {
   float top, sum;  // the maximum, and the sum of exp(x - exp_shift(top))
+
+  // For what divides by the sum: a row with +infinity is NaN then, as infinity - infinity is.
+  __device__ __forceinline__ float finite_sum() const { return top == INFINITY ? NAN : sum; }
 };
 
 // Rows wider than kRegisterColumns are a block's.

@@ -12,6 +12,7 @@ __device__ __forceinline__ float k_tanh(float x) { return tanhf(x); }
 __device__ __forceinline__ float k_erf(float x) { return erff(x); }
 __device__ __forceinline__ float k_log(float x) { return logf(x); }
 __device__ __forceinline__ float k_sqrt(float x) { return sqrtf(x); }
+// As on the CPU: b where either is NaN.
 __device__ __forceinline__ float k_max(float a, float b) { return a > b ? a : b; }
 __device__ __forceinline__ float k_sin(float x) {
   float sine, cosine;
