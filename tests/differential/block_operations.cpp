@@ -12,7 +12,7 @@ namespace reckon::differential {
 namespace {
 
 double eps_of(const Call& c) { return c.s.number("eps", 1e-5); }
-bool has_long_rows(const Shape& s) { return s.rank() > 0 && s.back() > 2 && numel(s) > 0; }
+bool has_long_rows(const Shape& s) { return s.rank() > 0 && s.back() > 2; }
 
 TensorList call_attention(const Call& c) {
   const ops::AttentionOptions options{.scale = c.s.number("scale", 1),
@@ -72,7 +72,7 @@ TensorList call_norm_linear(const Call& c) {
 }
 
 bool make_norm_linear(Generator& g) {
-  const std::string x = g.pick({.least_rank = 1, .elements = true, .fits = has_long_rows});
+  const std::string x = g.pick({.least_rank = 1, .fits = has_long_rows});
   if (x.empty()) return false;
   const int64_t c = g.shape_of(x).back();
   const int n = g.between(1, 3);
@@ -82,7 +82,7 @@ bool make_norm_linear(Generator& g) {
   std::vector<int64_t> widths;
   for (int i = 0; i < n; ++i) {
     widths.push_back(g.between(1, 8));
-    s.ins.push_back(g.leaf({widths.back(), c}, {.scale = 0.25, .dense = dense, .trained = kOpenFaults}));
+    s.ins.push_back(g.leaf({widths.back(), c}, {.scale = 0.25, .dense = dense}));
   }
   for (int i = 0; i < n && biases; ++i) s.ins.push_back(g.maybe_leaf({widths[i]}, {.dense = dense}));
   s.set("n", n).set("biases", static_cast<int>(biases)).set("kind", std::string(rms ? "rms" : "layer"));
@@ -90,7 +90,7 @@ bool make_norm_linear(Generator& g) {
 }
 
 bool make_relu_transition(Generator& g) {
-  const std::string x = g.pick({.least_rank = 1, .elements = true, .fits = has_long_rows});
+  const std::string x = g.pick({.least_rank = 1, .fits = has_long_rows});
   if (x.empty()) return false;
   const int64_t c = g.shape_of(x).back(), h = g.between(1, 8), out = g.between(1, 8);
   const bool dense = g.dense_parameters();
@@ -105,7 +105,7 @@ bool make_relu_transition(Generator& g) {
 }
 
 bool make_swiglu_transition(Generator& g) {
-  const std::string x = g.pick({.least_rank = 1, .elements = true, .most = 8, .fits = has_long_rows});
+  const std::string x = g.pick({.least_rank = 1, .most = 8, .fits = has_long_rows});
   if (x.empty()) return false;
   const int64_t c = g.shape_of(x).back(), h = g.between(1, 8), out = g.between(1, 8);
   const bool dense = g.dense_parameters(), normed = g.chance(0.6);
@@ -194,7 +194,7 @@ bool make_conv2d(Generator& g) {
   const bool dense = g.dense_parameters();
   Statement s{.word = "conv2d", .ins = {g.leaf({g.between(1, 2), in, image[0], image[1]}, {.dense = dense})}};
   s.ins.push_back(g.leaf({out, in / groups, kernel[0], kernel[1]}, {.scale = 0.5, .dense = dense}));
-  s.ins.push_back(g.maybe_leaf({out}, {.dense = kOpenFaults || dense}));
+  s.ins.push_back(g.maybe_leaf({out}, {.dense = dense}));
   s.set("stride", stride).set("padding", padding).set("dilation", dilation).set("groups", groups);
   return g.add(std::move(s), 64);
 }

@@ -18,7 +18,8 @@ struct Style {
   DType type = DType::f32;  // of most leaves
   std::string low;          // autocast's type, where it is on somewhere
   bool mixed = false;       // types of leaves differ
-  bool segments = false, layouts = false, writes = false, errors = false, hooks = false, scopes = false;
+  bool segments = false, layouts = false, empties = false, writes = false, errors = false, hooks = false,
+       scopes = false;
 };
 
 // What is asked of a tensor to pick.
@@ -35,7 +36,6 @@ struct LeafOptions {
   std::string type = {};  // empty: the program's
   bool dense = false;     // no strange layout
   bool constant = false;  // no gradient
-  bool trained = false;   // has one for certain
   bool fixed = false;     // keeps its type in f64 runs
 };
 
@@ -77,7 +77,7 @@ class Generator {
     return std::string(name_of(tensors_.at(name).tensor.dtype()));
   }
   double bound(const std::string& name) const { return tensors_.at(name).bound; }
-  // Adds the statement, whose results are at most `bound`; the first result's name, empty where it was refused.
+  // Adds the statement, whose results are at most `bound`; the first result's name, empty where types did not fit.
   std::string emit(Statement s, double bound, int n_outs = 1);
   bool add(Statement s, double bound, int n_outs = 1) { return !emit(std::move(s), bound, n_outs).empty(); }
 
@@ -85,7 +85,7 @@ class Generator {
   struct Known {
     Tensor tensor;  // on a meta device
     double bound;
-    bool owner;  // made its storage, shares no other's
+    bool owner;  // made its storage, shares no other's, and came from an op
   };
 
   void step();
@@ -99,7 +99,7 @@ class Generator {
   bool backward();
   void optimizer();
   void forget_graph();
-  bool dense_inputs(const Statement& s) const;
+  void attempt_before();
   void remember(const std::string& name, double bound, bool constant);
   std::string name(char letter) { return letter + std::to_string(++n_names_); }
   std::string stream() { return std::to_string(1000 * seed_ + ++n_streams_); }
@@ -121,9 +121,8 @@ class Generator {
   std::vector<Statement>* body_;
   std::vector<Statement> new_leaves_;  // of the statement in the making, which they precede
   int depth_ = 0, scopes_ = 0;
-  bool thrower_ = false;    // a hook throws at the next backward
-  bool refusable_ = false;  // in the segment in the making
-  bool broken_ = false;     // a statement raised: the program ends there, for the judge to say so
+  bool thrower_ = false;  // a hook throws at the next backward
+  bool broken_ = false;   // a statement raised: the program ends there, for the judge to say so
 };
 
 }  // namespace reckon::differential

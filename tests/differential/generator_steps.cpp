@@ -1,6 +1,5 @@
 // What programs are made of besides calls of ops: segments, scopes, hooks, errors, backward and optimizers.
 #include <algorithm>
-#include <utility>
 
 #include "autograd/autocast.h"
 #include "autograd/grad_mode.h"
@@ -63,11 +62,12 @@ void Generator::finish_segment(Statement s, const std::vector<std::string>& made
   }
   for (size_t i = 0; i < back.ins.size(); ++i) s.outs.push_back(name('t'));
   s.body.push_back(std::move(back));
-  if (depth_ == 0 && std::exchange(refusable_, false)) s.set("expect", std::string("maybe"));
   if (!broken_ && !run(s).empty()) broken_ = true;
   if (!broken_)
     for (const std::string& n : s.outs) {
       remember(n, most, scopes_ > 0);
+      // No hooks on them: under checkpoints they see less than without where the segment reads its own output.
+      tensors_.at(n).owner = false;
       pool_.push_back(n);
     }
   body_->push_back(std::move(s));
@@ -202,6 +202,12 @@ void Generator::optimizer() {
     s.ins.insert(s.ins.end(), gradients.begin(), gradients.end());
     for (int k = 0; k < 2; ++k)
       for (const std::string& p : parameters) s.ins.push_back(leaf(shape_of(p), state));
+    // How many updates there were: a number for all, or one of each on the device.
+    const bool counted = chance(0.5);
+    s.set("n", static_cast<int64_t>(parameters.size())).set("counted", static_cast<int>(counted));
+    const LeafOptions updates{.kind = "index:3", .type = "f32", .dense = true, .constant = true, .fixed = true};
+    s.ins.push_back(counted ? found : "_");
+    for (size_t i = 0; i < parameters.size() && counted; ++i) s.ins.push_back(leaf({1}, updates));
     s.set("fused", between(0, 1)).set("decay", one_of({0.0, 0.125})).set("decoupled", between(0, 1));
     add(std::move(s.set("step", between(1, 3))), 64, 0);
     return;
@@ -215,6 +221,20 @@ void Generator::optimizer() {
   }
 }
 
+// The step so far, once more in front of itself with too little memory.
+void Generator::attempt_before() {
+  bool repeatable = true;
+  for_each_statement(program_.body,
+                     [&](const Statement& s) { repeatable &= !s.find("expect") && s.word != "hook"; });
+  if (!repeatable) return;
+  std::vector<Statement>& body = program_.body;
+  const auto first =
+      std::stable_partition(body.begin(), body.end(), [](const Statement& s) { return s.word == "leaf"; });
+  Statement s{.word = "try", .body = {first, body.end()}};
+  s.set("fail_at", between(1, 60));
+  body.insert(first, std::move(s));
+}
+
 Program Generator::program() {
   const autograd::AutocastScope precision(dtype_from_name(program_.header.text("autocast", "f32")));
   bool updated = false;
@@ -225,6 +245,7 @@ Program Generator::program() {
     }
     for (int n = between(3, 10); n > 0 && !broken_; --n) step();
     if (broken_ || !backward()) break;
+    if (phase == 0 && style_.errors && !style_.writes && chance(0.5)) attempt_before();
     updated = chance(0.2);
     if (updated) optimizer();
   }

@@ -25,7 +25,4 @@ Verdict judge(const Program& p);
 // On the emulated GPU, which has no f64: policies, dry runs, and closeness to f64 on the cpu.
 Verdict judge_on_gpu(const Program& p);
 
-// Whether a message says that a layout is not taken.
-bool is_refusal(const std::string& message);
-
 }  // namespace reckon::differential

@@ -240,6 +240,8 @@ bool Machine::special(const Statement& s, Env& env) {
   } else if (s.word == "autocast") {
     const autograd::AutocastScope scope(run_type(dtype_from_name(s.text("type")), settings_.in_f64));
     run_scope(s.body, env);
+  } else if (s.word == "try") {
+    attempt(s, env);
   } else if (s.word == "backward") {
     backward(s, env);
   } else if (s.word == "hook") {
@@ -322,6 +324,43 @@ void Machine::backward(const Statement& s, Env& env) {
     if (const Tensor g = gradient_of(t); g.defined()) outcome_.gradients[name] = read(g);
 }
 
+// A step that runs out of memory, as one would try it: what it leaves must be what was there.
+void Machine::attempt(const Statement& s, const Env& env) {
+  if (watcher_ && !watcher_->tries()) return;
+  struct Limit : EventSink {
+    void on(const Event& e) override {
+      if (e.kind == EventKind::allocated && --left == 0) arena->set_limit(1);
+    }
+    Arena* arena;
+    int64_t left;
+  } limit;
+  limit.arena = &device_.arena();
+  limit.left = s.integer("fail_at", 1);
+  const ThreadState before;
+  const size_t mark = watcher_ ? watcher_->mark() : 0, live = device_.arena().stats().requested;
+  const Outcome kept = outcome_;
+  device_.add_sink(&limit);
+  try {
+    Env inside = env;
+    run_body(s.body, inside);
+  } catch (const OutOfMemory&) {  // the one error that was asked for
+    const std::string changed = before.differs(ThreadState(), false);
+    if (!changed.empty()) outcome_.broken.push_back("running out of memory: " + changed);
+  }
+  device_.remove_sink(&limit);
+  device_.arena().set_limit(0);
+  autograd::grad_state().generator = {before.seed, before.stream};
+  for (auto& [name, t] : leaves_) autograd::clear_grad(t);
+  std::vector<std::string> broken = std::move(outcome_.broken);
+  outcome_ = kept;
+  outcome_.broken = std::move(broken);
+  if (watcher_) watcher_->back_to(mark);
+  const size_t left = device_.arena().stats().requested;
+  if (left != live)
+    outcome_.broken.push_back(
+        fmt::format("a step that ran out of memory left {} bytes, {} before it", left, live));
+}
+
 void Machine::hook(const Statement& s, Env& env) {
   if (!autograd::grad_state().enabled) return;  // evaluated without gradients
   if (s.text("kind") == "throw") {
@@ -347,7 +386,11 @@ Outcome run_program(const Program& p, const Settings& settings, Watcher* watcher
     void on(const Event& e) override { events.push_back(e); }
     std::vector<Event> events;
   } log;
-  const DeviceSpec spec = spec_for(settings);
+  DeviceSpec spec = spec_for(settings);
+  for (const Statement& s : p.body)
+    if (s.word == "try")  // a segment for each allocation: a limit is felt at the next one
+      spec.memory.small_limit = spec.memory.small_segment = spec.memory.large_segment =
+          spec.memory.segment_round = spec.memory.granularity;
   const std::unique_ptr<Device> made = settings.device == DeviceKind::cuda
                                            ? gpu_under_test().make(spec)
                                            : std::make_unique<Device>(settings.device, spec);

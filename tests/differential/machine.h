@@ -4,11 +4,13 @@
 // Words besides those of operations.h:
 //   x = leaf shape= type= values= scale= grad=(1, 0, frozen) fixed=(1: its type in f64 too) layout=(swap:A:B, step:AXIS:STEP:OFFSET, spread:AXIS)
 //   a,b = segment x y boundary=(block, sublayer) { ... return t u }    a checkpoint segment; captures leaves
-//   no_grad { ... }    autocast type= { ... }    try { ... }            names made in `try` end with it
+//   no_grad { ... }    autocast type= { ... }
+//   try fail_at= { ... }        memory ends with that allocation; whatever happened, names, gradients and random numbers
+//                               made inside are gone behind it
 //   backward t u seed=     of sum(t * s + u * s'), s and s' drawn from the seed
 //   hook t kind=(scale, throw) factor=                  a gradient hook; one that throws does so once
 //   g = grad x    clear_grad    drop t u
-// `expect` of a statement: error or hook where it must raise, maybe where it may refuse layouts, maybe_hook.
+// `expect` of a statement: error or hook where it must raise, maybe_hook where it may.
 // A statement outside of bodies that raises is noted and the program goes on; one whose inputs are missing because
 // of that is skipped.
 #pragma once
@@ -82,6 +84,7 @@ struct Watcher {
   // True: backward is not to run.
   virtual bool backward(const TensorList& /*roots*/, const TensorList& /*seeds*/) { return false; }
   virtual void gradients_cleared() {}
+  virtual bool tries() { return true; }  // false: a `try` is left out
 };
 
 class Machine {
@@ -106,6 +109,7 @@ class Machine {
   void segment(const Statement& s, Env& env);
   void backward(const Statement& s, Env& env);
   void hook(const Statement& s, Env& env);
+  void attempt(const Statement& s, const Env& env);
   bool special(const Statement& s, Env& env);
   void define(const Statement& s, const std::string& name, Tensor t, Env& env, bool constant);
   bool inputs_missing(const Statement& s, const Env& env) const;

@@ -12,10 +12,6 @@ namespace reckon::differential {
 
 class Generator;
 
-// Faults that are known and not mended yet, left out of random programs until then: rms_norm's weight and conv2d's bias
-// in layouts of their own; norm_linear's gradient where only an output without a trained weight gets one.
-inline constexpr bool kOpenFaults = true;
-
 // What a call sees: the statement and its inputs, undefined where it says "_".
 struct Call {
   const Statement& s;

@@ -17,6 +17,7 @@ class Moved : public Watcher {
   Moved(const Tape& tape, const std::set<int>& skipped, uint64_t seed, double step, const std::string& only)
       : tape_(tape), skipped_(skipped), seed_(seed), step_(step), only_(only) {}
 
+  bool tries() override { return false; }
   bool skips(int statement) override { return skipped_.contains(statement); }
 
   void leaf(const std::string& name, const Tensor& t, bool trained) override {
@@ -153,10 +154,14 @@ void Tape::before_write(const Tensor& target) { entries.push_back(read(target));
 void Tape::after_write(const Tensor& target) { entries.push_back(read(target)); }
 
 Slope judge_slope(const Program& p, const Tape& tape, const Outcome& real, uint64_t seed) {
+  const auto unknown = [](const Difference& d) {
+    return !std::isfinite(d.slope) || !std::isfinite(d.expected);
+  };
   const auto agrees = [](const Difference& d) { return std::fabs(d.slope - d.expected) <= d.tolerance; };
   const double step = 0x1p-17;
   const Difference first = difference(p, tape, real, seed, step, "");
   if (agrees(first)) return {.judged = true};
+  if (unknown(first)) return {};  // a mean of nothing
   // A kink lies between, or the step is wrong for this program: where the slopes of two steps agree it is neither.
   const Difference fine = difference(p, tape, real, seed, step / 16, "", true);
   if (agrees(fine)) return {.judged = true};

@@ -188,6 +188,9 @@ class Words:
         axes, keep = dims(s.attrs["axes"]), s.attrs["keep"] == "1"
         return [t[0].mean(axes, keepdim=keep), t[0].var(axes, correction=int(s.attrs["unbiased"]), keepdim=keep)]
 
+    def w_cast_all(self, s, t):
+        return [x.detach().to(self.type_of(s.attrs["type"]), copy=True) for x in t]
+
     def w_split(self, s, t):
         return list(torch.chunk(t[0], int(s.attrs["n"]), int(s.attrs["axis"])))
 
@@ -289,10 +292,12 @@ class Words:
         return written, []
 
     def u_adamw(self, s, t):
-        n, step, decay = len(t) // 4, int(s.attrs["step"]), float(s.attrs["decay"])
-        written = {}
+        n, step, decay = int(s.attrs["n"]), int(s.attrs["step"]), float(s.attrs["decay"])
+        counts = t[4 * n + 1:]
+        written = {4 * n + 1 + i: count + 1 for i, count in enumerate(counts)}
         for i in range(n):
             p, g, m, v = (wide(t[k * n + i]) for k in range(4))
+            step = int(counts[i]) + 1 if counts else step
             if s.attrs["decoupled"] == "1":
                 p = p * (1 - 0.125 * decay)
             else:

@@ -22,6 +22,17 @@ bool make_cast(Generator& g) {
   return g.add(std::move(s.set("type", g.other_type(x))), g.bound(x));
 }
 
+bool make_cast_all(Generator& g) {
+  Statement s{.word = "cast_all"};
+  double bound = 0;
+  for (int n = g.between(1, 3); n > 0; --n) {
+    s.ins.push_back(g.pick({}));
+    bound = std::max(bound, g.bound(s.ins.back()));
+  }
+  const int n = static_cast<int>(s.ins.size());
+  return g.add(std::move(s.set("type", g.type())), bound, n);
+}
+
 bool make_detach(Generator& g) {
   const std::string x = g.pick({.least_rank = 0});
   return g.add({.word = "detach", .ins = {x}}, g.bound(x));
@@ -96,13 +107,17 @@ ops::AdamWSettings adamw_settings(const Call& c) {
 
 TensorList call_adamw(const Call& c) {
   TensorList all = c.in;
-  const size_t n = all.size() / 4;
+  const auto n = static_cast<size_t>(c.s.integer("n"));
+  const Tensor skip = all[4 * n];
+  const auto updates = std::span(all).subspan(4 * n + 1);
   if (c.s.integer("fused") != 0) {
-    ops::adamw_all(group(all, n, 0), group(all, n, 1), group(all, n, 2), group(all, n, 3), adamw_settings(c));
+    ops::adamw_all(group(all, n, 0), group(all, n, 1), group(all, n, 2), group(all, n, 3), adamw_settings(c),
+                   {}, skip, updates);
     return {};
   }
   for (size_t i = 0; i < n; ++i)
-    ops::adamw_eager(all[i], all[n + i], all[2 * n + i], all[3 * n + i], adamw_settings(c));
+    ops::adamw_eager(all[i], all[n + i], all[2 * n + i], all[3 * n + i], adamw_settings(c), {}, skip,
+                     updates.empty() ? Tensor() : updates[i]);
   return {};
 }
 
@@ -140,9 +155,9 @@ std::vector<size_t> every(const Statement& s) {
 }
 std::vector<size_t> all_but_gradients(const Statement& s) {
   std::vector<size_t> written;
-  const size_t n = s.word == "adamw" ? s.ins.size() / 4 : 1;
+  const auto n = static_cast<size_t>(s.integer("n", 1));
   for (size_t i = 0; i < s.ins.size(); ++i)
-    if (i < n || i >= 2 * n) written.push_back(i);
+    if ((i < n || i >= 2 * n) && i != 4 * n) written.push_back(i);
   return written;
 }
 
@@ -197,8 +212,9 @@ std::vector<Operation> update_operations() {
        .weight = 1},
       {.word = "cast_all",
        .call = [](const Call& c) { return ops::cast_all(c.in, c.type("type")); },
-       .make = nullptr,
-       .constant = true},
+       .make = make_cast_all,
+       .constant = true,
+       .weight = 1},
       {"adamw", call_adamw, nullptr, all_but_gradients},
       {"sgd", call_sgd, nullptr, all_but_gradients},
       {.word = "clip", .call = call_clip, .make = nullptr, .writes = every, .constant = true},
