@@ -278,8 +278,8 @@ void Machine::leaf(const Statement& s, Env& env) {
   }
   if (grad != "0") autograd::set_requires_grad(t, grad == "1");
   const std::string kind = s.text("values");
-  if (watcher_ && (grad == "1" || kind.starts_with("signed") || kind.starts_with("positive")))
-    watcher_->leaf(s.outs[0], t, grad == "1");
+  const bool ordinary = kind.starts_with("signed") || kind.starts_with("positive");
+  if (watcher_ && (grad == "1" || ordinary)) watcher_->leaf(s.outs[0], t, grad == "1", ordinary);
   if (grad == "1") leaves_[s.outs[0]] = t;
   if (settings_.keep_values && device_.executes()) outcome_.values[s.outs[0]] = read(t);
   env[s.outs[0]] = t;

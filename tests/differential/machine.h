@@ -74,8 +74,8 @@ struct Watcher {
   // A statement that raises leaves nothing: back to what was noted before it.
   virtual size_t mark() { return 0; }
   virtual void back_to(size_t /*mark*/) {}
-  // One of ordinary values: no mask, no index.
-  virtual void leaf(const std::string& /*name*/, const Tensor& /*t*/, bool /*trained*/) {}
+  // One that is trained, or of drawn values that are no mask and no index.
+  virtual void leaf(const std::string& /*name*/, const Tensor& /*t*/, bool /*trained*/, bool /*drawn*/) {}
   virtual Tensor made(const Statement& /*s*/, const std::string& /*name*/, const Tensor& t, bool /*constant*/) {
     return t;
   }

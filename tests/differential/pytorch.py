@@ -91,6 +91,8 @@ class Evaluation:
                 self.values[name] = t.detach().clone()
 
     def statement(self, s, env):
+        if s.word == "try":  # leaves nothing behind
+            return
         if s.word == "leaf":
             self.leaf(s, env)
         elif s.word == "segment":

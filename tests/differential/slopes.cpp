@@ -20,7 +20,7 @@ class Moved : public Watcher {
   bool tries() override { return false; }
   bool skips(int statement) override { return skipped_.contains(statement); }
 
-  void leaf(const std::string& name, const Tensor& t, bool trained) override {
+  void leaf(const std::string& name, const Tensor& t, bool trained, bool /*drawn*/) override {
     if (!trained) return;
     device_ = &t.device();
     HostTensor at = read(t);
