@@ -1,7 +1,7 @@
 """The mutations of scripts/mutation_check.py: one broken line each, and the tests that must notice it."""
 import collections
 
-# file, a text found in it once, what it becomes, the judge that must fail. `slow`: seconds a judge may take before it counts as failed.
+# A file, a text found in it once, what it becomes, and the judge that must fail: a test program with a filter, or the parity suite.
 Mutation = collections.namedtuple("Mutation", "name file old new judge")
 
 PARITY, FUSED = "parity", "parity fused"
@@ -132,4 +132,68 @@ AUTOGRAD = [
     autograd("host-write-not-counted", "runtime/tensor.cpp", "  storage_->bump_version();\n", ""),
 ]
 
-ALL = FORMULAS + AUTOGRAD
+# Slips in the CPU kernels as f32 and bf16 take them: tiles, pieces of sums, edges, strides, where a sum begins anew.
+KERNELS = [
+    ops("attention-sum-not-rescaled", "ops/attention/attention_tiled.h", "    sum[i] *= factor[i];\n", "", "*attention*:*Attention*"),
+    ops("attention-backward-lead", "ops/attention/attention_backward_tiled.h", "j0 > s.lead() ? j0 - s.lead() : 0", "j0 > s.lead() ? j0 : 0",
+        "*attention*:*Attention*"),
+    ops("linear-loss-sum-not-rescaled", "ops/linear_cross_entropy/linear_cross_entropy_tiled.h", "sum[i] * k_exp(before - safe), classes,", "sum[i], classes,",
+        "*linear_cross_entropy*:LinearCrossEntropy*"),
+    ops("linear-loss-sums-over-classes", "ops/linear_cross_entropy/linear_cross_entropy_tiled.h", "dw_sum + class0 * H, DType::f32, r > 0);",
+        "dw_sum + class0 * H, DType::f32, v > 0);", "*linear_cross_entropy*:LinearCrossEntropy*"),
+    ops("gemm-last-step-not-packed", "ops/kernel/cpu/gemm_pack.h", "    if (p < steps) store(to + p", "    if (p + 1 < steps) store(to + p", "*Gemm*:*Matmul*"),
+    ops("gemm-scale-in-first-block-only", "ops/kernel/cpu/gemm_cpu.cpp", "stage = {finish.alpha, nullptr, nullptr, true};", "stage = {T{1}, nullptr, nullptr, true};",
+        "*Gemm*:*Matmul*"),
+    ops("conv2d-weight-of-last-image", "ops/conv2d/conv2d.cpp", ".accumulate = started};", ".accumulate = first > 0};", "*conv2d*:Conv2d*"),
+    ops("rope-angle-in-f32", "ops/rope/rope_kernel.h", "sine_cosine(at * frequency[i], &sine[i]", "sine_cosine(static_cast<float>(at * frequency[i]), &sine[i]", "*rope*:Rope*"),
+    ops("dropout-every-word-of-the-first", "ops/dropout/dropout_kernel.h", "const int skip = static_cast<int>(first % 4);", "const int skip = 0;", "*dropout*:Dropout*"),
+    ops("concat-ignores-stride", "ops/concat/concat_kernel.h", "x.as<S>()[at + i * step];", "x.as<S>()[at + i];", "*concat*:Concat*"),
+    ops("embedding-first-position-lost", "ops/embedding/embedding_kernel.h", "for (int32_t i = head[v]; i >= 0;", "for (int32_t i = head[v]; i > 0;",
+        "*embedding*:Embedding*"),
+    ops("scatter-add-reads-first-columns", "ops/index_select/index_select_kernel.h", "(o * n + k) * s.inner + column, 1, width, cells);", "(o * n + k) * s.inner, 1, width, cells);",
+        "*scatter_add*:ScatterAdd*:*index_select*:IndexSelect*"),
+    ops("masked-fill-gradient-filled", "ops/masked_fill/masked_fill.cpp", "masked_fill(c.grads[0], c.saved[0], 0.0)",
+        "masked_fill(c.grads[0], c.saved[0], c.as<MaskedFillAttrs>().value)", "*masked_fill*:MaskedFill*"),
+    ops("contiguous-without-first-axis", "ops/cast/cast_kernel.h", "for (int d = r - 2; d >= 0; --d) {", "for (int d = r - 2; d > 0; --d) {", "*contiguous*:*cast*"),
+    ops("sum-piece-not-cleared", "ops/sum/sum_kernel.h", "    if (!single)\n      for (int64_t j = 0; j < lanes; ++j) piece[j] = C(0);",
+        "    if (start == 0)\n      for (int64_t j = 0; j < lanes; ++j) piece[j] = C(0);", "*sum*:*Sum*"),
+    ops("outer-product-db-over-wrong-tiles", "ops/outer_product_mean/outer_product_mean_kernel.h", ".accumulate = i0 > 0};\n          products<C>(args, p, {.rank = 2, .size = {1, mj}",
+        ".accumulate = j0 > 0};\n          products<C>(args, p, {.rank = 2, .size = {1, mj}", "*outer_product_mean*:OuterProductMean*"),
+    ops("triangle-mask-of-first-square", "ops/triangle_multiply/channel_blocks.h", "mask.dtype, mask_row + r0 + i, 1, 1, &cell);", "mask.dtype, mask_row + i, 1, 1, &cell);",
+        "*triangle_multiply*:TriangleMultiply*"),
+    ops("layer-norm-last-piece-lost", "ops/layer_norm/layer_norm_kernel.h", "for (int64_t p = 1; p < pieces; ++p) {", "for (int64_t p = 1; p + 1 < pieces; ++p) {",
+        "*layer_norm*:LayerNorm*"),
+    ops("sgd-dampens-first-step", "ops/sgd/sgd_kernel.h", "        if (first) {", "        if (first && s.dampening == 0) {", "*sgd*:Sgd*"),
+]
+
+# Slips in GPU kernels that the emulator runs as they are: barriers, lanes, stages, strides, tiles' offsets.
+GPU = [
+    gpu("attention-gpu-causal-edge", "ops/attention/attention_forward.cuh", "if (p.causal && j + kStep - 1 > own + p.lead()) {", "if (p.causal && j > own + p.lead()) {",
+        "AttentionKernels*:-*Gradient*"),
+    gpu("attention-gpu-last-lanes-not-added", "ops/attention/attention_rows.cuh", "for (unsigned d = lanes / 2; d > 0; d /= 2) sum", "for (unsigned d = lanes / 2; d > 1; d /= 2) sum",
+        "AttentionKernels*Gradient*"),
+    gpu("attention-gpu-unseen-keys-kept", "ops/attention/attention_dq.cuh", "key = (own_seen + 31) / 32 * 32 + lane;", "key = own_seen / 32 * 32 + 32 + lane;",
+        "AttentionKernels*Gradient*"),
+    gpu("scatter-gpu-sorts-without-barrier", "ops/kernel/gpu/scatter_rows.cuh", "      __syncthreads();\n      if (threadIdx.x < size / 2) {", "      if (threadIdx.x < size / 2) {",
+        "ScatterAdd*:*embedding*"),
+    gpu("softmax-gpu-sum-of-one-warp", "ops/softmax/softmax.cu", "  sum = block_sum(sum, cells);\n", "  sum = warp_sum(sum);\n", "*softmax*:Softmax*"),
+    gpu("cross-entropy-gpu-column-of-tile", "ops/cross_entropy/cross_entropy.cu", "if (t.start + t.column(k, i) == target)", "if (t.column(k, i) == target)",
+        "*/cross_entropy*:CrossEntropy*"),
+    gpu("linear-loss-gpu-unpadded-rows", "ops/linear_cross_entropy/linear_cross_entropy.cu", "int64_t{blockIdx.y} * tile.pitch + j, target", "int64_t{blockIdx.y} * tile.classes + j, target",
+        "LinearCrossEntropy*"),
+    gpu("sum-gpu-lane-for-strand", "ops/sum/sum.cu", "cells[threadIdx.x + s * lanes][k];", "cells[threadIdx.x + s][k];", "*/sum*:SumKernels*"),
+    gpu("rope-gpu-turns-without-barrier", "ops/rope/rope.cu", "  __syncthreads();\n  const uint32_t items", "  const uint32_t items", "*rope*"),
+    gpu("dropout-gpu-stride-of-shared-mask", "ops/dropout/dropout.cu", "return row * inner.by + column;", "return row * outer.by + column;", "*dropout*:Random*"),
+    gpu("triangle-gpu-mask-of-first-tile", "ops/triangle_multiply/triangle_rows.cu", "p.mask ? load(p.mask, row0 + r) : 1.0f", "p.mask ? load(p.mask, r) : 1.0f",
+        "TriangleMultiplyOnAGpu.BackwardAgrees*"),
+    gpu("transition-gpu-weight-of-first-step", "ops/transition/transition.cu", "static_cast<const T*>(p.w_b) + int64_t{h0} * n.c", "static_cast<const T*>(p.w_b)",
+        "*/swiglu_transition*:TransitionOnAGpu.Agrees*"),
+    gpu("outer-product-gpu-swapped-counts", "ops/outer_product_mean/outer_product_mean.cu", "count += rows[s][i] * columns[s][j];", "count += rows[s][j] * columns[s][i];",
+        "OuterProductMean*"),
+    gpu("norm-linear-gpu-stage-in-use", "ops/norm_linear/norm_linear_backward.cu", "if (more) issue(row0 + kDepth<T>, stage ^ 1);", "if (more) issue(row0 + kDepth<T>, stage);", "NormLinear*"),
+    gpu("adamw-gpu-counts-skipped-steps", "ops/adamw/steps.cu", "if (!is_set(skip)) store(updates, 0, made);", "store(updates, 0, made);", "AdamW*:Optimizers*:*adam*"),
+    gpu("cast-gpu-e4m3-not-saturated", "ops/cast/cast.cu", "__NV_SATFINITE, __NV_E4M3", "__NV_NOSAT, __NV_E4M3", "Cast*"),
+    gpu("fill-gpu-causal-of-square", "ops/fill/fill.cu", "last = row % queries + keys - queries;", "last = row % queries;", "*fill*:Fill*"),
+]
+
+ALL = FORMULAS + AUTOGRAD + KERNELS + GPU
