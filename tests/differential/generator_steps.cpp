@@ -205,7 +205,8 @@ void Generator::optimizer() {
     // How many updates there were: a number for all, or one of each on the device.
     const bool counted = chance(0.5);
     s.set("n", static_cast<int64_t>(parameters.size())).set("counted", static_cast<int>(counted));
-    const LeafOptions updates{.kind = "index:3", .type = "f32", .dense = true, .constant = true, .fixed = true};
+    const LeafOptions updates{
+        .kind = "index:3", .type = style_.type == DType::f64 ? "f64" : "f32", .dense = true, .constant = true};
     s.ins.push_back(counted ? found : "_");
     for (size_t i = 0; i < parameters.size() && counted; ++i) s.ins.push_back(leaf({1}, updates));
     s.set("fused", between(0, 1)).set("decay", one_of({0.0, 0.125})).set("decoupled", between(0, 1));
