@@ -1,5 +1,6 @@
 #include "autograd/checkpoint.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "autograd/autocast.h"
@@ -40,6 +41,13 @@ class SegmentNode : public Node {
     return outputs;
   }
 
+  // The hooks of an output, which the tensor that is rebuilt for it gets.
+  void share_hooks(size_t output, std::shared_ptr<GradHooks> hooks) {
+    hooks_.resize(std::max(hooks_.size(), output + 1));
+    hooks_[output] = std::move(hooks);
+  }
+  bool carries_hooks() const override { return true; }
+
   void keep(const TensorList& inputs) {
     for (const Tensor& t : inputs) {
       saved_.emplace_back(t, /*allow_recipe=*/false);
@@ -61,6 +69,9 @@ class SegmentNode : public Node {
   TensorList run(std::vector<Tensor>& grads) override {
     check();
     TensorList outputs = second_run();
+    for (size_t i = 0; i < outputs.size() && i < hooks_.size(); ++i)
+      if (hooks_[i])
+        for (const GradHook& hook : hooks_[i]->list) add_grad_hook(outputs[i], hook);
     release();
     for (size_t i = 0; i < outputs.size() && i < grads.size(); ++i) {
       if (!grads[i].defined() || !outputs[i].requires_grad()) continue;
@@ -74,6 +85,7 @@ class SegmentNode : public Node {
   void release() override {
     saved_.clear();
     metas_.clear();
+    hooks_.clear();
     reads_ = {};
     f_ = nullptr;
   }
@@ -109,6 +121,7 @@ class SegmentNode : public Node {
   OutsideReads reads_;
   std::vector<SavedTensor> saved_;
   std::vector<std::shared_ptr<GradMeta>> metas_;
+  std::vector<std::shared_ptr<GradHooks>> hooks_;
   uint64_t trace_ = 0;
 };
 
@@ -133,6 +146,8 @@ bool hang_outputs(const std::shared_ptr<SegmentNode>& node, TensorList& outputs)
       meta->node = node;
       meta->output = static_cast<int>(i);
       meta->grad_dtype = traced->grad_dtype;
+      meta->hooks = std::make_shared<GradHooks>();
+      node->share_hooks(i, meta->hooks);
     }
     outputs[i].set_grad_meta(meta);
   }

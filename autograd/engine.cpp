@@ -35,6 +35,8 @@ void add_into(Tensor& sum, Tensor&& grad) {
   }
 }
 
+bool has_hooks(const AutogradMeta& meta) { return meta.hooks && !meta.hooks->list.empty(); }
+
 Tensor run_hooks(const AutogradMeta& meta, Tensor grad) {
   const std::vector<GradHook> hooks = meta.hooks->list;  // a hook may hang up another, for the next time
   for (const GradHook& hook : hooks) {
@@ -131,7 +133,7 @@ void Run::add_to_leaf(const std::shared_ptr<AutogradMeta>& target, Tensor grad) 
 
 void Run::deliver(const std::shared_ptr<AutogradMeta>& target, Tensor grad) {
   if (!target->node) {
-    if (!target->hooks) {
+    if (!has_hooks(*target)) {
       add_to_leaf(target, std::move(grad));
       return;
     }
@@ -146,7 +148,8 @@ void Run::deliver(const std::shared_ptr<AutogradMeta>& target, Tensor grad) {
     node.queued = true;
     queue_.push(target->node);
   }
-  if (target->hooks && std::find(node.hooked.begin(), node.hooked.end(), target) == node.hooked.end())
+  if (has_hooks(*target) && !node.carries_hooks() &&
+      std::find(node.hooked.begin(), node.hooked.end(), target) == node.hooked.end())
     node.hooked.push_back(target);
   add_into(node.output_grads[static_cast<size_t>(target->output)], std::move(grad));
 }

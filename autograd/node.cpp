@@ -69,7 +69,7 @@ void add_grad_hook(const Tensor& t, GradHook hook) {
   RECKON_CHECK(meta && meta->requires_grad, "a gradient hook needs a tensor that requires a gradient, got {}",
                describe(t));
   if (is_traced(*meta)) return;  // the second run of the segment hangs it where gradients will pass
-  if (!meta->hooks) meta->hooks = std::make_unique<GradHooks>();
+  if (!meta->hooks) meta->hooks = std::make_shared<GradHooks>();
   meta->hooks->list.push_back(std::move(hook));
 }
 

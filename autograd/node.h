@@ -33,7 +33,7 @@ struct AutogradMeta : GradMeta {
   bool touched = false;              // the backward that is running added to `grad`
   bool partial = false;              // `grad` holds a part of a backward that raised
   Tensor grad;                       // leaves only
-  std::unique_ptr<GradHooks> hooks;  // null: none
+  std::shared_ptr<GradHooks> hooks;  // null: none; of a segment's output also the segment's
   std::shared_ptr<Recipe> recipe;
 };
 
@@ -61,6 +61,8 @@ class Node {
   virtual TensorList run(std::vector<Tensor>& output_grads) = 0;
   virtual void check() const = 0;  // Error when run() is bound to fail: spent, or what it kept was overwritten
   virtual void release() = 0;      // drops what was kept
+  // Whether run() sees to the hooks of its outputs itself: they then see what arrives inside as well.
+  virtual bool carries_hooks() const { return false; }
 
   std::vector<Edge> edges;
   std::vector<Tensor> output_grads;  // collected so far

@@ -37,8 +37,8 @@ struct HostTensor {
   int64_t numel() const { return static_cast<int64_t>(values.size()); }
   int64_t size(int axis) const { return shape[normalize_axis(axis, shape.rank())]; }
   int64_t last() const { return shape.rank() ? size(-1) : 1; }
-  int64_t n_rows() const { return last() ? numel() / last() : 0; }
-  int64_t n_matrices() const { return numel() / std::max<int64_t>(1, size(-2) * size(-1)); }
+  int64_t n_rows() const { return reckon::numel(shape.slice(0, std::max(0, shape.rank() - 1))); }
+  int64_t n_matrices() const { return reckon::numel(shape.slice(0, shape.rank() - 2)); }
 
   // Views for Eigen: all elements; all axes but the last as rows; one matrix of the last two axes.
   Eigen::Map<Eigen::ArrayXd> flat() { return {values.data(), numel()}; }

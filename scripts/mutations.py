@@ -111,7 +111,7 @@ AUTOGRAD = [
     autograd("hook-shape-unchecked", "autograd/engine.cpp", "replaced.shape() == grad.shape() && replaced.dtype() == grad.dtype() &&",
              "true || replaced.shape() == grad.shape() ||"),
     autograd("hook-may-write", "autograd/engine.cpp", "grad.storage()->version() == version,", "true || version,"),
-    autograd("leaf-hooks-skipped", "autograd/engine.cpp", "    if (!target->hooks) {", "    if (true) {"),
+    autograd("leaf-hooks-skipped", "autograd/engine.cpp", "    if (!has_hooks(*target)) {", "    if (true) {"),
     autograd("gradient-type-kept", "autograd/engine.cpp", "if (grad.dtype() != edge.target->grad_dtype) grad", "if (false) grad"),
     autograd("segment-random-numbers", "autograd/checkpoint.cpp", "    grad_state().generator = generator_;\n", ""),
     autograd("segment-precision", "autograd/checkpoint.cpp", "    const AutocastScope precision(autocast_);\n", ""),

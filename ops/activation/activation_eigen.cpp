@@ -11,13 +11,16 @@ using Eigen::ArrayXd;
 
 const double kPi = std::acos(-1.0);
 
-ArrayXd relu(const ArrayXd& x) { return x.max(0); }
-ArrayXd relu_slope(const ArrayXd& y) { return (y > 0).cast<double>(); }
+// NaN is neither side: it stays.
+ArrayXd relu(const ArrayXd& x) { return (x < 0).select(0.0, x); }
+ArrayXd relu_slope(const ArrayXd& y) { return (y > 0).select(1.0, (y <= 0).select(0.0, y)); }
 
 ArrayXd sigmoid(const ArrayXd& x) { return 1 / (1 + (-x).exp()); }
 ArrayXd sigmoid_slope(const ArrayXd& y) { return y * (1 - y); }
 
-ArrayXd tanh(const ArrayXd& x) { return x.sinh() / x.cosh(); }
+ArrayXd tanh(const ArrayXd& x) {
+  return x.unaryExpr([](double v) { return std::tanh(v); });
+}
 ArrayXd tanh_slope(const ArrayXd& y) { return 1 - y.square(); }
 
 ArrayXd exp(const ArrayXd& x) { return x.exp(); }

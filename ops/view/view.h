@@ -1,5 +1,6 @@
 // Differentiable views: they allocate nothing, launch nothing and share storage. `reshape` copies (op
-// `contiguous`, visible in the books) when the strides do not allow a view.
+// `contiguous`, visible in the books) when the strides do not allow a view. Where nothing changes they return x
+// itself, with its graph, also where gradients are off.
 #pragma once
 
 #include "ops/op.h"

@@ -82,6 +82,32 @@ TEST(Segments, OutputsOfEveryKind) {
   EXPECT_EQ(gradients[0], gradients[1]);
 }
 
+// The segment reads its own output: a hook on it sees that gradient too, whether or not another arrives outside.
+TEST(Segments, AHookOnAnOutputSeesWhatArrivesInside) {
+  for (CheckpointPolicy policy : {CheckpointPolicy::none, CheckpointPolicy::block})
+    for (bool outside : {false, true}) {
+      auto d = make_device(DeviceKind::cpu);
+      const autograd::CheckpointScope scope(policy);
+      Tensor x = random(*d, {4}, 1, true);
+      const auto f = [](std::span<const Tensor> in) -> TensorList {
+        const Tensor y = ops::scale(in[0], 3.0);
+        return {y, ops::scale(y, 2.0)};
+      };
+      TensorList out = block(f, {x});
+      int calls = 0;
+      autograd::add_grad_hook(out[0], [&calls](const Tensor& g) {
+        ++calls;
+        return ops::scale(g, 10.0);
+      });
+      Tensor loss = ops::sum_all(outside ? ops::add(out[0], out[1]) : out[1]);
+      out.clear();  // the hook stays
+      autograd::backward(loss);
+      EXPECT_EQ(calls, 1) << name_of(policy);
+      EXPECT_EQ(to_doubles(autograd::grad_of(x)), std::vector<double>(4, outside ? 90.0 : 60.0))
+          << name_of(policy);
+    }
+}
+
 TEST(Segments, OneInsideAnotherTwiceUsedAndUnused) {
   std::vector<double> gradients[2];
   for (CheckpointPolicy policy : {CheckpointPolicy::none, CheckpointPolicy::block}) {
