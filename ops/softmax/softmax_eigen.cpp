@@ -52,7 +52,8 @@ HostTensors logsumexp(const ReferenceCall& c) {
   for (int64_t extent : rows) both.push_back(extent);
   HostTensor out(rows), statistics(both);
   for (int64_t r = 0; r < x.n_rows(); ++r) {
-    out.values[r] = log_sum_exp(x.rows().row(r));
+    const double top = x.rows().row(r).maxCoeff();
+    out.values[r] = std::isinf(top) ? top : log_sum_exp(x.rows().row(r));
     statistics.values[r] = x.rows().row(r).maxCoeff();
     statistics.values[x.n_rows() + r] = std::log(exp_shifted(x.rows().row(r)).sum());
   }
