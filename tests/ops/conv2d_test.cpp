@@ -129,6 +129,21 @@ TEST(Conv2d, HalfTypesSumOverTilesInF32) {
   EXPECT_EQ(dw[0], 128 * 127);
 }
 
+TEST(Conv2d, HalfTypesAreRoundedToTheNearest) {
+  auto device = make_device(DeviceKind::cpu);
+  const auto ones = [&](const Shape& shape) {
+    Tensor t = ops::full(*device, shape, DType::bf16, 1.0);
+    autograd::set_requires_grad(t);
+    return t;
+  };
+  const Tensor x = ones({1, 1, 7, 37}), w = ones({259, 1, 1, 3});
+  const Tensor y = ops::conv2d(x, w, {}, {1, 1}, {0, 1});
+  autograd::backward({y}, {ops::full(*device, y.shape(), DType::bf16, 1.0)});
+  // Of bf16's steps of 2 the even one, and of its steps of 4.
+  EXPECT_EQ(to_doubles(autograd::grad_of(w))[1], 260) << "7 * 37 terms";
+  EXPECT_EQ(to_doubles(autograd::grad_of(x))[0], 520) << "2 * 259 terms";
+}
+
 TEST(Conv2d, MistakesAreNamed) {
   auto device = make_device(DeviceKind::cpu);
   const Tensor x = random(*device, {1, 4, 5, 5}, 1), w = random(*device, {6, 2, 3, 3}, 2);

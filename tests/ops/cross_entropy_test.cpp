@@ -58,6 +58,16 @@ TEST(CrossEntropy, LargeLogitsLoseNothing) {
   expect_near(ops::cross_entropy(x, v.i64({1}, {0}), Reduction::sum), {std::log1p(std::exp(0.5))}, 2e-7);
 }
 
+// Rows longer than one tile of the kernels: the largest logit may lie in any of them.
+TEST(CrossEntropy, ALargeLogitAnywhereInALongRowOverflowsNothing) {
+  const Values v;
+  for (size_t at : {0, 700, 1299}) {
+    std::vector<float> logits(1300, 0.0f);
+    logits[at] = 1000.0f;
+    expect_near(ops::cross_entropy(v.f32({1, 1300}, logits), v.i64({1}, {5}), Reduction::sum), {1000.0}, 0);
+  }
+}
+
 TEST(CrossEntropy, NamesATargetThatIsNoClass) {
   const Values v;
   try {

@@ -26,6 +26,22 @@ TEST(Softmax, GivesKnownValuesEvenForLargeLogits) {
   }
 }
 
+// Rows longer than one tile of the kernels: the largest logit may lie in any of them.
+TEST(Softmax, ALargeLogitAnywhereInALongRowOverflowsNothing) {
+  const Values v;
+  for (size_t at : {0, 700, 1299}) {
+    std::vector<float> logits(1300, 0.0f);
+    std::vector<double> weights(1300, 0.0), logs(1300, -1000.0);
+    logits[at] = 1000.0f, weights[at] = 1.0, logs[at] = 0.0;
+    const Tensor x = v.f32({1, 1300}, logits);
+    for (const Tensor& t : {x, ops::cast(x, DType::f64)}) {
+      expect_near(ops::softmax(t), weights, 1e-30);
+      expect_near(ops::log_softmax(t), logs, 0);
+      expect_near(ops::logsumexp(t), {1000.0}, 0);
+    }
+  }
+}
+
 TEST(Softmax, MaskedEntriesGetExactlyNoWeightAndNoGradient) {
   const Values v;
   const Tensor x = v.leaf(v.f32({2, 3}, {0, -static_cast<float>(kInf), 0, 1, 1, -static_cast<float>(kInf)}));
