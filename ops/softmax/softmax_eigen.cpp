@@ -7,6 +7,7 @@ namespace {
 
 HostTensor each_row(const HostTensor& like, auto formula) {
   HostTensor out(like.shape);
+  if (like.numel() == 0) return out;
   for (int64_t r = 0; r < like.n_rows(); ++r) out.rows().row(r) = formula(r);
   return out;
 }
@@ -51,13 +52,19 @@ HostTensors logsumexp(const ReferenceCall& c) {
   Shape both{2};
   for (int64_t extent : rows) both.push_back(extent);
   HostTensor out(rows), statistics(both);
+  bool finite = true;
   for (int64_t r = 0; r < x.n_rows(); ++r) {
-    const double top = x.rows().row(r).maxCoeff();
-    out.values[r] = std::isinf(top) ? top : log_sum_exp(x.rows().row(r));
-    statistics.values[r] = x.rows().row(r).maxCoeff();
+    const double top = x.last() > 0 ? x.rows().row(r).maxCoeff() : -HUGE_VAL;
+    if (std::isinf(top)) {  // the logarithm of infinity, or of nothing
+      out.values[r] = top;
+      finite = false;
+      continue;
+    }
+    out.values[r] = log_sum_exp(x.rows().row(r));
+    statistics.values[r] = top;
     statistics.values[x.n_rows() + r] = std::log(exp_shifted(x.rows().row(r)).sum());
   }
-  return {out, statistics};
+  return {out, finite ? statistics : HostTensor()};
 }
 
 // dx_i = g softmax(x)_i = g exp(x_i - y), where y is the sum of the two statistics
