@@ -66,7 +66,7 @@ bool make_keeping(Generator& g) {
   const std::string a = g.pick({});
   return g.add({.word = Word, .ins = {a}}, g.bound(a));
 }
-// Of larger ones the reference is infinity over infinity: programs/open/large_gelu_tanh.txt.
+// programs/large_gelu_tanh.txt has larger ones.
 bool make_gelu_tanh(Generator& g) {
   const std::string a = g.pick({.most = 16});
   return g.add({.word = "gelu_tanh", .ins = {a}}, g.bound(a));
