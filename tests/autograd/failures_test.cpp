@@ -16,6 +16,7 @@
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
 #include "runtime/events/scope.h"
+#include "tests/autograd/leaf.h"
 #include "tests/support/failing_device.h"
 #include "tests/support/op_case_runner.h"
 
@@ -24,12 +25,6 @@ namespace {
 
 using autograd::Boundary;
 using autograd::CheckpointPolicy;
-
-Tensor leaf(Device& d, const Shape& shape, double value) {
-  Tensor t = ops::full(d, shape, DType::f32, value, Category::parameter, "leaf");
-  autograd::set_requires_grad(t);
-  return t;
-}
 
 double first_of(const Tensor& t) { return to_doubles(t)[0]; }
 

@@ -10,16 +10,11 @@
 #include "ops/fill/fill.h"
 #include "ops/linear/linear.h"
 #include "ops/sum/sum.h"
+#include "tests/autograd/leaf.h"
 #include "tests/support/op_case_runner.h"
 
 namespace reckon::testing {
 namespace {
-
-Tensor leaf(Device& d, const Shape& shape, double value) {
-  Tensor t = ops::full(d, shape, DType::f32, value, Category::parameter, "leaf");
-  autograd::set_requires_grad(t);
-  return t;
-}
 
 TEST(Graph, HooksSeeAGradientAndMayReplaceIt) {
   auto d = make_device(DeviceKind::cpu);

@@ -15,18 +15,13 @@
 #include "ops/linear/linear.h"
 #include "ops/sum/sum.h"
 #include "ops/view/view.h"
+#include "tests/autograd/leaf.h"
 #include "tests/support/op_case_runner.h"
 
 namespace reckon::testing {
 namespace {
 
 using autograd::CheckpointPolicy;
-
-Tensor leaf(Device& d, const Shape& shape, double value) {
-  Tensor t = ops::full(d, shape, DType::f32, value, Category::parameter, "leaf");
-  autograd::set_requires_grad(t);
-  return t;
-}
 
 // The gradient of w that `program(x, w)` has under each of two policies. x is 2 and w is 3.
 template <class Program>
